@@ -1,0 +1,158 @@
+"""What is known of users: a Gaussian prior on codes, and the posterior that a user's comparisons give.
+
+Every user is a small problem of its own: minimise over z ∈ R^C
+    Σ_i w_i nll(u(x_i1, z) − u(x_i2, z), y_i) + ½ (z − μ)ᵀ Λ (z − μ).
+Thousands are solved at once by damped Fisher scoring; the last information matrix is the Laplace posterior.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plurality.links import nll
+
+
+@dataclass(frozen=True)
+class Prior:
+    """z ~ N(mean, precision⁻¹) over users, in code space: mean (C,), precision (C, C), float64."""
+
+    mean: Tensor
+    precision: Tensor
+
+    @staticmethod
+    def isotropic(width: int, sd: float) -> "Prior":
+        """Mean zero and the same standard deviation in every direction."""
+        eye = torch.eye(width, dtype=torch.float64)
+        return Prior(torch.zeros(width, dtype=torch.float64), eye / sd**2)
+
+    def scaled(self, factor: float) -> "Prior":
+        """The same prior with its covariance multiplied by `factor`."""
+        return Prior(self.mean, self.precision / factor)
+
+    def updated(self, codes: Tensor, covariance: Tensor, mean: Tensor) -> "Prior":
+        """Empirical Bayes: covariance of codes (U, C) around `mean`, posterior spread (U, C, C) included.
+
+        This is the M-step of EM for a Gaussian population, with the present prior counted as C + 2
+        more users, so that a handful of users cannot make it singular.
+        """
+        count, width = codes.shape
+        if count == 0 or width == 0:
+            return self
+        off = codes - mean
+        scatter = off.T @ off + covariance.sum(0)
+        pseudo = width + 2
+        pooled = (scatter + pseudo * torch.linalg.inv(self.precision)) / (count + pseudo)
+        return Prior(mean, torch.linalg.inv(pooled))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Laplace posterior of each user's code: mode (U, C), covariance (U, C, C), float64."""
+
+    codes: Tensor
+    covariance: Tensor
+
+    def uncertainty(self, prior: Prior) -> Tensor:
+        """Geometric mean over directions of posterior sd / prior sd: 1 knows nothing new, 0 is certainty; (U,)."""
+        width = self.codes.shape[1]
+        if width == 0:
+            return torch.zeros(len(self.codes), dtype=torch.float64)
+        logdet = torch.linalg.slogdet(self.covariance).logabsdet + torch.linalg.slogdet(prior.precision).logabsdet
+        return (logdet / (2 * width)).exp()
+
+
+UtilityFn = Callable[[Tensor, Tensor], Tensor]  # (N, F), (N, C) -> (N,)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Comparisons as the solver sees them, a row each: features (N, F), user (N,), label (N,), weight (N,)."""
+
+    first: Tensor
+    second: Tensor
+    user: Tensor
+    label: Tensor
+    weight: Tensor
+
+    def of_users(self, keep: Tensor) -> "Evidence":
+        """The rows of the users marked in `keep` (U,), users renumbered."""
+        rows = keep[self.user]
+        number = keep.cumsum(0) - 1
+        return Evidence(
+            self.first[rows], self.second[rows], number[self.user[rows]], self.label[rows], self.weight[rows]
+        )
+
+    def gap(self, utility: UtilityFn, codes: Tensor) -> Tensor:
+        """Utility gap of each comparison under its user's code, in log-odds: (U, C) -> (N,)."""
+        z = codes[self.user]
+        return utility(self.first, z) - utility(self.second, z)
+
+
+def laplace(
+    utility: UtilityFn,
+    evidence: Evidence,
+    prior: Prior,
+    n_users: int,
+    *,
+    start: Tensor | None = None,
+    max_iter: int = 100,
+    tol: float = 1e-6,
+) -> Posterior:
+    """Mode and Laplace covariance of every user's code, all users at once.
+
+    Levenberg–Marquardt steps on the Fisher information JᵀDJ + Λ, J = ∂gap/∂z and D = ∂²nll/∂gap², both by
+    autograd; each user has its own damping and takes a step only if it lowers that user's own objective.
+    A user without comparisons keeps the prior.
+    """
+    width = prior.mean.numel()
+    codes = (prior.mean.expand(n_users, width) if start is None else start).clone()
+    if width == 0:
+        return Posterior(codes, codes.new_zeros(n_users, 0, 0))
+    damping = torch.full((n_users,), 1e-3, dtype=codes.dtype, device=codes.device)
+    value = _objective(utility, evidence, prior, codes)
+    active = torch.arange(n_users, device=codes.device)  # users still moving; the others' rows are set aside
+    part = evidence
+    eye = torch.eye(width, dtype=codes.dtype, device=codes.device)
+    for _ in range(max_iter):
+        z = codes[active]
+        gradient, information = _derivatives(utility, part, prior, z)
+        scale = information.diagonal(dim1=-2, dim2=-1).mean(-1)
+        damped = information + (damping[active] * scale)[:, None, None] * eye
+        step = torch.linalg.solve(damped, gradient.unsqueeze(-1)).squeeze(-1)
+        trial_value = _objective(utility, part, prior, z - step)
+        better = trial_value <= value[active]
+        codes[active] = torch.where(better[:, None], z - step, z)
+        value[active] = torch.where(better, trial_value, value[active])
+        damping[active] = torch.where(better, damping[active] * 0.2, damping[active] * 8)
+        moving = step.abs().amax(-1) > tol
+        if not moving.any():
+            break
+        if moving.sum() < 0.7 * len(active):
+            part, active = part.of_users(moving), active[moving]
+    _, information = _derivatives(utility, evidence, prior, codes)
+    return Posterior(codes, torch.linalg.inv(information))
+
+
+def _objective(utility: UtilityFn, evidence: Evidence, prior: Prior, codes: Tensor) -> Tensor:
+    loss = evidence.weight * nll(evidence.gap(utility, codes), evidence.label)
+    off = codes - prior.mean
+    penalty = 0.5 * (off @ prior.precision * off).sum(-1)
+    return penalty.index_add(0, evidence.user, loss)
+
+
+def _derivatives(utility: UtilityFn, evidence: Evidence, prior: Prior, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient (U, C) and Fisher information (U, C, C) of each user's objective."""
+    z = codes[evidence.user].requires_grad_()  # one row a comparison, so one backward pass gives every row's J
+    with torch.enable_grad():
+        gap = utility(evidence.first, z) - utility(evidence.second, z)
+        (jacobian,) = torch.autograd.grad(gap.sum(), z)
+        g = gap.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(nll(g, evidence.label).sum(), g, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.sum(), g)
+    slope, curvature = evidence.weight * slope.detach(), evidence.weight * curvature
+    gradient = ((codes - prior.mean) @ prior.precision).index_add(0, evidence.user, slope[:, None] * jacobian)
+    outer = curvature[:, None, None] * jacobian[:, :, None] * jacobian[:, None, :]
+    information = prior.precision.repeat(len(codes), 1, 1).index_add(0, evidence.user, outer)
+    return gradient, information

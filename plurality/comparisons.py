@@ -1,0 +1,171 @@
+"""`Comparisons`: who preferred what to what, with a frozen embedding for every item."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from plurality.errors import InputError
+from plurality.keys import Keys, text_keys
+
+if TYPE_CHECKING:
+    from plurality.encoders import Encoder
+    from plurality.splits import Cells
+
+Array = NDArray[Any]
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparisons:
+    """N comparisons by U users of M items (unique prompt and completion) under Q prompts.
+
+    items       (M, d) float32, frozen embeddings, possibly memory-mapped; shared by every subset
+    first       (N,) row in items of the side shown as first; sides are ordered by item key, never by label
+    second      (N,) row in items of the other side
+    user        (N,) row in users
+    label       (N,) P(first preferred) in [0, 1]; a tie is 1/2
+    weight      (N,) positive; a weight of 3 means the same as the row three times
+    group       (N,) key of siblings (one turn, one conversation), the unit of splitting
+    prompt      (M,) row in prompt_keys of each item
+    users       (U, ...) polars frame, `user_id` first, then whatever is known of the user
+    item_keys, prompt_keys   stable 64-bit keys
+    texts       polars frame `prompt, completion`, a row an item; None for ready-made embeddings
+    prompts     (Q, d) prompt embeddings, for models whose head looks at the prompt
+    encoder     what made the embeddings; None for ready-made ones
+    """
+
+    items: Array
+    first: Int
+    second: Int
+    user: Int
+    label: Float
+    weight: Float
+    group: Keys
+    prompt: Int
+    users: pl.DataFrame
+    item_keys: Keys
+    prompt_keys: Keys
+    texts: pl.DataFrame | None = None
+    prompts: Array | None = None
+    encoder: "Encoder | None" = None
+    source: str = "comparisons"
+    duplicates: int = field(default=0)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def dim(self) -> int:
+        """Width d of the embeddings."""
+        return int(self.items.shape[1])
+
+    @property
+    def user_ids(self) -> list[str]:
+        """Ids of the users who have at least one comparison here, in the order of `users`."""
+        return self.users["user_id"].gather(self.present).to_list()
+
+    @property
+    def present(self) -> Int:
+        """Rows in `users` of those who have at least one comparison here, ascending."""
+        return np.unique(self.user)
+
+    def take(self, rows: Array) -> "Comparisons":
+        """The comparisons at `rows` (indices or mask); items and users are shared, not copied."""
+        return replace(
+            self,
+            first=self.first[rows],
+            second=self.second[rows],
+            user=self.user[rows],
+            label=self.label[rows],
+            weight=self.weight[rows],
+            group=self.group[rows],
+        )
+
+    def swapped(self) -> "Comparisons":
+        """The same comparisons with the sides exchanged, labels with them."""
+        return replace(self, first=self.second, second=self.first, label=1 - self.label)
+
+    def of_users(self, user_ids: Sequence[str]) -> "Comparisons":
+        """The comparisons of these users. Raises InputError for an id that is not in the users table."""
+        rows = self.user_rows(user_ids)
+        return self.take(np.isin(self.user, rows))
+
+    def user_rows(self, user_ids: Sequence[str]) -> Int:
+        """Row in `users` of each id: (n,)."""
+        index = {u: i for i, u in enumerate(self.users["user_id"].to_list())}
+        try:
+            return np.array([index[u] for u in user_ids], dtype=np.int64)
+        except KeyError as missing:
+            raise InputError(f"{self.source}: user {missing} is not in the users table") from None
+
+    def with_users(self, user_ids: Sequence[str]) -> "Comparisons":
+        """The same comparisons under other ids, in the order of `users`."""
+        return replace(self, users=self.users.with_columns(pl.Series("user_id", list(user_ids))))
+
+    def user_keys(self) -> Keys:
+        """Stable key of every user in `users`: (U,)."""
+        return text_keys(self.users["user_id"].to_list())
+
+    def split(
+        self, by: str = "prompt", test: float = 0.2, seed: int = 0, *, fold: int = 0, anybody: bool = False
+    ) -> "tuple[Comparisons, Comparisons]":
+        """Train and test part; see `plurality.splits.split`."""
+        from plurality.splits import split
+
+        return split(self, by=by, test=test, seed=seed, fold=fold, anybody=anybody)
+
+    def cells(
+        self,
+        by: str = "prompt",
+        test: float = 0.2,
+        unseen_users: float = 0.2,
+        support: int = 20,
+        seed: int = 0,
+        *,
+        fold: int = 0,
+    ) -> "Cells":
+        """Training part, supports and the four test cells; see `plurality.splits.cells`."""
+        from plurality.splits import cells
+
+        return cells(self, by=by, test=test, unseen_users=unseen_users, support=support, seed=seed, fold=fold)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the store that `Comparisons.load` maps back; see `plurality.store`."""
+        from plurality.store import save
+
+        return save(self, folder)
+
+    @staticmethod
+    def load(folder: str | Path) -> "Comparisons":
+        """Open a store, embeddings memory-mapped; see `plurality.store`."""
+        from plurality.store import load
+
+        return load(folder)
+
+    def __repr__(self) -> str:
+        return (
+            f"Comparisons({len(self):,} by {len(self.present):,} users, "
+            f"{len(self.items):,} items × {self.dim}, {len(self.prompt_keys):,} prompts)"
+        )
+
+    def _repr_html_(self) -> str:
+        count = np.bincount(self.user, minlength=self.users.height)[self.present]
+        median = f"{np.median(count):.0f}" if len(count) else "–"
+        ties = int((self.label == 0.5).sum())
+        cells = {
+            "comparisons": f"{len(self):,}",
+            "users": f"{len(self.present):,}",
+            "median per user": median,
+            "items": f"{len(self.items):,} × {self.dim}",
+            "prompts": f"{len(self.prompt_keys):,}",
+            "ties": f"{ties:,}",
+            "known of users": ", ".join(self.users.columns[1:]) or "nothing",
+        }
+        rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{v}</td></tr>" for k, v in cells.items())
+        return f"<table>{rows}</table>"

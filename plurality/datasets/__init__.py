@@ -1,0 +1,1 @@
+"""Data sets and simulators that end in the frames `plurality.read` takes."""

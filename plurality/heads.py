@@ -1,0 +1,257 @@
+"""Heads: torch modules that turn a frozen embedding and a user's code into a utility.
+
+Shapes: M items, U users, N comparisons, d embedding width, F features, C code width, K prototypes.
+Every head here is bilinear, u(x, z) = ⟨φ(x), c(z)⟩, except the norm and angle forms of PAL.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, softmax
+
+
+class Head(nn.Module):
+    """Utility u(x, z) in log-odds, computed through features φ(x) that do not depend on the user."""
+
+    n_codes: int  # C, the width of a user's unconstrained code z
+    n_embedding: int  # d
+    uses_prompts: bool = False
+
+    def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
+        """φ of items (M, d), and of their prompts (M, d) where the head uses them: (M, F)."""
+        raise NotImplementedError
+
+    def utility(self, features: Tensor, codes: Tensor) -> Tensor:
+        """u = ⟨φ, c(z)⟩ for features (..., F) and codes (..., C) of matching leading shape: (...)."""
+        return (features * self.coefficients(codes)).sum(-1)
+
+    def population(self, features: Tensor, codes: Tensor) -> Tensor:
+        """Utility of every item to every user, one matrix product: (M, F), (U, C) -> (U, M)."""
+        return self.coefficients(codes) @ features.T
+
+    def coefficients(self, codes: Tensor) -> Tensor:
+        """c(z): (..., C) -> (..., F)."""
+        raise NotImplementedError
+
+    def penalty(self, decay: float) -> Tensor:
+        """Minus the log-prior (nats) of the shared weights at this decay: a scalar."""
+        raise NotImplementedError
+
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
+        """Learn the inputs' scale from a sample of comparisons, (n, d) each side, before the first step."""
+        raise NotImplementedError
+
+    def mean_code(self, codes: Tensor) -> Tensor:
+        """The population's code, which a user nothing is known of gets: (U, C) -> (C,)."""
+        return codes.mean(0)
+
+    def show(self, codes: Tensor) -> dict[str, Tensor]:
+        """The code as a person reads it (simplex weights, a temperature): named columns of shape (U,)."""
+        raise NotImplementedError
+
+
+class Projector(nn.Module):
+    """f: embedding (M, d) -> preference space (M, p); linear, or with `hidden` > 0 two layers and a linear skip.
+
+    Inputs are standardised, (x − mean) / scale, with one mean a dimension and one scale overall, so the
+    geometry stays as it was and a weight decay means the same for any encoder: afterwards a difference of two
+    compared items has mean square 2 a dimension, as two draws from N(0, I) have. The weights absorb mean and
+    scale in the product, so no standardised copy of a memory-mapped embedding is ever made.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_in: int, n_out: int, hidden: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_in))
+        self.register_buffer("scale", torch.ones(()))
+        self.linear = nn.Parameter(_normal((n_out, n_in), n_in**-0.5, generator))
+        self.hidden = hidden
+        if hidden:
+            self.inner = nn.Parameter(_normal((hidden, n_in), n_in**-0.5, generator))
+            self.bias = nn.Parameter(torch.zeros(hidden))
+            self.outer = nn.Parameter(_normal((n_out, hidden), 0.01 * hidden**-0.5, generator))
+
+    def standardise(self, a: Tensor, b: Tensor) -> None:
+        """Learn mean and scale from both sides of a sample of comparisons: (n, d), (n, d)."""
+        a, b = a.double(), b.double()
+        self.mean.copy_((a.mean(0) + b.mean(0)) / 2)
+        spread = (a - b).square().mean() / 2
+        self.scale.copy_(spread.sqrt() if spread > 0 else torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self._product(x, self.linear)
+        if self.hidden:
+            out = out + nn.functional.gelu(self._product(x, self.inner) + self.bias) @ self.outer.T
+        return out
+
+    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
+        weight = weight / self.scale
+        return x @ weight.T - self.mean @ weight.T
+
+    def penalty(self) -> Tensor:
+        """Half the squared weights, times fan-in: minus the log-density of weights ~ N(0, 1/fan-in), nats."""
+        matrices = [self.linear, self.inner, self.outer] if self.hidden else [self.linear]
+        return sum((m.shape[1] * m.square().sum() for m in matrices), start=self.linear.new_zeros(())) / 2
+
+
+def _normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator) * scale
+
+
+class Pooled(Head):
+    """One reward for everybody, linear or with a hidden layer: u = w·x; with temperatures u = e^z w·x.
+
+    Source: Bradley & Terry 1952, eq. 1, with log-strengths a function of features.
+    """
+
+    def __init__(self, width: int, *, hidden: int, temperature: bool, generator: torch.Generator) -> None:
+        super().__init__()
+        self.n_embedding, self.n_codes = width, int(temperature)
+        self.projector = Projector(width, 1, hidden, generator)
+        if not hidden:
+            nn.init.zeros_(self.projector.linear)  # convex: where it starts does not matter
+
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
+        self.projector.standardise(first, second)
+
+    def penalty(self, decay: float) -> Tensor:
+        return decay * self.projector.penalty()
+
+    def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
+        return self.projector(items)
+
+    def coefficients(self, codes: Tensor) -> Tensor:
+        return codes.exp() if self.n_codes else codes.new_ones(*codes.shape[:-1], 1)
+
+    def show(self, codes: Tensor) -> dict[str, Tensor]:
+        return {"inverse_temperature": codes[:, 0].exp()} if self.n_codes else {}
+
+
+class IdealPoint(Head):
+    """PAL-A: utility falls with the distance from item to the user's ideal point P w, w = softmax(z).
+
+    distance = "squared": u = −‖f(x) − P w‖² + const(w) = ⟨[2 Pᵀf(x), −‖f(x)‖²], [w, 1]⟩  (bilinear)
+    distance = "norm":    u = −s‖f(x) − P w‖, the plain norm of the authors' code (not bilinear)
+    The squared form needs no temperature of its own: scaling f and P together is one.
+    Source: PAL, arXiv 2406.08469, §3 (model A).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        prototypes: int,
+        preference: int,
+        hidden: int,
+        distance: str,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.n_embedding, self.n_codes, self.distance = width, prototypes, distance
+        self.projector = Projector(width, preference, hidden, generator)
+        self.prototypes = nn.Parameter(_normal((prototypes, preference), 1.0, generator))  # (K, p)
+        if distance == "norm":
+            self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
+        self.projector.standardise(first, second)
+
+    def penalty(self, decay: float) -> Tensor:
+        return decay * self.projector.penalty() + self.prototypes.square().sum() / 2
+
+    def mean_code(self, codes: Tensor) -> Tensor:
+        return softmax(codes, -1).mean(0).log()
+
+    def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
+        f = self.projector(items)  # (M, p)
+        if self.distance == "norm":
+            return f
+        return torch.cat([2 * f @ self.prototypes.T, -f.square().sum(-1, keepdim=True)], -1)
+
+    def coefficients(self, codes: Tensor) -> Tensor:
+        w = softmax(codes, -1)
+        return torch.cat([w, torch.ones_like(w[..., :1])], -1)
+
+    def utility(self, features: Tensor, codes: Tensor) -> Tensor:
+        if self.distance == "squared":
+            return super().utility(features, codes)
+        ideal = softmax(codes, -1) @ self.prototypes
+        square = (features - ideal).square().sum(-1)
+        return -self.log_scale.exp() * (square + 1e-12).sqrt()  # the floor keeps the gradient finite at 0
+
+    def population(self, features: Tensor, codes: Tensor) -> Tensor:
+        if self.distance == "squared":
+            return super().population(features, codes)
+        ideal = softmax(codes, -1) @ self.prototypes
+        return -self.log_scale.exp() * torch.cdist(ideal, features)
+
+    def show(self, codes: Tensor) -> dict[str, Tensor]:
+        return {f"weight_{k}": w for k, w in enumerate(softmax(codes, -1).T)}
+
+
+class PromptDirection(Head):
+    """PAL-B: the user's direction depends on the prompt, v(q) = Σ_k w_k g_k(q), w = softmax(z).
+
+    angle = False: u = ⟨f(x), v(q)⟩ = ⟨[⟨f(x), g_k(q)⟩]_k, w⟩  (bilinear)
+    angle = True:  u = s cos(f(x), v(q)), s ≤ 100, as in the authors' code (not bilinear)
+    Source: PAL, arXiv 2406.08469, §3 (model B).
+    """
+
+    uses_prompts = True
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        prototypes: int,
+        preference: int,
+        hidden: int,
+        angle: bool,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.n_embedding, self.n_codes, self.angle, self.preference = width, prototypes, angle, preference
+        self.projector = Projector(width, preference, hidden, generator)
+        self.maps = Projector(width, prototypes * preference, hidden, generator)  # g_k, all k at once
+        self.constant = nn.Parameter(_normal((prototypes, preference), 1.0, generator))  # g_k's bias
+        if angle:
+            self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
+        assert prompts is not None
+        self.projector.standardise(first, second)
+        self.maps.standardise(prompts, prompts.roll(1, 0))  # both sides share a prompt: compare neighbours
+
+    def penalty(self, decay: float) -> Tensor:
+        return decay * (self.projector.penalty() + self.maps.penalty()) + self.constant.square().sum() / 2
+
+    def mean_code(self, codes: Tensor) -> Tensor:
+        return softmax(codes, -1).mean(0).log()
+
+    def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
+        assert prompts is not None  # RewardModel and fit ask for them
+        f = self.projector(items)  # (M, p)
+        g = self.maps(prompts).unflatten(-1, self.constant.shape) + self.constant
+        if self.angle:
+            return torch.cat([f[:, None], g], 1).flatten(1)  # (M, (1 + K) p)
+        return torch.einsum("mp,mkp->mk", f, g)
+
+    def coefficients(self, codes: Tensor) -> Tensor:
+        return softmax(codes, -1)
+
+    def utility(self, features: Tensor, codes: Tensor) -> Tensor:
+        if not self.angle:
+            return super().utility(features, codes)
+        f, g = features[..., : self.preference], features[..., self.preference :]
+        g = g.unflatten(-1, self.constant.shape)
+        v = (softmax(codes, -1).unsqueeze(-1) * g).sum(-2)
+        return self.log_scale.exp().clamp(max=100.0) * (normalize(f, dim=-1) * normalize(v, dim=-1)).sum(-1)
+
+    def population(self, features: Tensor, codes: Tensor) -> Tensor:
+        if not self.angle:
+            return super().population(features, codes)
+        return self.utility(features[None], codes[:, None])
+
+    def show(self, codes: Tensor) -> dict[str, Tensor]:
+        return {f"weight_{k}": w for k, w in enumerate(softmax(codes, -1).T)}

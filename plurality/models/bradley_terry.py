@@ -1,0 +1,48 @@
+"""Bradley–Terry: one reward for everybody, and the baseline every other family has to beat."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from plurality.comparisons import Comparisons
+from plurality.errors import InputError
+from plurality.fitters import Plan, fit
+from plurality.heads import Pooled
+from plurality.reward import RewardModel
+
+
+@dataclass(frozen=True)
+class BradleyTerry:
+    """P(first ≻ second) = σ(r(x₁) − r(x₂)), r linear in the embedding, or an MLP with `hidden` units.
+
+    With `temperature`, P = σ(e^{z_u}(r(x₁) − r(x₂))), z_u ~ N(0, s²): people differ in care before they differ in
+    taste, and this control credits that. `decay` is the prior precision of the weights over their fan-in, on inputs
+    scaled so that a difference of two items has mean square 2 a dimension; None chooses it on held-out items.
+    Source: Bradley & Terry 1952, eq. 1; the MLP form is the usual reward head.
+    """
+
+    hidden: int = 0
+    temperature: bool = False
+    decay: float | None = None
+    n_init: int = 1
+
+    name: ClassVar[str] = "bradley_terry"
+
+    def __post_init__(self) -> None:
+        if self.hidden < 0 or self.n_init < 1:
+            raise InputError("bradley_terry: hidden must be 0 or more and n_init 1 or more")
+
+    def head(self, width: int, generator: torch.Generator) -> Pooled:
+        """The torch module for embeddings of this width."""
+        return Pooled(width, hidden=self.hidden, temperature=self.temperature, generator=generator)
+
+    def fit(self, data: Comparisons, *, seed: int = 0, device: str = "cpu", progress: bool = False) -> RewardModel:
+        """Fit to comparisons; returns a new RewardModel. Raises InputError for unusable data."""
+        convex = self.hidden == 0 and not self.temperature
+        plan = Plan(n_init=self.n_init, convex=convex, code_sd=0.5, decays=WIDE, start=30.0).fixed(self.decay)
+        fitted = fit(lambda g: self.head(data.dim, g), data, plan, seed=seed, device=device, progress=progress)
+        return RewardModel.of(self, fitted, data)
+
+
+WIDE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)

@@ -1,0 +1,72 @@
+"""Comparisons as tensors, without copying a mapped embedding."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plurality.codes import Evidence
+from plurality.comparisons import Comparisons
+from plurality.errors import InputError
+from plurality.heads import Head
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Comparisons on a device: items (M, d), prompts of items (M, d) or None, and (N,) columns."""
+
+    items: Tensor
+    prompts: Tensor | None
+    first: Tensor
+    second: Tensor
+    user: Tensor
+    label: Tensor
+    weight: Tensor
+
+    @staticmethod
+    def of(data: Comparisons, head: Head, rows: np.ndarray | None = None) -> "Tensors":
+        """Tensors of `data` (or of some rows of it), on the head's device and in its precision.
+
+        When most items are in use the embeddings stay mapped and uncopied; otherwise only the used are gathered.
+        """
+        like = next(head.parameters())
+        data = data if rows is None else data.take(rows)
+        used, inverse = np.unique(np.concatenate([data.first, data.second]), return_inverse=True)
+        if len(used) > 0.5 * len(data.items):
+            items, first, second, used_prompts = data.items, data.first, data.second, data.prompt
+        else:
+            items, used_prompts = data.items[used], data.prompt[used]
+            first, second = inverse[: len(data)], inverse[len(data) :]
+        prompts = None
+        if head.uses_prompts:
+            if data.prompts is None:
+                raise InputError(
+                    f"{data.source}: this model looks at prompts, but they are not embedded; "
+                    "read with prompts=True (plurality embed --prompts)"
+                )
+            prompts = to_tensor(data.prompts[used_prompts], like)
+        columns = (torch.as_tensor(np.ascontiguousarray(c), device=like.device) for c in (first, second, data.user))
+        label, weight = (torch.as_tensor(c, dtype=like.dtype, device=like.device) for c in (data.label, data.weight))
+        return Tensors(to_tensor(items, like), prompts, *columns, label, weight)
+
+    def evidence(self, head: Head) -> Evidence:
+        """What the solver for codes needs: features of both sides, in double precision on the CPU."""
+        with torch.no_grad():
+            features = head.features(self.items, self.prompts).double().cpu()
+        first, second, user = self.first.cpu(), self.second.cpu(), self.user.cpu()
+        return Evidence(features[first], features[second], user, self.label.double().cpu(), self.weight.double().cpu())
+
+    def gap(self, head: Head, codes: Tensor) -> Tensor:
+        """Utility gap of every comparison (log-odds): (U, C) -> (N,)."""
+        features = head.features(self.items, self.prompts)
+        z = codes[self.user]
+        return head.utility(features[self.first], z) - head.utility(features[self.second], z)
+
+
+def to_tensor(array: np.ndarray, like: Tensor) -> Tensor:
+    """A tensor on `like`'s device and dtype, sharing the (possibly mapped, read-only) memory where it can."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nor written to
+        return torch.as_tensor(np.ascontiguousarray(array)).to(device=like.device, dtype=like.dtype)
