@@ -8,8 +8,9 @@ exactly repetitions, row order is irrelevant, and a mapped embedding is read fro
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from plurality.codes import Posterior, Prior, laplace
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.heads import Head
+from plurality.heads import Head, Pooled
 from plurality.keys import uniform
 from plurality.links import nll
 from plurality.optimisers import adam, lbfgs
@@ -27,7 +28,10 @@ from plurality.splits import folds_apart
 from plurality.tensors import Tensors, to_tensor
 
 Build = Callable[[torch.Generator], Head]
+NewTo = Literal["anybody", "user"]
 
+CLEARLY = 0.97  # a head this share of the pooled head's nats needs no further candidates
+MIDDLING = 30.0  # a decay that serves a pooled head on most embeddings
 ENOUGH = 30  # comparisons on each side, below which holding items out says nothing
 SPREADS = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-4)  # shares of the empirical variance of codes
 
@@ -44,20 +48,28 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A head to try, the weight decay its walk begins at, and what it takes over from the pooled head's weights."""
+
+    label: str
+    build: Build
+    decay: float
+    take_over: Callable[[Head, Tensor], None] | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
-    """How a fit is run; the defaults are the product's one setting.
+    """How a fit goes about it; the defaults are the product's one setting.
 
     decays       grid of weight decays, weak to strong: prior precision of the weights over their fan-in
     code_sd      prior sd of codes (log-odds of weights) while shared weights are learned
     n_init       random starts, the best on held-out items is kept
-    start        where the walk over decays begins
-    convex       the objective is convex in the shared weights: L-BFGS to the optimum, no restarts
-    steps        optimiser steps of the first stage, of each later stage, and of the last fit on everything
+    convex       the objective is convex in the shared weights: L-BFGS to the optimum
+    steps        optimiser steps of a first stage, of each later stage, and of the last fit on everything
     select       comparisons that settings are chosen on, at the most; users beyond are left to the last fit
     """
 
-    decays: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-    start: float = 3.0
+    decays: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4)
     code_sd: float = 1.0
     n_init: int = 1
     convex: bool = False
@@ -66,9 +78,19 @@ class Plan:
     holdout: float = 0.25
     select: int = 60_000
 
-    def fixed(self, decay: float | None) -> "Plan":
-        """The same plan at one given decay; None leaves the choice to held-out items."""
-        return self if decay is None else replace(self, decays=(decay,), start=decay)
+
+@dataclass(frozen=True)
+class Run:
+    """The arguments of `fit` that every family shares.
+
+    new_to       whom the items are new to on which settings are chosen: "anybody" asks how the reward does on
+                 responses never seen, "user" how it does on items this user has not compared but others have
+    """
+
+    seed: int = 0
+    new_to: NewTo = "anybody"
+    device: str = "cpu"
+    progress: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,18 +103,16 @@ class Fitted:
     trace: Trace
 
 
-def fit(
-    build: Build, data: Comparisons, plan: Plan, *, seed: int, device: str = "cpu", progress: bool = False
-) -> Fitted:
-    """Choose decay and code prior on held-out items, refit on everything, infer every user's code.
+def fit(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run) -> Fitted:
+    """Choose candidate, decay and code prior on held-out items, refit on everything, infer every user's code.
 
     Raises InputError when there is nothing to fit on or a head needs prompts that are not embedded.
     """
     if not len(data):
         raise InputError(f"{data.source}: no comparison to fit on")
     trace = Trace()
-    with stages("fit", plan.n_init + 5, show=progress) as bar:
-        head, decay, spread = _choose(build, data, plan, seed, device, trace, bar)
+    with stages("fit", len(candidates) * plan.n_init + 4, show=run.progress) as bar:
+        head, decay, spread = _choose(candidates, data, plan, run, trace, bar)
         bar("all comparisons")
         joint = Joint(head, data, plan, spread)
         trace.add("refit", decay, joint.minimise(decay, plan.steps[2], plan.rate / 2))
@@ -173,43 +193,67 @@ def double_utility(head: Head) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _choose(
-    build: Build, data: Comparisons, plan: Plan, seed: int, device: str, trace: Trace, bar: Bar
+    candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run, trace: Trace, bar: Bar
 ) -> tuple[Head, float, float]:
     """A warm head, the decay and the spread of the code prior that predict held-out items best."""
-    part = _users_up_to(data, plan.select, seed)
-    train, valid = folds_apart(part, plan.holdout, seed)
+    part = _users_up_to(data, plan.select, run.seed)
+    train, valid = folds_apart(part, plan.holdout, run.seed, anybody=run.new_to == "anybody")
+    default = candidates[-1]  # the stiffest: with little to go by, stay close to one reward for everybody
     if min(train.sum(), valid.sum()) < ENOUGH:
         bar("first stage")
-        trace.add("too few comparisons to hold items out: the default decay is used", plan.start, math.nan)
-        head = _started(build, data, seed, device)
-        Joint(head, data, plan).minimise(plan.start, plan.steps[0], plan.rate)
-        return head, plan.start, 1.0
-    joints: list[tuple[float, Joint]] = []
-    for start in range(plan.n_init):
-        bar(f"start {start + 1} of {plan.n_init}")
-        joint = Joint(_started(build, part, seed + start, device), part.take(train), plan)
-        other = Tensors.of(part.take(valid), joint.head)
-        loss = joint.minimise(plan.start, plan.steps[0], plan.rate)
-        value = joint.held_out(other)
-        trace.add(f"start {start + 1}", plan.start, loss, value)
-        joints.append((value, joint))
-    value, best = min(joints, key=lambda pair: pair[0])
+        trace.add("too few comparisons to hold items out: the default decay is used", default.decay, math.nan)
+        weights, _ = _pooled(data, None, run, trace)
+        head = _started(default, data, run.seed, run.device, weights)
+        Joint(head, data, plan).minimise(default.decay, plan.steps[0], plan.rate)
+        return head, default.decay, 1.0
+    inner, outer = part.take(train), part.take(valid)
+    weights, nats = _pooled(inner, outer, run, trace)
+    tried: list[tuple[float, float, Joint]] = []
+    for candidate in candidates:
+        if any(value < CLEARLY * nats for value, _, _ in tried):
+            break
+        for restart in range(plan.n_init):
+            bar(f"{candidate.label}, start {restart + 1} of {plan.n_init}")
+            head = _started(candidate, part, run.seed + restart, run.device, weights)
+            joint = Joint(head, inner, plan)
+            loss = joint.minimise(candidate.decay, plan.steps[0], plan.rate)
+            value = joint.held_out(Tensors.of(outer, joint.head))
+            trace.add(candidate.label, candidate.decay, loss, value)
+            tried.append((value, candidate.decay, joint))
+    value, decay, joint = min(tried, key=lambda t: t[0])
+    other = Tensors.of(outer, joint.head)
     bar("weight decay")
-    decay = _walk_decays(best, other, value, plan, trace)
+    decay = _walk_decays(joint, other, value, decay, plan, trace)
     bar("prior of users")
-    return best.head, decay, _choose_spread(best, other, trace, decay)
+    return joint.head, decay, _choose_spread(joint, other, trace, decay)
 
 
-def _walk_decays(joint: Joint, other: Tensors, value: float, plan: Plan, trace: Trace) -> float:
+def _pooled(inner: Comparisons, outer: Comparisons | None, run: Run, trace: Trace) -> tuple[Tensor, float]:
+    """Weights (d,) and held-out nats of one linear reward for everybody, at a middling decay: the mark to beat."""
+
+    def build(generator: torch.Generator) -> Head:
+        return Pooled(inner.dim, hidden=0, temperature=False, generator=generator)
+
+    head = _started(Candidate("pooled", build, MIDDLING), inner, 0, run.device)
+    joint = Joint(head, inner, Plan(convex=True))
+    loss = joint.minimise(MIDDLING, 10, 1.0)
+    value = math.nan if outer is None else joint.held_out(Tensors.of(outer, head))
+    trace.add("pooled", MIDDLING, loss, value)
+    return next(head.parameters()).detach()[0], value
+
+
+def _walk_decays(joint: Joint, other: Tensors, value: float, start: float, plan: Plan, trace: Trace) -> float:
     """Go weaker, and if that does not help stronger, as long as held-out items are predicted better.
 
     The decay returned is the minimum of the parabola through the best point and its neighbours in log decay,
     which the last fit is then run at.
     """
-    tried = {plan.start: value}
-    best = (value, plan.start, copy.deepcopy(joint.head.state_dict()), joint.codes)
-    weaker = [d for d in plan.decays[::-1] if d < plan.start]
-    stronger = [d for d in plan.decays if d > plan.start]
+    if len(plan.decays) < 2:
+        return start
+    tried = {start: value}
+    best = (value, start, copy.deepcopy(joint.head.state_dict()), joint.codes)
+    weaker = [d for d in plan.decays[::-1] if d < start]
+    stronger = [d for d in plan.decays if d > start]
     for path in (weaker, stronger):
         for decay in path:
             loss = joint.minimise(decay, plan.steps[1], plan.rate / 2)
@@ -220,7 +264,7 @@ def _walk_decays(joint: Joint, other: Tensors, value: float, plan: Plan, trace: 
             best = (value, decay, copy.deepcopy(joint.head.state_dict()), joint.codes)
         joint.head.load_state_dict(best[2])
         joint.codes = best[3]
-        if best[1] != plan.start:
+        if best[1] != start:
             break
     return _vertex(tried, best[1])
 
@@ -241,22 +285,27 @@ def _choose_spread(joint: Joint, other: Tensors, trace: Trace, decay: float) -> 
     if not joint.head.n_codes:
         return 1.0
     prior, posterior = joint.empirical_prior()
-    codes, values = posterior.codes, {}
+    codes, best = posterior.codes, (math.inf, 1.0)
     for spread in SPREADS:
         codes = joint.posterior(prior.scaled(spread), start=codes, tol=1e-3).codes
-        values[spread] = joint.held_out(other, codes)
-        trace.add(f"spread {spread:g}", decay, math.nan, values[spread])
-    return min(values, key=lambda s: values[s])
+        value = joint.held_out(other, codes)
+        trace.add(f"spread {spread:g}", decay, math.nan, value)
+        if value >= best[0]:
+            break
+        best = (value, spread)
+    return best[1]
 
 
-def _started(build: Build, data: Comparisons, seed: int, device: str) -> Head:
+def _started(candidate: Candidate, data: Comparisons, seed: int, device: str, weights: Tensor | None = None) -> Head:
     """A head at its random start, its input scale learned from an even sample of comparisons."""
-    head = build(torch.Generator().manual_seed(seed))
+    head = candidate.build(torch.Generator().manual_seed(seed))
     like = next(head.parameters())
     rows = np.argsort(uniform(data.item_keys[data.first], 0))[:20_000]
     a, b = data.first[rows], data.second[rows]
     prompts = to_tensor(data.prompts[data.prompt[a]], like) if head.uses_prompts and data.prompts is not None else None
     head.standardise(to_tensor(data.items[a], like), to_tensor(data.items[b], like), prompts)
+    if candidate.take_over is not None and weights is not None:
+        candidate.take_over(head, weights.to(like))
     return head.to(device)
 
 

@@ -133,9 +133,12 @@ class IdealPoint(Head):
 
     distance = "squared": u = −‖f(x) − P w‖² + const(w) = ⟨[2 Pᵀf(x), −‖f(x)‖²], [w, 1]⟩  (bilinear)
     distance = "norm":    u = −s‖f(x) − P w‖, the plain norm of the authors' code (not bilinear)
-    The squared form needs no temperature of its own: scaling f and P together is one.
+    The squared form needs no temperature of its own: scaling f and P together is one. With `curvature` 0 it is
+    the vector model, the limit of ideal points far outside the items: u = 2⟨f(x), P w⟩.
     Source: PAL, arXiv 2406.08469, §3 (model A).
     """
+
+    curvature: Tensor
 
     def __init__(
         self,
@@ -151,11 +154,24 @@ class IdealPoint(Head):
         self.n_embedding, self.n_codes, self.distance = width, prototypes, distance
         self.projector = Projector(width, preference, hidden, generator)
         self.prototypes = nn.Parameter(_normal((prototypes, preference), 1.0, generator))  # (K, p)
+        self.register_buffer("curvature", torch.ones(()))
         if distance == "norm":
             self.log_scale = nn.Parameter(torch.zeros(()))
 
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
         self.projector.standardise(first, second)
+
+    @torch.no_grad()
+    def start_far(self, direction: Tensor) -> None:
+        """Begin as the vector model with every prototype along one pooled direction (d,), standardised inputs.
+
+        The first preference dimension carries it, 2⟨f, p_k⟩ = ⟨direction, x⟩; in the others prototypes differ a little.
+        """
+        self.curvature.zero_()
+        size = direction.norm().clamp_min(1e-6).sqrt()
+        self.projector.linear.mul_(0.1)
+        self.projector.linear[0] = direction / (2 * size)
+        self.prototypes[:, 0] = size
 
     def penalty(self, decay: float) -> Tensor:
         return decay * self.projector.penalty() + self.prototypes.square().sum() / 2
@@ -167,7 +183,7 @@ class IdealPoint(Head):
         f = self.projector(items)  # (M, p)
         if self.distance == "norm":
             return f
-        return torch.cat([2 * f @ self.prototypes.T, -f.square().sum(-1, keepdim=True)], -1)
+        return torch.cat([2 * f @ self.prototypes.T, -self.curvature * f.square().sum(-1, keepdim=True)], -1)
 
     def coefficients(self, codes: Tensor) -> Tensor:
         w = softmax(codes, -1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from plurality.codes import Posterior, Prior, laplace
 from plurality.comparisons import Array, Comparisons
 from plurality.errors import InputError
-from plurality.fitters import Fitted, Trace, double_utility
+from plurality.fitters import Fitted, NewTo, Trace, double_utility
 from plurality.heads import Head
 from plurality.links import prob
 from plurality.tensors import Tensors, to_tensor
@@ -34,7 +34,13 @@ class Spec(Protocol):
     def head(self, width: int, generator: torch.Generator) -> Head: ...
 
     def fit(
-        self, data: Comparisons, *, seed: int = 0, device: str = "cpu", progress: bool = False
+        self,
+        data: Comparisons,
+        *,
+        seed: int = 0,
+        new_to: NewTo = "anybody",
+        device: str = "cpu",
+        progress: bool = False,
     ) -> "RewardModel": ...
 
 
@@ -171,12 +177,11 @@ class RewardModel:
         keep = np.array([i for i, u in enumerate(self.user_ids) if u not in fresh], dtype=np.int64)
         rows = torch.as_tensor(keep)
         old = self.posterior
+        joined = Posterior(torch.cat([old.codes[rows], new.codes]), torch.cat([old.covariance[rows], new.covariance]))
         return replace(
             self,
             user_ids=(*(self.user_ids[i] for i in keep), *ids),
-            posterior=Posterior(
-                torch.cat([old.codes[rows], new.codes]), torch.cat([old.covariance[rows], new.covariance])
-            ),
+            posterior=joined,
             n_comparisons=np.concatenate([self.n_comparisons[keep], np.bincount(compact.user, minlength=len(seen))]),
         )
 

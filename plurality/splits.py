@@ -95,9 +95,12 @@ def cells(
     return Cells(train, data.take(in_support), tests, unit)
 
 
-def folds_apart(data: Comparisons, share: float, seed: int) -> tuple[Mask, Mask]:
-    """Rows to train on and rows to choose settings on, with no item on both sides, whoever compares it."""
-    return _masks(data, "item", share, seed, 0, True)
+def folds_apart(data: Comparisons, share: float, seed: int, *, anybody: bool) -> tuple[Mask, Mask]:
+    """Rows to train on and rows to choose settings on, by item: the held-out items are new to the user who compares
+    them, with `anybody` to everybody. Where items hardly recur, whole sets of connected items are held out.
+    """
+    held = _by_component(data, share, seed, 0)
+    return (~held, held) if held is not None else _masks(data, "item", share, seed, 0, anybody)
 
 
 def items_recur(data: Comparisons) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from plurality.codes import Evidence
-from plurality.comparisons import Comparisons
+from plurality.comparisons import Array, Comparisons
 from plurality.errors import InputError
 from plurality.heads import Head
 
@@ -47,9 +47,19 @@ class Tensors:
                     "read with prompts=True (plurality embed --prompts)"
                 )
             prompts = to_tensor(data.prompts[used_prompts], like)
-        columns = (torch.as_tensor(np.ascontiguousarray(c), device=like.device) for c in (first, second, data.user))
-        label, weight = (torch.as_tensor(c, dtype=like.dtype, device=like.device) for c in (data.label, data.weight))
-        return Tensors(to_tensor(items, like), prompts, *columns, label, weight)
+
+        def column(values: Array, dtype: torch.dtype) -> Tensor:
+            return torch.as_tensor(np.ascontiguousarray(values)).to(device=like.device, dtype=dtype)
+
+        return Tensors(
+            items=to_tensor(items, like),
+            prompts=prompts,
+            first=column(first, torch.int64),
+            second=column(second, torch.int64),
+            user=column(data.user, torch.int64),
+            label=column(data.label, like.dtype),
+            weight=column(data.weight, like.dtype),
+        )
 
     def evidence(self, head: Head) -> Evidence:
         """What the solver for codes needs: features of both sides, in double precision on the CPU."""

@@ -244,9 +244,7 @@ def _steps(topic: bank.Topic, level: dict[str, int], rng: np.random.Generator) -
     steps = [str(lead).format(step) for lead, step in zip(leads, kept, strict=False)]
     if level["structure"] > 0:
         bullet = _pick(bank.BULLETS, rng)
-        bullets = [
-            bullet.format(number=n, step=_capital(step) + ".") for n, step in enumerate(steps, start=1)
-        ]
+        bullets = [bullet.format(number=n, step=_capital(step) + ".") for n, step in enumerate(steps, start=1)]
         return [_pick(bank.HEADERS, rng), *bullets]
     if level["structure"] < 0:
         links = ["", *rng.permutation([*bank.CONNECTIVES[level["formality"]], ""])]

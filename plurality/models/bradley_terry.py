@@ -7,7 +7,7 @@ import torch
 
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitters import Plan, fit
+from plurality.fitters import Candidate, NewTo, Plan, Run, fit
 from plurality.heads import Pooled
 from plurality.reward import RewardModel
 
@@ -37,12 +37,22 @@ class BradleyTerry:
         """The torch module for embeddings of this width."""
         return Pooled(width, hidden=self.hidden, temperature=self.temperature, generator=generator)
 
-    def fit(self, data: Comparisons, *, seed: int = 0, device: str = "cpu", progress: bool = False) -> RewardModel:
-        """Fit to comparisons; returns a new RewardModel. Raises InputError for unusable data."""
+    def fit(
+        self,
+        data: Comparisons,
+        *,
+        seed: int = 0,
+        new_to: NewTo = "anybody",
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> RewardModel:
+        """Fit to comparisons; returns a new RewardModel. See `fitters.Run` for the arguments.
+
+        Raises InputError for unusable data.
+        """
         convex = self.hidden == 0 and not self.temperature
-        plan = Plan(n_init=self.n_init, convex=convex, code_sd=0.5, decays=WIDE, start=30.0).fixed(self.decay)
-        fitted = fit(lambda g: self.head(data.dim, g), data, plan, seed=seed, device=device, progress=progress)
-        return RewardModel.of(self, fitted, data)
-
-
-WIDE = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+        grid = Plan.decays if self.decay is None else (self.decay,)
+        plan = Plan(n_init=self.n_init, convex=convex, code_sd=0.5, decays=grid)
+        start = self.decay or (100.0 if self.hidden else 30.0)
+        candidate = Candidate(self.name, lambda g: self.head(data.dim, g), start)
+        return RewardModel.of(self, fit([candidate], data, plan, Run(seed, new_to, device, progress)), data)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitters import Plan, fit
-from plurality.heads import IdealPoint, PromptDirection
+from plurality.fitters import Candidate, NewTo, Plan, Run, fit
+from plurality.heads import Head, IdealPoint, PromptDirection
 from plurality.reward import RewardModel
 
 UTILITIES = {"A": ("squared", "norm"), "B": ("inner", "angle")}
@@ -69,8 +70,36 @@ class PAL:
             generator=generator,
         )
 
-    def fit(self, data: Comparisons, *, seed: int = 0, device: str = "cpu", progress: bool = False) -> RewardModel:
-        """Fit to comparisons; returns a new RewardModel. Raises InputError for unusable data."""
-        plan = Plan(n_init=self.n_init).fixed(self.decay)
-        fitted = fit(lambda g: self.head(data.dim, g), data, plan, seed=seed, device=device, progress=progress)
+    def fit(
+        self,
+        data: Comparisons,
+        *,
+        seed: int = 0,
+        new_to: NewTo = "anybody",
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> RewardModel:
+        """Fit to comparisons; returns a new RewardModel. See `fitters.Run` for the arguments.
+
+        Raises InputError for unusable data.
+        """
+        plan = Plan(n_init=self.n_init, decays=Plan.decays if self.decay is None else (self.decay,))
+        fitted = fit(self._candidates(data.dim), data, plan, Run(seed, new_to, device, progress))
         return RewardModel.of(self, fitted, data)
+
+    def _candidates(self, width: int) -> list[Candidate]:
+        """Near ideal points first; where they do not beat the pooled head, stiffer ones and ones far away."""
+
+        def near(generator: torch.Generator) -> Head:
+            return self.head(width, generator)
+
+        def far(head: Head, weights: Tensor) -> None:
+            assert isinstance(head, IdealPoint)
+            head.start_far(weights)
+
+        if self.decay is not None:
+            return [Candidate("pal", near, self.decay)]
+        candidates = [Candidate("pal", near, 3.0), Candidate("pal, stiff", near, 300.0)]
+        if self.form == "A" and self.utility in (None, "squared"):
+            candidates.append(Candidate("pal, far ideal points", near, 300.0, far))
+        return candidates

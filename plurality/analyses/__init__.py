@@ -1,0 +1,1 @@
+"""Audits of predictions from any reward model: arrays and frames in, never a model."""

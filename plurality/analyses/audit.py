@@ -1,0 +1,230 @@
+"""The audit: predictions and users in, a table of who is served how well out. It never sees a model."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from rich.console import RenderableType
+from rich.progress import track
+
+import plurality
+from plurality.analyses import tables
+from plurality.analyses.estimates import Estimate, Plan, estimate
+from plurality.analyses.inputs import (
+    Predictions,
+    Table,
+    attributes_of,
+    chosen,
+    default_cell,
+    default_model,
+    read_predictions,
+    read_table,
+)
+from plurality.analyses.measures import Material, material
+from plurality.analyses.metrics import MEANS, METRICS, UTILITY
+from plurality.analyses.slices import DISCLOSURE, OVERALL, SHOWN, Disclosure, slices, withheld
+from plurality.analyses.welfare import lorenz, lorenz_noise
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Audit:
+    """What an audit found.
+
+    `table` is tidy, a row for each metric and slice; `worst` has the worst group of each attribute; `users` a
+    row for each user; `reliability` and `lorenz` are what the figures draw; `notes` are sentences that a
+    reader should see, and `meta` says what was audited and how.
+    """
+
+    table: pl.DataFrame
+    worst: pl.DataFrame
+    users: pl.DataFrame
+    reliability: pl.DataFrame
+    lorenz: pl.DataFrame
+    notes: tuple[str, ...]
+    meta: dict[str, object]
+    disclosure: Disclosure
+
+    @property
+    def overall(self) -> pl.DataFrame:
+        """The rows of `table` for all users together."""
+        return self.table.filter(pl.col("attribute") == OVERALL[0])
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """The findings in plain sentences, the most important first."""
+        from plurality.analyses.verdict import verdict
+
+        return verdict(self)
+
+    def __rich__(self) -> RenderableType:
+        from plurality.analyses.summary import render
+
+        return render(self)
+
+    def summary(self, width: int = 80) -> str:
+        """The audit as plain text of at most `width` columns."""
+        from plurality.analyses.summary import as_text
+
+        return as_text(self, width)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return f"<Audit of {self.meta['n_users']} users, {self.table.height} rows; print it, or see .table>"
+
+    def _repr_html_(self) -> str:
+        from plurality.analyses.summary import as_html
+
+        return as_html(self)
+
+    def figures(self) -> dict[str, "Figure"]:
+        """Matplotlib figures by name: groups, reliability, lorenz."""
+        from plurality.analyses.figures import figures
+
+        return figures(self)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one self-contained page that needs no network."""
+        from plurality.analyses.report import html
+
+        return write(Path(path), html(self).encode())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write audit.parquet, audit.json, index.html and figures/ (PNG, SVG); each file whole or not at all.
+
+        The per-user frame is not written: its rows are people.
+        """
+        from plurality.analyses.figures import as_bytes
+        from plurality.analyses.report import html
+
+        folder = Path(folder)
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        pictures = self.figures()
+        for name, figure in pictures.items():
+            for kind in ("png", "svg"):
+                write(folder / "figures" / f"{name}.{kind}", as_bytes(figure, kind))
+        write(folder / "index.html", html(self, pictures).encode())
+        write(folder / "audit.json", self._json().encode())
+        buffer = BytesIO()
+        self.table.write_parquet(buffer)
+        write(folder / "audit.parquet", buffer.getvalue())
+        return folder
+
+    def _json(self) -> str:
+        worst = self.worst.with_columns(pl.col(pl.Float64).fill_nan(None)).to_dicts()
+        content = {"verdict": self.verdict, "notes": self.notes, "worst": worst, **self.meta}
+        content["disclosure"] = asdict(self.disclosure)
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def write(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        half.write_bytes(content)
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+    return path
+
+
+def audit(  # noqa: PLR0913 - the public face: each argument is a decision of the reader
+    predictions: Table,
+    users: Table | None = None,
+    *,
+    by: Sequence[str] | None = None,
+    pairs: bool = True,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    disclosure: Disclosure = DISCLOSURE,
+    model: str | None = None,
+    cell: str | None = None,
+    progress: bool = False,
+) -> Audit:
+    """Audit predicted preferences: who is served how well, with intervals that resample users.
+
+    `predictions` has a row for each comparison: user_id, prob_first = P(first preferred), label in [0, 1],
+    and optionally weight, served_first (P that the first response is served, by default the model's own
+    pick), gap (log-odds, for the log-loss), model and cell. `users` has user_id and attributes, which are
+    sliced by `by` (all with few levels by default), and by every two of them with `pairs`. One model and one
+    cell are audited: by default the first model that is no control, on seen users and unseen items. Raises
+    InputError on input that cannot give a right answer.
+    """
+    frame = read_table(predictions, "predictions")
+    frame, model = chosen(frame, "model", model, default_model(frame))
+    frame, cell = chosen(frame, "cell", cell, default_cell(frame))
+    data, notes = read_predictions(frame)
+    listed = None if users is None else read_table(users, "users")
+    attributes, more = attributes_of(listed, data.ids, by)
+    groups = slices(attributes, len(data.ids), pairs)
+    state = withheld(groups, disclosure)
+    base, plan = material(data, draws, seed), Plan(level, seed)
+    overall, everybody = estimate(base, groups.users(0), plan, diagram=True)
+    done: dict[int, Estimate] = {0: overall}
+    shown = np.flatnonzero(state == SHOWN)[1:].tolist()
+    for s in track(shown, "Auditing slices", disable=not progress, transient=True):
+        done[s], _ = estimate(base, groups.users(s), plan, everybody, diagram=bool(groups.order[s] == 1))
+    return Audit(
+        table=tables.table(groups, state, done, disclosure),
+        worst=tables.worst(groups, state, done, level, seed),
+        users=_users(data, base, attributes),
+        reliability=tables.reliability(groups, done),
+        lorenz=_lorenz(base, level, seed),
+        notes=(*notes, *more, *_remarks(data, base)),
+        meta={
+            "plurality": plurality.__version__,
+            "model": model,
+            "cell": cell,
+            "n_users": len(data.ids),
+            "n_comparisons": len(data.p),
+            "attributes": attributes.columns,
+            "pairs": pairs,
+            "draws": draws,
+            "seed": seed,
+            "level": level,
+            "served": "the model's own pick" if data.own_pick else "column served_first",
+        },
+        disclosure=disclosure,
+    )
+
+
+def _users(data: Predictions, base: Material, attributes: pl.DataFrame) -> pl.DataFrame:
+    """A row for each user: number of comparisons, the user's own means, attributes."""
+    names = [m.name if m.provenance == "observed" else f"{m.name}_predicted" for m in METRICS[MEANS]]
+    own = pl.DataFrame({"user_id": list(data.ids), "n_comparisons": base.sums.rows})
+    return pl.concat([own, pl.DataFrame(base.sums.means, schema=names), attributes], how="horizontal")
+
+
+def _lorenz(base: Material, level: float, seed: int) -> pl.DataFrame:
+    """Lorenz curve of observed utility at 101 shares of users, and the band that equal users would show."""
+    utility, shares = base.sums.means[:, UTILITY], np.linspace(0, 1, 101)
+    people, curve = lorenz(utility)
+    times = int(np.clip(4_000_000 // len(utility), 20, 200))
+    equal = lorenz_noise(base.sums.weight, float(utility.mean()), shares, draws=times, seed=seed)
+    lo, hi = np.quantile(equal, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    columns = {"users": shares, "utility": np.interp(shares, people, curve), "equal_lo": lo, "equal_hi": hi}
+    return pl.DataFrame(columns)
+
+
+def _remarks(data: Predictions, base: Material) -> list[str]:
+    """What a reader should know of these data before reading the table."""
+    said = []
+    if data.own_pick:
+        said.append("No served_first: the model's own pick is taken as served, so observed utility is accuracy.")
+    infinite = int(base.sums.infinite.sum())
+    if infinite:
+        said.append(f"Log-loss is infinite in {infinite} rows with prob_first of exactly 0 or 1; give gap.")
+    if not np.isin(data.y, [0.0, 1.0]).all():
+        said.append("Some labels are ties or soft: null expectations of ECE and Gini, made for 0/1 labels, are high.")
+    return said

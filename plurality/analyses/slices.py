@@ -1,0 +1,214 @@
+"""Which users make up a slice, and which slices are too small to show.
+
+Users are counted, never rows: a hundred comparisons by two people are two people.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import lsqr
+
+from plurality.analyses.inputs import MISSING, NOT_LISTED
+from plurality.errors import InputError
+
+OVERALL = ("(overall)", "(all users)")
+CROSS = " × "  # between two attributes, and between their levels
+Ints = NDArray[np.int64]
+State = NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """How many users a slice needs.
+
+    Below `suppress` its numbers are withheld, between `suppress` and `publish` they are shown with a flag.
+    With `complementary`, further slices are withheld until no withheld one can be computed by subtraction.
+    """
+
+    publish: int = 20
+    suppress: int = 11
+    complementary: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.suppress <= self.publish:
+            raise InputError(
+                f"disclosure: suppress {self.suppress}, publish {self.publish}; need 0 <= suppress <= publish"
+            )
+
+
+DISCLOSURE = Disclosure()
+
+
+@dataclass(frozen=True)
+class Slices:
+    """S slices of U users: names (S,), counts of users (S,), and who is in which.
+
+    `membership` (U, S) is sparse. Slice 0 is everybody. `sums` lists, as (whole, parts), which slices add up
+    to which.
+    """
+
+    attribute: tuple[str, ...]
+    level: tuple[str, ...]
+    order: NDArray[np.int64]  # number of attributes crossed: 0 overall, 1, 2
+    membership: sparse.csc_array
+    sums: tuple[tuple[int, tuple[int, ...]], ...]
+
+    @property
+    def n_users(self) -> Ints:
+        return np.diff(self.membership.indptr).astype(np.int64)
+
+    def users(self, slice_index: int) -> NDArray[np.int32]:
+        """Rows of the users in one slice, ascending."""
+        start, end = self.membership.indptr[slice_index : slice_index + 2]
+        return self.membership.indices[start:end]
+
+
+def slices(attributes: pl.DataFrame, n_users: int, pairs: bool = True) -> Slices:
+    """Everybody, every level of every attribute and, with `pairs`, every occurring pair of levels of two
+    attributes.
+
+    `attributes` holds a string column each and a row for each user. Levels stand in the order of their
+    numbers, if they have any ("<18", "18-24", ">65"), then of the alphabet; what is missing stands last.
+    """
+    names, levels, order = [OVERALL[0]], [OVERALL[1]], [0]
+    columns, sums = [np.zeros(n_users, np.int64)], []
+    single: dict[str, Ints] = {}
+    for name in attributes.columns:
+        found = sorted(attributes[name].unique().to_list(), key=_place)
+        rank = {level: place for place, level in enumerate(found)}
+        code = attributes[name].replace_strict(rank, return_dtype=pl.Int64).to_numpy()
+        single[name] = code + len(names)
+        sums.append((0, tuple(range(len(names), len(names) + len(found)))))
+        names += [name] * len(found)
+        levels += found
+        order += [1] * len(found)
+        columns.append(single[name])
+    for left, right in combinations(attributes.columns, 2) if pairs else ():
+        cells, code = np.unique(np.stack([single[left], single[right]], 1), axis=0, return_inverse=True)
+        first = len(names)
+        for margin in cells.T:
+            sums += [
+                (int(whole), tuple((first + np.flatnonzero(margin == whole)).tolist())) for whole in np.unique(margin)
+            ]
+        columns.append(first + code.ravel())
+        names += [f"{left}{CROSS}{right}"] * len(cells)
+        levels += [f"{levels[a]}{CROSS}{levels[b]}" for a, b in cells]
+        order += [2] * len(cells)
+    return Slices(tuple(names), tuple(levels), np.array(order), _membership(columns, n_users, len(names)), tuple(sums))
+
+
+def _place(level: str) -> tuple[bool, float, str]:
+    """Key that sorts "9" before "10" and "<18" before "18-24"."""
+    number = re.search(r"\d+(\.\d+)?", level)
+    below = level.lstrip().lower().startswith(("<", "under", "less", "below"))
+    place = float(number[0]) - 0.5 * below if number else np.inf
+    return level in (MISSING, NOT_LISTED), place, level
+
+
+def _membership(columns: list[Ints], n_users: int, n_slices: int) -> sparse.csc_array:
+    rows = np.tile(np.arange(n_users), len(columns))
+    entries = (np.ones(len(rows), np.int8), (rows, np.concatenate(columns)))
+    matrix = sparse.coo_array(entries, shape=(n_users, n_slices)).tocsc()
+    matrix.sort_indices()
+    return matrix
+
+
+SHOWN, TOO_FEW, COMPLEMENT = 0, 1, 2
+
+
+def withheld(groups: Slices, disclosure: Disclosure) -> State:
+    """Per slice (S,): SHOWN, TOO_FEW (below `suppress` users) or COMPLEMENT (its number would give another
+    away).
+
+    Everybody together is never withheld. Two rules hold on return: in every sum whose whole is shown, the
+    withheld parts are none, or at least two with `suppress` users among them; and no withheld slice is a
+    linear combination of shown ones. What an attacker may know from elsewhere is beyond both.
+    """
+    n = groups.n_users
+    state = np.where(n < disclosure.suppress, TOO_FEW, SHOWN).astype(np.int8)
+    state[0] = SHOWN
+    if not disclosure.complementary:
+        return state
+    while True:
+        added = _close_sums(groups, state, n, disclosure.suppress)
+        added |= _hide_determined(groups, state, n)
+        if not added:
+            return state
+
+
+def _close_sums(groups: Slices, state: State, n: Ints, least: int) -> bool:
+    """Withhold the smallest shown parts until every sum keeps its withheld parts secret; whether any was
+    added.
+    """
+    added, changed = False, True
+    while changed:
+        changed = False
+        for whole, parts in groups.sums:
+            index = np.array(parts)
+            hidden = index[state[index] != SHOWN]
+            shown = index[state[index] == SHOWN]
+            if state[whole] == SHOWN:
+                safe = len(hidden) == 0 or (len(hidden) > 1 and n[hidden].sum() >= least)
+            else:
+                safe = len(hidden) > 0
+            if safe:
+                continue
+            if len(shown):
+                state[shown[np.argmin(n[shown])]] = COMPLEMENT
+            elif len(hidden) == 1 and whole:  # the only part: the whole is the same people
+                state[whole] = COMPLEMENT
+            else:
+                continue
+            added = changed = True
+    return added
+
+
+def _hide_determined(groups: Slices, state: State, n: Ints) -> bool:
+    """Withhold the smallest slice that helps to determine a withheld one, for each such; whether any was
+    added.
+    """
+    exposed, system = determined(groups, state), _system(groups)
+    for index in exposed:
+        hidden = state != SHOWN
+        target = (np.flatnonzero(hidden) == index).astype(float)
+        # the sums that combine to this slice, and the shown slices that then enter
+        combined = lsqr(system[:, hidden].T.tocsr(), target, atol=1e-13, btol=1e-13, iter_lim=_steps(hidden.sum()))[0]
+        used = np.flatnonzero((np.abs(system.T @ combined) > 1e-6) & ~hidden)
+        used = used[used > 0]
+        if len(used):
+            state[used[np.argmin(n[used])]] = COMPLEMENT
+            return True
+    return False
+
+
+def determined(groups: Slices, state: State) -> NDArray[np.intp]:
+    """Withheld slices whose totals follow from the shown ones by adding and subtracting, as indices.
+
+    A total is free exactly when some vector of the null space of the sums moves it. A random vector less its
+    projection on the row space lies in the null space, so a coordinate that vanishes is determined.
+    """
+    hidden = np.flatnonzero(state != SHOWN)
+    if not len(hidden) or not groups.sums:
+        return hidden[:0]
+    system = _system(groups)[:, hidden].T.tocsr()
+    probe = np.random.default_rng(0).standard_normal(len(hidden))
+    projection = lsqr(system, probe, atol=1e-13, btol=1e-13, iter_lim=_steps(len(hidden)))[0]
+    return hidden[np.abs(probe - system @ projection) < 1e-6]
+
+
+def _system(groups: Slices) -> sparse.csc_array:
+    """The sums as equations (sums, S): whole less parts is zero."""
+    entries = [
+        (row, s, 1.0 if s == whole else -1.0) for row, (whole, parts) in enumerate(groups.sums) for s in (whole, *parts)
+    ]
+    row, column, value = (np.array(part) for part in zip(*entries, strict=True))
+    return sparse.csc_array((value, (row, column)), shape=(len(groups.sums), len(groups.level)))
+
+
+def _steps(unknowns: int) -> int:
+    return 20 * int(unknowns) + 100

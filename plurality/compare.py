@@ -1,0 +1,171 @@
+"""Several models and their controls on one split, one table: who predicts whom, seen and unseen, how surely."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from plurality import controls
+from plurality.comparison import Comparison, tabulate
+from plurality.comparisons import Comparisons
+from plurality.errors import InputError
+from plurality.fitters import NewTo
+from plurality.metering import metered
+from plurality.models.bradley_terry import BradleyTerry
+from plurality.progress import stages
+from plurality.reward import RewardModel, Spec
+
+BASELINE = "bradley_terry"
+TEMPERATURE = "bradley_terry, temperature"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table: a model, or a control that shares its fit."""
+
+    model: str
+    control: bool
+    gaps: dict[str, NDArray[np.float64]]  # cell -> (N,) log-odds
+
+
+def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
+    data: Comparisons,
+    models: Mapping[str, Spec] | Sequence[Spec],
+    *,
+    split: str = "prompt",
+    test: float = 0.2,
+    unseen_users: float = 0.2,
+    support: int = 20,
+    folds: int = 1,
+    shuffled: bool = True,
+    draws: int = 1000,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = False,
+) -> Comparison:
+    """Fit every model on one training part, adapt to unseen users' supports, and score four cells.
+
+    Cells are {seen, unseen} user × {seen, unseen} `split` unit ("prompt", "group", "item", "row"). Bradley–Terry and
+    Bradley–Terry with a per-user temperature always take part; every model with codes brings its controls: the
+    population's code for everybody, another user's code, and (`shuffled`) the same model fitted on shuffled users.
+    `folds` > 1 repeats on disjoint test parts and pools the predictions. With split="item", settings are chosen on
+    items new to the user, as they are judged; otherwise on items new to anybody.
+    Raises InputError for an empty split or a model that cannot use the data.
+    """
+    specs = _with_baselines(models)
+    fits: list[dict[str, Any]] = []
+    frames: list[pl.DataFrame] = []
+    with stages("compare", folds * len(specs) * (1 + shuffled), show=progress) as bar:
+        for fold in range(folds):
+            cells = data.cells(split, test, unseen_users, support, seed, fold=fold)
+            new_to = "user" if split in ("item", "row") else "anybody"
+            job = _Job(
+                cells.train, cells.support, {k: v for k, v in cells.tests.items() if len(v)}, new_to, seed, device
+            )
+            for name, spec in specs.items():
+                bar(name)
+                with metered() as cost:
+                    model = job.fitted(spec, job.train)
+                fits.append({"model": name, "fold": fold, **vars(cost), "users": len(model.user_ids)})
+                entries = job.entries(name, model)
+                if shuffled and model.head.n_codes:
+                    bar(f"{name}, shuffled users")
+                    entries.append(job.shuffled(name, spec))
+                frames.extend(job.predictions(entry, fold) for entry in entries)
+    predictions = pl.concat(frames)
+    about = {
+        "split": split,
+        "test": test,
+        "unseen_users": unseen_users,
+        "support": support,
+        "folds": folds,
+        "seed": seed,
+        "draws": draws,
+        "source": data.source,
+        "comparisons": len(data),
+        "users": len(data.present),
+        "models": {name: repr(spec) for name, spec in specs.items()},
+    }
+    table = tabulate(predictions, baseline=BASELINE, draws=draws, seed=seed)
+    return Comparison(table, predictions, pl.DataFrame(fits), about)
+
+
+def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec]) -> dict[str, Spec]:
+    named = dict(models) if isinstance(models, Mapping) else {}
+    if not isinstance(models, Mapping):
+        for spec in models:
+            if spec.name in named:
+                raise InputError(f"compare: two models are called {spec.name}; give a mapping of names to specs")
+            named[spec.name] = spec
+    baselines: dict[str, Spec] = {BASELINE: BradleyTerry(), TEMPERATURE: BradleyTerry(temperature=True)}
+    return {**baselines, **named}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One split and how to fit on it."""
+
+    train: Comparisons
+    support: Comparisons
+    tests: dict[str, Comparisons]
+    new_to: NewTo
+    seed: int
+    device: str
+
+    def fitted(self, spec: Spec, train: Comparisons) -> RewardModel:
+        return spec.fit(train, seed=self.seed, new_to=self.new_to, device=self.device)
+
+    def entries(self, name: str, model: RewardModel) -> list[Entry]:
+        """The model under users' own codes and, where it has codes, under the population's and another user's."""
+        known = model.adapt(self.support) if len(self.support) and model.head.n_codes else model
+        lines = [Entry(name, name == TEMPERATURE, self._gaps(known))]
+        if model.head.n_codes:
+            for label, codes in (
+                (controls.POPULATION, controls.population_codes(known, self.train)),
+                (controls.ANOTHER, None),
+            ):
+                gaps = {
+                    cell: known.gap(
+                        test,
+                        codes=codes if codes is not None else controls.another_users_codes(known, test, self.seed),
+                    )
+                    for cell, test in self.tests.items()
+                }
+                lines.append(Entry(f"{name} · {label}", True, gaps))
+        return lines
+
+    def shuffled(self, name: str, spec: Spec) -> Entry:
+        """The model fitted and adapted on comparisons dealt out to users at random."""
+        model = self.fitted(spec, controls.shuffled_users(self.train, self.seed))
+        if len(self.support):
+            model = model.adapt(controls.shuffled_users(self.support, self.seed))
+        return Entry(f"{name} · {controls.SHUFFLED}", True, self._gaps(model))
+
+    def _gaps(self, model: RewardModel) -> dict[str, NDArray[np.float64]]:
+        return {cell: model.gap(test, unknown="population") for cell, test in self.tests.items()}
+
+    def predictions(self, entry: Entry, fold: int) -> pl.DataFrame:
+        """Tidy rows: model, control, fold, cell, row, user_id, prob_first, gap, label, weight."""
+        parts = []
+        for cell, test in self.tests.items():
+            gap = entry.gaps[cell]
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "model": pl.Series([entry.model]).new_from_index(0, len(test)),
+                        "control": pl.Series([entry.control]).new_from_index(0, len(test)),
+                        "fold": pl.Series([fold]).new_from_index(0, len(test)),
+                        "cell": pl.Series([cell]).new_from_index(0, len(test)),
+                        "user_id": test.users["user_id"].gather(test.user),
+                        "prob_first": expit(gap),
+                        "gap": gap,
+                        "label": test.label,
+                        "weight": test.weight,
+                    }
+                )
+            )
+        return pl.concat(parts)

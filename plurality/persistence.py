@@ -1,0 +1,109 @@
+"""Fitted models on disk: config.json, head.safetensors, users.parquet and the encoder's folder; never a pickle.
+
+A model is written into a temporary folder beside its place and moved there whole, so a folder is either the old
+model or the new one.
+"""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from plurality.codes import Posterior, Prior
+from plurality.errors import InputError
+from plurality.fitters import Trace
+from plurality.folders import whole_folder
+from plurality.models import spec_class
+from plurality.reward import RewardModel
+
+SCHEMA = 1
+CONFIG, HEAD, USERS, ENCODER = "config.json", "head.safetensors", "users.parquet", "encoder"
+
+
+def save(model: RewardModel, folder: str | Path) -> Path:
+    """Write `model` to `folder`, replacing a model that is there. Raises InputError if it cannot be written."""
+    config = {
+        "schema_version": SCHEMA,
+        "model": model.spec.name,
+        "settings": asdict(model.spec),  # type: ignore[call-overload]
+        "n_embedding": model.head.n_embedding,
+        "trace": [{k: None if v != v else v for k, v in row.items()} for row in model.trace.rows],  # JSON has no NaN
+    }
+    codes = {
+        "codes": model.posterior.codes,
+        "covariance": model.posterior.covariance,
+        "prior_mean": model.prior.mean,
+        "prior_precision": model.prior.precision,
+    }
+    state = {f"head.{k}": v for k, v in model.head.state_dict().items()} | {f"users.{k}": v for k, v in codes.items()}
+    with whole_folder(Path(folder), marker=CONFIG) as new:
+        save_file({k: v.contiguous() for k, v in state.items()}, new / HEAD)
+        users = {"user_id": list(model.user_ids), "n_comparisons": model.n_comparisons}
+        pl.DataFrame(users, schema_overrides={"user_id": pl.String}).write_parquet(new / USERS)
+        if model.encoder is not None:
+            model.encoder.save(new / ENCODER)
+        (new / CONFIG).write_text(json.dumps(config, indent=1, default=float, allow_nan=False) + "\n")
+    return Path(folder)
+
+
+def load(folder: str | Path) -> RewardModel:
+    """Read a model that `save_pretrained` wrote.
+
+    Raises InputError for a folder that holds none, a damaged file, or a file of a newer schema version.
+    """
+    folder = Path(folder)
+    config = _config(folder)
+    cls = spec_class(config["model"])
+    try:
+        spec = cls(**config["settings"])
+    except TypeError as error:
+        raise InputError(f"{folder / CONFIG}: settings do not fit model {config['model']!r} ({error})") from None
+    head = spec.head(config["n_embedding"], torch.Generator())
+    try:
+        state = load_file(folder / HEAD)
+        users = pl.read_parquet(folder / USERS)
+        head.load_state_dict({k.removeprefix("head."): v for k, v in state.items() if k.startswith("head.")})
+        posterior = Posterior(state["users.codes"], state["users.covariance"])
+        prior = Prior(state["users.prior_mean"], state["users.prior_precision"])
+    except (SafetensorError, OSError, KeyError, RuntimeError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{folder}: the saved model is damaged or incomplete ({reason}); fit or copy it again"
+        ) from None
+    encoder = None
+    if (folder / ENCODER).is_dir():
+        from plurality.encoders import load as load_encoder
+
+        encoder = load_encoder(folder / ENCODER)
+    return RewardModel(
+        spec=spec,
+        head=head.requires_grad_(False).eval(),
+        user_ids=tuple(users["user_id"].to_list()),
+        posterior=posterior,
+        prior=prior,
+        n_comparisons=users["n_comparisons"].to_numpy().astype(np.int64),
+        trace=Trace([{k: math.nan if v is None else v for k, v in row.items()} for row in config["trace"]]),
+        encoder=encoder,
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+        version = int(config["schema_version"])
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no fitted model here ({CONFIG} is missing); give a folder `fit` wrote") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / CONFIG}: not a model's configuration; fit or copy the model again") from None
+    if version > SCHEMA:
+        raise InputError(
+            f"{folder / CONFIG}: written by a newer plurality (schema {version}, this one reads {SCHEMA}); upgrade"
+        )
+    return config

@@ -1,0 +1,43 @@
+"""The encoder of a store: described at once, loaded (model, tokenizer and all) when a text must be embedded."""
+
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plurality.encoders import Encoder, Prompt
+    from plurality.encoders.protocol import Vectors
+
+
+class StoredEncoder:
+    """An encoder that stands for a saved one; a store opens without its model, which may be elsewhere."""
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.dim = int(record["dim"])
+        self.fingerprint = str(record["fingerprint"])
+        self._record = record
+
+    def describe(self) -> dict[str, Any]:
+        """What the encoder is, JSON-able."""
+        return dict(self._record)
+
+    def encode(self, prompts: "Sequence[Prompt]", completions: Sequence[str], progress: bool = False) -> "Vectors":
+        """Embed each completion, (n, dim). Raises InputError when the encoder or its model is gone."""
+        return self._encoder.encode(prompts, completions, progress=progress)
+
+    def encode_prompts(self, prompts: "Sequence[Prompt]", progress: bool = False) -> "Vectors":
+        """Embed each prompt by itself, (n, dim). Raises InputError as `encode` does."""
+        return self._encoder.encode_prompts(prompts, progress=progress)
+
+    def save(self, folder: Path) -> None:
+        """Copy the saved encoder's files, which needs no model."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+
+    @cached_property
+    def _encoder(self) -> "Encoder":
+        from plurality import encoders
+
+        return encoders.load(self.folder)
