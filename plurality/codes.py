@@ -2,7 +2,7 @@
 
 Every user is a small problem of its own: minimise over z ∈ R^C
     Σ_i w_i nll(u(x_i1, z) − u(x_i2, z), y_i) + ½ (z − μ)ᵀ Λ (z − μ).
-Thousands are solved at once by damped Fisher scoring; the last information matrix is the Laplace posterior.
+Thousands are solved at once by damped Newton steps; the last information matrix is the Laplace posterior.
 """
 
 from collections.abc import Callable
@@ -102,9 +102,9 @@ def laplace(
 ) -> Posterior:
     """Mode and Laplace covariance of every user's code, all users at once.
 
-    Levenberg–Marquardt steps on the Fisher information JᵀDJ + Λ, J = ∂gap/∂z and D = ∂²nll/∂gap², both by
-    autograd; each user has its own damping and takes a step only if it lowers that user's own objective.
-    A user without comparisons keeps the prior.
+    Damped Newton steps on the Hessian where it is positive definite and on the Fisher information where not; each
+    user has its own damping and takes a step only if it lowers that user's own objective. The covariance is the
+    inverse Fisher information at the mode. A user without comparisons keeps the prior.
     """
     width = prior.mean.numel()
     codes = (prior.mean.expand(n_users, width) if start is None else start).clone()
@@ -117,7 +117,9 @@ def laplace(
     eye = torch.eye(width, dtype=codes.dtype, device=codes.device)
     for _ in range(max_iter):
         z = codes[active]
-        gradient, information = _derivatives(utility, part, prior, z)
+        gradient, information, hessian = _derivatives(utility, part, prior, z)
+        convex = torch.linalg.cholesky_ex(hessian).info == 0
+        information = torch.where(convex[:, None, None], hessian, information)
         scale = information.diagonal(dim1=-2, dim2=-1).mean(-1)
         damped = information + (damping[active] * scale)[:, None, None] * eye
         step = torch.linalg.solve(damped, gradient.unsqueeze(-1)).squeeze(-1)
@@ -131,7 +133,7 @@ def laplace(
             break
         if moving.sum() < 0.7 * len(active):
             part, active = part.of_users(moving), active[moving]
-    _, information = _derivatives(utility, evidence, prior, codes)
+    _, information, _ = _derivatives(utility, evidence, prior, codes)
     return Posterior(codes, torch.linalg.inv(information))
 
 
@@ -142,17 +144,30 @@ def _objective(utility: UtilityFn, evidence: Evidence, prior: Prior, codes: Tens
     return penalty.index_add(0, evidence.user, loss)
 
 
-def _derivatives(utility: UtilityFn, evidence: Evidence, prior: Prior, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient (U, C) and Fisher information (U, C, C) of each user's objective."""
-    z = codes[evidence.user].requires_grad_()  # one row a comparison, so one backward pass gives every row's J
+def _derivatives(utility: UtilityFn, evidence: Evidence, prior: Prior, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient (U, C), Fisher information and Hessian (U, C, C) of each user's objective, by autograd.
+
+    Fisher's is JᵀDJ + Λ with J = ∂gap/∂z and D = ∂²nll/∂gap², never indefinite; the Hessian adds the curvature of
+    the gap itself.
+    """
+    z = codes[evidence.user].requires_grad_()  # one row a comparison: one backward pass gives every row's gradient
     with torch.enable_grad():
         gap = utility(evidence.first, z) - utility(evidence.second, z)
-        (jacobian,) = torch.autograd.grad(gap.sum(), z)
+        (jacobian,) = torch.autograd.grad(gap.sum(), z, create_graph=True)
+        second = torch.stack(
+            [
+                torch.autograd.grad(column.sum(), z, retain_graph=True)[0]
+                if column.requires_grad
+                else torch.zeros_like(z)
+                for column in jacobian.unbind(-1)
+            ],
+            -1,
+        )  # ∂²gap/∂z², (N, C, C)
         g = gap.detach().requires_grad_()
         (slope,) = torch.autograd.grad(nll(g, evidence.label).sum(), g, create_graph=True)
         (curvature,) = torch.autograd.grad(slope.sum(), g)
-    slope, curvature = evidence.weight * slope.detach(), evidence.weight * curvature
+    slope, curvature, jacobian = evidence.weight * slope.detach(), evidence.weight * curvature, jacobian.detach()
     gradient = ((codes - prior.mean) @ prior.precision).index_add(0, evidence.user, slope[:, None] * jacobian)
     outer = curvature[:, None, None] * jacobian[:, :, None] * jacobian[:, None, :]
-    information = prior.precision.repeat(len(codes), 1, 1).index_add(0, evidence.user, outer)
-    return gradient, information
+    fisher = prior.precision.repeat(len(codes), 1, 1).index_add(0, evidence.user, outer)
+    return gradient, fisher, fisher.index_add(0, evidence.user, slope[:, None, None] * second)

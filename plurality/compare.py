@@ -20,7 +20,7 @@ from plurality.progress import stages
 from plurality.reward import RewardModel, Spec
 
 BASELINE = "bradley_terry"
-TEMPERATURE = "bradley_terry, temperature"
+TEMPERATURE = "bradley_terry · per-user temperature"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     with stages("compare", folds * len(specs) * (1 + shuffled), show=progress) as bar:
         for fold in range(folds):
             cells = data.cells(split, test, unseen_users, support, seed, fold=fold)
-            new_to = "user" if split in ("item", "row") else "anybody"
+            new_to: NewTo = "user" if split in ("item", "row") else "anybody"
             job = _Job(
                 cells.train, cells.support, {k: v for k, v in cells.tests.items() if len(v)}, new_to, seed, device
             )
@@ -72,7 +72,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
                     model = job.fitted(spec, job.train)
                 fits.append({"model": name, "fold": fold, **vars(cost), "users": len(model.user_ids)})
                 entries = job.entries(name, model)
-                if shuffled and model.head.n_codes:
+                if shuffled and model.head.n_codes and name != TEMPERATURE:
                     bar(f"{name}, shuffled users")
                     entries.append(job.shuffled(name, spec))
                 frames.extend(job.predictions(entry, fold) for entry in entries)
@@ -123,7 +123,7 @@ class _Job:
         """The model under users' own codes and, where it has codes, under the population's and another user's."""
         known = model.adapt(self.support) if len(self.support) and model.head.n_codes else model
         lines = [Entry(name, name == TEMPERATURE, self._gaps(known))]
-        if model.head.n_codes:
+        if model.head.n_codes and name != TEMPERATURE:
             for label, codes in (
                 (controls.POPULATION, controls.population_codes(known, self.train)),
                 (controls.ANOTHER, None),

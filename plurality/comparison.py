@@ -162,7 +162,7 @@ class _Cell:
                  for k in range(p.shape[1])]  # fmt: skip
         null = [ece_null(p[:, k], bins=BINS, weights=weight, seed=seed) if sided else np.nan for k in range(p.shape[1])]
         counts = resample_counts(len(total), draws, seed)
-        return _Cell(len(user), sums, total, bins, np.array(shown), np.array(null), counts)
+        return _Cell(len(user), sums, total, bins.astype(float), np.array(shown), np.array(null), counts)
 
     def metric(self, name: str) -> tuple[Floats, Floats, Floats]:
         """Estimate (K,), draws (draws, K) and null expectation (K,) of one metric."""

@@ -110,7 +110,7 @@ def fit(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run
     """
     if not len(data):
         raise InputError(f"{data.source}: no comparison to fit on")
-    trace = Trace()
+    data, trace = data.in_key_order(), Trace()
     with stages("fit", len(candidates) * plan.n_init + 4, show=run.progress) as bar:
         head, decay, spread = _choose(candidates, data, plan, run, trace, bar)
         bar("all comparisons")
@@ -134,12 +134,13 @@ class Joint:
     def minimise(self, decay: float, steps: int, rate: float) -> float:
         """Lower the joint objective from where head and codes stand; returns nats a comparison."""
         rows, head = self.rows, self.head
-        total = float(rows.weight.sum())
+        weight, label = rows.weight.double(), rows.label.double()
+        total = float(weight.sum())
         free = head.n_codes > 0 and self.sd > 0
         codes = self.codes.requires_grad_(free)
 
         def loss() -> Tensor:
-            data = (rows.weight * nll(rows.gap(head, codes), rows.label)).sum()
+            data = (weight * nll(rows.gap(head, codes).double(), label)).sum()  # a line search sees float32 sums step
             penalty = head.penalty(decay)
             if free:
                 penalty = penalty + codes.square().sum() / (2 * self.sd**2)
@@ -303,7 +304,8 @@ def _started(candidate: Candidate, data: Comparisons, seed: int, device: str, we
     rows = np.argsort(uniform(data.item_keys[data.first], 0))[:20_000]
     a, b = data.first[rows], data.second[rows]
     prompts = to_tensor(data.prompts[data.prompt[a]], like) if head.uses_prompts and data.prompts is not None else None
-    head.standardise(to_tensor(data.items[a], like), to_tensor(data.items[b], like), prompts)
+    weight = to_tensor(data.weight[rows], like)
+    head.standardise(to_tensor(data.items[a], like), to_tensor(data.items[b], like), prompts, weight)
     if candidate.take_over is not None and weights is not None:
         candidate.take_over(head, weights.to(like))
     return head.to(device)

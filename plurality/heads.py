@@ -36,8 +36,8 @@ class Head(nn.Module):
         """Minus the log-prior (nats) of the shared weights at this decay: a scalar."""
         raise NotImplementedError
 
-    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
-        """Learn the inputs' scale from a sample of comparisons, (n, d) each side, before the first step."""
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
+        """Learn the inputs' scale from a sample of comparisons, (n, d) each side, weight (n,), before the first step."""
         raise NotImplementedError
 
     def mean_code(self, codes: Tensor) -> Tensor:
@@ -72,12 +72,16 @@ class Projector(nn.Module):
             self.bias = nn.Parameter(torch.zeros(hidden))
             self.outer = nn.Parameter(_normal((n_out, hidden), 0.01 * hidden**-0.5, generator))
 
-    def standardise(self, a: Tensor, b: Tensor) -> None:
-        """Learn mean and scale from both sides of a sample of comparisons: (n, d), (n, d)."""
-        a, b = a.double(), b.double()
-        self.mean.copy_((a.mean(0) + b.mean(0)) / 2)
-        spread = (a - b).square().mean() / 2
-        self.scale.copy_(spread.sqrt() if spread > 0 else torch.ones(()))
+    def standardise(self, mean: Tensor, variance: Tensor) -> None:
+        """Take the mean (d,) and the variance, one for all dimensions, of the inputs to come."""
+        self.mean.copy_(mean)
+        varies = variance > 1e-12 * mean.square().mean()  # or all inputs are one, and the rest is rounding
+        self.scale.copy_(variance.sqrt() if varies else torch.ones(()))
+
+    def standardise_sides(self, a: Tensor, b: Tensor, weight: Tensor) -> None:
+        """Learn mean and scale from both sides of a sample of comparisons: (n, d), (n, d), weights (n,)."""
+        a, b, share = a.double(), b.double(), weight.double() / weight.double().sum()
+        self.standardise(share @ (a + b) / 2, share @ (a - b).square().mean(1) / 2)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self._product(x, self.linear)
@@ -112,8 +116,8 @@ class Pooled(Head):
         if not hidden:
             nn.init.zeros_(self.projector.linear)  # convex: where it starts does not matter
 
-    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
-        self.projector.standardise(first, second)
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
+        self.projector.standardise_sides(first, second, weight)
 
     def penalty(self, decay: float) -> Tensor:
         return decay * self.projector.penalty()
@@ -158,8 +162,8 @@ class IdealPoint(Head):
         if distance == "norm":
             self.log_scale = nn.Parameter(torch.zeros(()))
 
-    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
-        self.projector.standardise(first, second)
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
+        self.projector.standardise_sides(first, second, weight)
 
     @torch.no_grad()
     def start_far(self, direction: Tensor) -> None:
@@ -234,10 +238,12 @@ class PromptDirection(Head):
         if angle:
             self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
-    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None) -> None:
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
         assert prompts is not None
-        self.projector.standardise(first, second)
-        self.maps.standardise(prompts, prompts.roll(1, 0))  # both sides share a prompt: compare neighbours
+        self.projector.standardise_sides(first, second, weight)
+        share = weight.double() / weight.double().sum()
+        mean = share @ prompts.double()
+        self.maps.standardise(mean, share @ (prompts.double() - mean).square().mean(1))
 
     def penalty(self, decay: float) -> Tensor:
         return decay * (self.projector.penalty() + self.maps.penalty()) + self.constant.square().sum() / 2

@@ -22,6 +22,7 @@ from plurality.fitters import Trace
 from plurality.folders import whole_folder
 from plurality.models import spec_class
 from plurality.reward import RewardModel
+from plurality.stored_encoder import StoredEncoder
 
 SCHEMA = 1
 CONFIG, HEAD, USERS, ENCODER = "config.json", "head.safetensors", "users.parquet", "encoder"
@@ -34,6 +35,7 @@ def save(model: RewardModel, folder: str | Path) -> Path:
         "model": model.spec.name,
         "settings": asdict(model.spec),  # type: ignore[call-overload]
         "n_embedding": model.head.n_embedding,
+        "encoder": None if model.encoder is None else model.encoder.describe(),
         "trace": [{k: None if v != v else v for k, v in row.items()} for row in model.trace.rows],  # JSON has no NaN
     }
     codes = {
@@ -77,11 +79,8 @@ def load(folder: str | Path) -> RewardModel:
         raise InputError(
             f"{folder}: the saved model is damaged or incomplete ({reason}); fit or copy it again"
         ) from None
-    encoder = None
-    if (folder / ENCODER).is_dir():
-        from plurality.encoders import load as load_encoder
-
-        encoder = load_encoder(folder / ENCODER)
+    about = config["encoder"]
+    encoder = None if about is None else StoredEncoder(folder / ENCODER, about)  # loaded when a text comes
     return RewardModel(
         spec=spec,
         head=head.requires_grad_(False).eval(),

@@ -29,8 +29,9 @@ StrengthAs = Literal["weight", "label"]
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """N completions to score, each for one user: items, row in items (N,) and user id (N)."""
+    """N completions to score, each for one user: the frame, its items, row in items (N,) and user id (N)."""
 
+    frame: pl.DataFrame
     items: Items
     item: Int
     user_ids: list[str]
@@ -111,7 +112,7 @@ def read_candidates(source: Any) -> Candidates:
     prompt = columns.column(frame, "prompt", place)
     completion = chats.completions(columns.column(frame, "completion", place), place)
     items, (item,) = unique_items(chats.prompts(prompt, place), [completion], chats.is_chat(prompt))
-    return Candidates(items, item, user_ids, place)
+    return Candidates(frame, items, item, user_ids, place)
 
 
 def _ready_made(
@@ -177,7 +178,7 @@ def _judgements(frame: pl.DataFrame, place: str, users: Any, repeats: Repeats, s
         keep = np.ones(len(keep), dtype=bool)
     elif not keep.all():
         note = f"{place}: {np.sum(~keep):,} rows repeat another in every column and are dropped; "
-        warnings.warn(InputWarning(note + 'read with repeats="keep" if they count'), stacklevel=4)
+        warnings.warn(InputWarning(note + 'read with repeats="keep" if they count'), stacklevel=3)
     return _Judgements(user, label, weight, group, table, keep, place)
 
 
@@ -220,10 +221,9 @@ def _users(users: Any, user_ids: pl.Series, place: str) -> tuple[pl.DataFrame, I
     row = user_ids.to_frame().join(places, on="user_id", how="left", maintain_order="left")["row"]
     if row.null_count():
         unknown = user_ids.filter(row.is_null())
-        raise InputError(
-            f"{place}: row {row.is_null().arg_max() + 1}: user {unknown[0]!r} is not in {name}, nor are "  # type: ignore[operator]
-            f"{unknown.n_unique() - 1:,} other users; add them to the users table or drop their rows"
-        )
+        others = f", like {unknown.n_unique() - 1:,} others" if unknown.n_unique() > 1 else ""
+        cause = f"user {unknown[0]!r} is not in {name}{others}"
+        refuse(row.is_null(), place, cause, "add every user to the users table or drop their rows")
     return table, row.cast(pl.Int64).to_numpy(writable=True)
 
 

@@ -159,6 +159,31 @@ class RewardModel:
         with torch.no_grad():
             return self.head.population(self.features(items, prompts), codes.float()).numpy()
 
+    def score(
+        self,
+        items: Array,
+        rows: Array,
+        user_ids: Sequence[str],
+        *,
+        prompts: Array | None = None,
+        unknown: Unknown = "error",
+    ) -> NDArray[np.float64]:
+        """Reward of items[rows[i]] to user_ids[i], in log-odds up to a shift per user and prompt: (n,).
+
+        Features are computed once an item, whoever it is scored for.
+        """
+        features = self.features(items, prompts)[torch.as_tensor(np.asarray(rows))]
+        with torch.no_grad():
+            return self.head.utility(features, self.codes(user_ids, unknown).to(features.dtype)).double().numpy()
+
+    def text_encoder(self) -> "Encoder":
+        """The encoder the model was fitted with; InputError if it was fitted on ready-made embeddings."""
+        if self.encoder is None:
+            raise InputError(
+                "this model was fitted on ready-made embeddings, so it cannot embed texts; give embeddings instead"
+            )
+        return self.encoder
+
     def adapt(self, support: Comparisons) -> "RewardModel":
         """A new model that also knows the users of `support`; shared weights and other users are untouched.
 

@@ -24,8 +24,10 @@ UNITS = ("prompt", "group", "item", "user", "row")
 class Cells:
     """A training part, the unseen users' supports, and tests keyed by cell name.
 
-    Cells are {seen, unseen} user × {seen, unseen} unit. A seen unit is one that training users met;
-    no comparison is in two parts. `support` holds what unseen users are adapted on, seen units only.
+    Cells are {seen, unseen} user × {seen, unseen} unit. A seen unit is in the training part (of items, both).
+    An unseen prompt or group is in no training comparison, an unseen item in none of that user's. No
+    comparison is in two parts; some are in none. `support` holds what unseen users are adapted on, no unseen
+    unit of theirs among it.
     """
 
     train: Comparisons
@@ -68,12 +70,16 @@ def cells(
 ) -> Cells:
     """Four test cells, {seen, unseen user} × {seen, unseen unit}, with a training part and supports.
 
-    A share `test` of units is held out as in `split`, and a share `unseen_users` of users. A seen user's cell of
-    seen units is a tenth of that user's remaining comparisons. An unseen user keeps up to `support` comparisons
-    of seen units for adaptation. Raises InputError as `split` does.
+    A share `test` of units is held out as in `split`, and a share `unseen_users` of users. A tenth of the seen
+    users' remaining comparisons are for their cell of seen units. An unseen user keeps up to `support`
+    comparisons of units not held out for adaptation. Raises InputError as `split` does.
     """
     if by == "user":
         raise InputError("cells are user × unit already: split by prompt, group or item")
+    if not 0 <= unseen_users < 1:
+        raise InputError(f"share of unseen users {unseen_users} must lie between 0 and 1")
+    if support < 0:
+        raise InputError(f"support {support} is negative; give a number of comparisons per unseen user")
     seen_unit, unseen_unit = _masks(data, by, test, seed, fold, False)
     keys = data.user_keys()
     new_user = _unseen_users(keys, data.present, unseen_users, seed, fold)[data.user]
@@ -82,17 +88,18 @@ def cells(
     in_support = np.zeros(len(data), dtype=bool)
     pool = np.flatnonzero(new_user & seen_unit)
     in_support[pool[_rank_within(data.user[pool], row[pool]) < support]] = True
-    unit = "row" if by == "row" else by
+    in_train = ~new_user & seen_unit & ~held
+    train = _part(data, in_train, "training", by)
+    met = _met(data, in_train, by)
     tests = {
-        f"seen user, unseen {unit}": data.take(~new_user & unseen_unit),
-        f"unseen user, unseen {unit}": data.take(new_user & unseen_unit),
-        f"seen user, seen {unit}": data.take(held),
-        f"unseen user, seen {unit}": data.take(new_user & seen_unit & ~in_support),
+        f"seen user, unseen {by}": data.take(~new_user & unseen_unit),
+        f"unseen user, unseen {by}": data.take(new_user & unseen_unit),
+        f"seen user, seen {by}": data.take(held & met),
+        f"unseen user, seen {by}": data.take(new_user & seen_unit & ~in_support & met),
     }
-    train = _part(data, ~new_user & seen_unit & ~held, "training", by)
     if not any(len(t) for t in tests.values()):
         raise InputError(f"{data.source}: the split by {by} leaves no test comparison; give a larger test share")
-    return Cells(train, data.take(in_support), tests, unit)
+    return Cells(train, data.take(in_support), tests, by)
 
 
 def folds_apart(data: Comparisons, share: float, seed: int, *, anybody: bool) -> tuple[Mask, Mask]:
@@ -104,11 +111,8 @@ def folds_apart(data: Comparisons, share: float, seed: int, *, anybody: bool) ->
 
 
 def items_recur(data: Comparisons) -> bool:
-    """Whether the items of the typical comparison are also in other groups, so that prompts do not separate them."""
-    pairs = np.concatenate([data.first, data.second])
-    groups = np.concatenate([data.group, data.group])
-    unique = np.unique(np.stack([pairs.astype(np.uint64), groups]), axis=1)[0]
-    return bool(np.mean(np.bincount(unique.astype(np.int64))[pairs] > 1) > 0.5)
+    """Whether most sides show an item that other groups show too, so that groups do not keep items apart."""
+    return _recur(data, data.group)
 
 
 def _masks(data: Comparisons, by: str, test: float, seed: int, fold: int, anybody: bool) -> tuple[Mask, Mask]:
@@ -118,7 +122,8 @@ def _masks(data: Comparisons, by: str, test: float, seed: int, fold: int, anybod
         raise InputError(f"test share {test} must lie between 0 and 1")
     if not 0 <= fold <= round(1 / test) - 1:
         raise InputError(f"fold {fold} does not exist: a test share of {test} has folds 0 to {round(1 / test) - 1}")
-    if by in ("prompt", "group", "row") and items_recur(data):
+    # a prompt keeps its items to itself: the same text under another prompt is another item
+    if by in ("group", "row") and _recur(data, data.group if by == "group" else np.arange(len(data))):
         warnings.warn(
             f"{data.source}: items recur in many comparisons, so a split by {by} lets item identity leak "
             "into the test; by='item' does not",
@@ -132,14 +137,38 @@ def _masks(data: Comparisons, by: str, test: float, seed: int, fold: int, anybod
         if held is not None:
             return ~held, held
         return _by_item(data, None, test, seed, fold)
-    keys = {
-        "prompt": lambda: data.prompt_keys[data.prompt[data.first]],
-        "group": lambda: data.group,
-        "user": lambda: data.user_keys()[data.user],
-        "row": lambda: _row_keys(data),
-    }[by]()
-    held = _held_share(keys, test, seed, fold)
+    held = _held_share(_unit_keys(data, by), test, seed, fold)
     return ~held, held
+
+
+def _unit_keys(data: Comparisons, by: str) -> Keys:
+    match by:
+        case "prompt":
+            return data.prompt_keys[data.prompt[data.first]]
+        case "group":
+            return data.group
+        case "user":
+            return data.user_keys()[data.user]
+    return _row_keys(data)
+
+
+def _met(data: Comparisons, train: Mask, by: str) -> Mask:
+    """Rows whose unit the training rows have; of items, both sides."""
+    if by == "item":
+        item = np.zeros(len(data.items), dtype=bool)
+        item[data.first[train]] = item[data.second[train]] = True
+        return item[data.first] & item[data.second]
+    keys = _unit_keys(data, by)
+    return np.isin(keys, keys[train])
+
+
+def _recur(data: Comparisons, unit: NDArray[np.integer]) -> bool:
+    """Whether most sides (2N) show an item that is in more than one unit (N,)."""
+    code = np.unique(unit, return_inverse=True)[1]
+    pairs = np.concatenate([data.first, data.second])
+    places = np.unique(pairs * (code.max(initial=0) + 1) + np.concatenate([code, code]))
+    units_of_item = np.bincount(places // (code.max(initial=0) + 1), minlength=len(data.items))
+    return bool(np.mean(units_of_item[pairs] > 1) > 0.5) if len(data) else False
 
 
 def _held_share(keys: Keys, test: float, seed: int, fold: int) -> Mask:
@@ -171,7 +200,8 @@ def _by_component(data: Comparisons, test: float, seed: int, fold: int) -> Mask 
     if len(data) == 0 or np.bincount(component).max() > 0.1 * len(data):
         return None
     keys = np.full(component.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(keys, component, data.item_keys[data.first])  # a name that row order does not change
+    for side in (data.first, data.second):  # a name that neither row order nor the order of sides changes
+        np.minimum.at(keys, component, data.item_keys[side])
     return _held_share(keys[component], test, seed, fold)
 
 

@@ -11,9 +11,6 @@ meta.json             schema version, encoder, counts, and size and SHA-256 of e
 
 import hashlib
 import json
-import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ import polars as pl
 
 from plurality.comparisons import Array, Comparisons
 from plurality.errors import InputError
+from plurality.folders import whole_folder
 from plurality.stored_encoder import StoredEncoder
 from plurality.tensor_files import map_tensors, write_tensors
 
@@ -41,19 +39,12 @@ def save(data: Comparisons, folder: str | Path) -> Path:
     A subset keeps every item and user of the data that it was taken from, as it does in memory. Raises
     InputError for a folder that cannot be written or that holds something else.
     """
-    target = Path(folder).expanduser().resolve()
-    if target.exists() and not is_store(target) and not _is_empty(target):
-        raise InputError(f"{folder} exists and is no store; give another folder")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        _write(data, temporary)
-        _swap(temporary, target)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        cause = str(error).split("\n")[0]
-        raise InputError(f"{folder} cannot be written ({cause}); give a folder that can") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with whole_folder(Path(folder).expanduser().resolve(), marker=META) as new:
+        try:
+            _write(data, new)
+        except pl.exceptions.PolarsError as error:
+            cause = str(error).split("\n")[0]
+            raise InputError(f"{folder} cannot be written ({cause}); choose another folder") from None
     return Path(folder)
 
 
@@ -126,25 +117,6 @@ def _counts(data: Comparisons) -> dict[str, int]:
         "prompts": len(data.prompt_keys),
         "dim": data.dim,
     }
-
-
-def _swap(temporary: Path, target: Path) -> None:
-    """Put the new folder in the place of the old one, which goes last."""
-    if not target.exists():
-        temporary.rename(target)
-        return
-    old = temporary.with_suffix(".old")
-    target.rename(old)
-    try:
-        temporary.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from plurality.errors import InputError
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 BLOCK_BYTES = 1 << 25
+HEADER_LIMIT = 100_000_000  # the format's own
 
 
 def blocks(array: Array) -> Iterator[tuple[int, Array]]:
@@ -51,6 +52,8 @@ def map_tensors(path: Path) -> dict[str, Array]:
             size = file.seek(0, 2)
             file.seek(0)
             length = int.from_bytes(file.read(8), "little")
+            if length > HEADER_LIMIT:
+                raise ValueError("no header is that long")
             if size < 8 + length:
                 raise _truncated(path, size)
             header = json.loads(file.read(length))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -15,11 +15,12 @@ from rich.progress import track
 
 import plurality
 from plurality.analyses import tables
+from plurality.analyses.attributes import attributes_of
 from plurality.analyses.estimates import Estimate, Plan, estimate
 from plurality.analyses.inputs import (
+    ROW,
     Predictions,
     Table,
-    attributes_of,
     chosen,
     default_cell,
     default_model,
@@ -50,7 +51,7 @@ class Audit:
     reliability: pl.DataFrame
     lorenz: pl.DataFrame
     notes: tuple[str, ...]
-    meta: dict[str, object]
+    meta: dict[str, Any]
     disclosure: Disclosure
 
     @property
@@ -161,9 +162,9 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     cell are audited: by default the first model that is no control, on seen users and unseen items. Raises
     InputError on input that cannot give a right answer.
     """
-    frame = read_table(predictions, "predictions")
-    frame, model = chosen(frame, "model", model, default_model(frame))
-    frame, cell = chosen(frame, "cell", cell, default_cell(frame))
+    frame = read_table(predictions, "predictions").with_row_index(ROW)
+    frame, model, choice = chosen(frame, "model", model, default_model(frame))
+    frame, cell, again = chosen(frame, "cell", cell, default_cell(frame))
     data, notes = read_predictions(frame)
     listed = None if users is None else read_table(users, "users")
     attributes, more = attributes_of(listed, data.ids, by)
@@ -181,20 +182,11 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
         users=_users(data, base, attributes),
         reliability=tables.reliability(groups, done),
         lorenz=_lorenz(base, level, seed),
-        notes=(*notes, *more, *_remarks(data, base)),
-        meta={
-            "plurality": plurality.__version__,
-            "model": model,
-            "cell": cell,
-            "n_users": len(data.ids),
-            "n_comparisons": len(data.p),
-            "attributes": attributes.columns,
-            "pairs": pairs,
-            "draws": draws,
-            "seed": seed,
-            "level": level,
-            "served": "the model's own pick" if data.own_pick else "column served_first",
-        },
+        notes=(*choice, *again, *notes, *more, *_remarks(data, base)),
+        meta={"plurality": plurality.__version__, "model": model, "cell": cell}
+        | {"n_users": len(data.ids), "n_comparisons": len(data.p), "attributes": attributes.columns}
+        | {"pairs": pairs, "draws": draws, "seed": seed, "level": level}
+        | {"served": "the model's own pick" if data.own_pick else "column served_first"},
         disclosure=disclosure,
     )
 
@@ -203,7 +195,9 @@ def _users(data: Predictions, base: Material, attributes: pl.DataFrame) -> pl.Da
     """A row for each user: number of comparisons, the user's own means, attributes."""
     names = [m.name if m.provenance == "observed" else f"{m.name}_predicted" for m in METRICS[MEANS]]
     own = pl.DataFrame({"user_id": list(data.ids), "n_comparisons": base.sums.rows})
-    return pl.concat([own, pl.DataFrame(base.sums.means, schema=names), attributes], how="horizontal")
+    means = pl.DataFrame(base.sums.means, schema=names)
+    taken = {name: f"{name} (attribute)" for name in attributes.columns if name in (*own.columns, *names)}
+    return pl.concat([own, means, attributes.rename(taken)], how="horizontal")
 
 
 def _lorenz(base: Material, level: float, seed: int) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """The words on figures: which line of a forest plot says what, and text cut to fit."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -61,9 +61,8 @@ def forest_lines(rows: pl.DataFrame, width: int) -> list[Line]:
     return [*lines[:MOST_LINES], Line("withheld", f"{more} more lines in the table")] if more > 0 else lines
 
 
-def _line(row: dict[str, object], kind: Literal["head", "group", "small"], label: str) -> Line:
-    numbers = pl.DataFrame([row]).select("estimate", "lo", "hi", "shrunk", "n_users").row(0)
-    return Line(kind, label, *numbers)
+def _line(row: dict[str, Any], kind: Literal["head", "group", "small"], label: str) -> Line:
+    return Line(kind, label, *(row[c] for c in ("estimate", "lo", "hi", "shrunk", "n_users")))
 
 
 def number(value: float | None, places: int) -> str:

@@ -169,12 +169,12 @@ def _close_sums(groups: Slices, state: State, n: Ints, least: int) -> bool:
 
 
 def _hide_determined(groups: Slices, state: State, n: Ints) -> bool:
-    """Withhold the smallest slice that helps to determine a withheld one, for each such; whether any was
-    added.
-    """
-    exposed, system = determined(groups, state), _system(groups)
+    """Withhold the smallest slice that helps to determine a withheld one; whether one was added."""
+    exposed = determined(groups, state)
+    if not len(exposed):
+        return False
+    hidden, system = state != SHOWN, _system(groups)
     for index in exposed:
-        hidden = state != SHOWN
         target = (np.flatnonzero(hidden) == index).astype(float)
         # the sums that combine to this slice, and the shown slices that then enter
         combined = lsqr(system[:, hidden].T.tocsr(), target, atol=1e-13, btol=1e-13, iter_lim=_steps(hidden.sum()))[0]
@@ -203,10 +203,9 @@ def determined(groups: Slices, state: State) -> NDArray[np.intp]:
 
 def _system(groups: Slices) -> sparse.csc_array:
     """The sums as equations (sums, S): whole less parts is zero."""
-    entries = [
-        (row, s, 1.0 if s == whole else -1.0) for row, (whole, parts) in enumerate(groups.sums) for s in (whole, *parts)
-    ]
-    row, column, value = (np.array(part) for part in zip(*entries, strict=True))
+    row = [row for row, (_, parts) in enumerate(groups.sums) for _ in range(1 + len(parts))]
+    column = [s for whole, parts in groups.sums for s in (whole, *parts)]
+    value = [sign for _, parts in groups.sums for sign in (1.0, *[-1.0] * len(parts))]
     return sparse.csc_array((value, (row, column)), shape=(len(groups.sums), len(groups.level)))
 
 

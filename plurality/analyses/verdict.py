@@ -162,9 +162,7 @@ def heading(audit: "Audit") -> str:
     """Model, cell and size in one line."""
     meta = audit.meta
     parts = [f"{what} {meta[what]}" for what in ("model", "cell") if meta[what] is not None]
-    return " · ".join(
-        [*parts, count(int(str(meta["n_users"])), "user"), count(int(str(meta["n_comparisons"])), "comparison")]
-    )
+    return " · ".join([*parts, count(meta["n_users"], "user"), count(meta["n_comparisons"], "comparison")])
 
 
 def name(row: Row) -> str:

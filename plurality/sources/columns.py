@@ -16,7 +16,7 @@ def refuse(bad: pl.Series, place: str, cause: str, remedy: str) -> None:
     """Raise InputError for the first row where `bad` holds; the message counts the others."""
     rows = bad.fill_null(False).arg_true()
     if len(rows):
-        others = f" (and {len(rows) - 1:,} rows more)" if len(rows) > 1 else ""
+        others = f" ({len(rows):,} rows in all)" if len(rows) > 1 else ""
         raise InputError(f"{place}: row {rows[0] + 1}: {cause}{others}; {remedy}")
 
 

@@ -76,7 +76,7 @@ def _from_pandas(source: Any, what: str) -> pl.DataFrame:
     try:
         return pl.DataFrame(pl.from_pandas(source))
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        for name in json_lines.TEXTS:
+        for name in json_lines.TYPED:
             if name in source.columns:
                 json_lines.explain_mixture(({name: value} for value in source[name].tolist()), what)
         raise InputError(f"{what}: the pandas frame mixes types in a column ({_line(error)})") from None
@@ -90,12 +90,16 @@ def _from_dataset(source: Any, what: str) -> pl.DataFrame:
 
 
 def _without_objects(frame: pl.DataFrame, what: str) -> pl.DataFrame:
-    """The frame without columns of Python objects, which mix types and cannot be compared."""
+    """The frame with columns of Python objects made columns of one type, or left out if nobody reads them."""
     objects = [name for name, dtype in frame.schema.items() if dtype == pl.Object]
     for name in objects:
-        if name in json_lines.TEXTS:
-            json_lines.explain_mixture(({name: value} for value in frame[name].to_list()), what)
-    return frame.drop(objects)
+        if name in json_lines.TYPED:
+            values = frame[name].to_list()
+            json_lines.explain_mixture(({name: value} for value in values), what)
+            frame = frame.with_columns(pl.Series(name, values))
+        else:
+            frame = frame.drop(name)
+    return frame
 
 
 def _line(error: Exception) -> str:

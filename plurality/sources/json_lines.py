@@ -5,6 +5,8 @@ Polars would write a number or a list among texts as text, and the mistake would
 
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pyarrow.json as pj
 from plurality.errors import InputError
 
 BLOCK_BYTES = 1 << 26  # parsed in parallel; no line may be longer
-TEXTS = ("prompt", "chosen", "rejected", "first", "second", "completion")
+TYPED = ("prompt", "chosen", "rejected", "first", "second", "completion", "user_id", "group_id")
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
@@ -30,18 +32,18 @@ def read(path: Path) -> pl.DataFrame:
             parse_options=pj.ParseOptions(explicit_schema=_types(path), unexpected_field_behavior="infer"),
         )
         table.validate(full=True)  # Arrow's reader does not look whether strings are UTF-8
-    except (pa.ArrowInvalid, ValueError, gzip.BadGzipFile) as error:
+    except (ValueError, EOFError, OSError, zlib.error) as error:  # Arrow's own errors are ValueErrors
         _explain(path)
-        cause = " ".join(str(error).split())
+        cause = re.sub(r" in row \d+$", "", " ".join(str(error).split()))  # Arrow counts within a block
         raise InputError(f"{path} cannot be read as JSON lines ({cause}); write one object a line") from None
     return pl.DataFrame(pl.from_arrow(table))
 
 
 def explain_mixture(rows: Iterable[Mapping[str, Any]], place: str) -> None:
-    """Raise InputError for the first row where a text column changes its type, if there is one."""
+    """Raise InputError for the first row where a column of texts or ids changes its type, if there is one."""
     first: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
-        for name in TEXTS:
+        for name in TYPED:
             kind = _kind(row.get(name))
             if kind == "null":
                 continue
@@ -52,6 +54,8 @@ def explain_mixture(rows: Iterable[Mapping[str, Any]], place: str) -> None:
                 )
             if kind == "a list":
                 _explain_messages(row[name], f"{place}: row {number}: {name}")
+            if kind == "text" and not row[name].isascii():
+                _explain_text(row[name], f"{place}: row {number}: {name}")
 
 
 def _types(path: Path) -> pa.Schema:
@@ -60,10 +64,9 @@ def _types(path: Path) -> pa.Schema:
         line = next((line for line in file if line.strip()), b"{}")
     row = json.loads(line)
     kinds = {str: pa.string(), list: MESSAGES, int: pa.int64()}
-    known = (*TEXTS, "user_id", "group_id")
     if not isinstance(row, dict):
         raise ValueError("the first line is no object")
-    return pa.schema([(name, kinds[type(row[name])]) for name in known if type(row.get(name)) in kinds])
+    return pa.schema([(name, kinds[type(row[name])]) for name in TYPED if type(row.get(name)) in kinds])
 
 
 def _explain(path: Path) -> None:
@@ -76,10 +79,13 @@ def _explain(path: Path) -> None:
                 number += 1
                 try:
                     row = json.loads(line)
-                except ValueError as error:
+                except json.JSONDecodeError as error:
+                    cause = f"{error.msg} at character {error.pos}"
                     raise InputError(
-                        f"{path}: row {number}: the line is no JSON ({error}); write one object a line, in UTF-8"
+                        f"{path}: row {number}: the line is no JSON ({cause}); write one object a line"
                     ) from None
+                except UnicodeDecodeError:
+                    raise InputError(f"{path}: row {number}: the line is not UTF-8; write the file so") from None
                 if not isinstance(row, dict):
                     raise InputError(f"{path}: row {number}: the line is {_kind(row)}; write one object a line")
                 yield row
@@ -88,19 +94,28 @@ def _explain(path: Path) -> None:
 
     try:
         explain_mixture(rows(), str(path))
-    except (OSError, EOFError) as error:  # a damaged gzip file
+    except (OSError, EOFError, zlib.error) as error:  # a damaged gzip file
         raise InputError(f"{path} cannot be read ({error}); write the file again") from None
 
 
 def _explain_messages(value: list[Any], place: str) -> None:
     for message in value:
+        if not isinstance(message, dict):
+            raise InputError(f"{place} is a list, but not of messages; give text or messages")
         for key in ("role", "content"):
-            kind = _kind(message.get(key)) if isinstance(message, dict) else "not there"
+            kind = _kind(message.get(key))
             if kind != "text":
                 raise InputError(
                     f"{place} has a message whose {key} is {kind}; only text can be embedded: "
                     "give each message a role and a content that are strings"
                 )
+
+
+def _explain_text(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{place} holds half a surrogate pair, which is no text; write the file again") from None
 
 
 def _kind(value: object) -> str:

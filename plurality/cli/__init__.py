@@ -1,0 +1,77 @@
+"""The command line: one file a command, each a thin walk over the Python API."""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import plurality
+from plurality.errors import InputError, InputWarning
+
+COMMANDS = {
+    "demo": "simulate a population, fit, compare and audit it: the whole road in one go",
+    "embed": "comparisons and users -> a store with frozen embeddings",
+    "fit": "a store -> a fitted reward model",
+    "compare": "several models and their controls on one split -> one table",
+    "audit": "predictions and demographics -> who is served how well (HTML, figures, parquet)",
+    "adapt": "a fitted model and new users' comparisons -> a model that knows them too",
+    "score": "a fitted model and candidates -> a reward for every user and completion",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0, or 2 after one line on stderr for input that cannot be used."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser(arguments).parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", InputWarning)
+            warnings.showwarning = _note
+            result: dict[str, Any] = _module(args.command).run(args)
+    except InputError as error:
+        return _fail(str(error))
+    except BrokenPipeError:  # the reader has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("plurality: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+    except OSError as error:
+        return _fail(f"{error.filename or args.command}: {error.strerror or error}")
+    if args.json:
+        print(json.dumps(result, default=str))
+    return 0
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """All commands by name; only the one that is asked for is imported, so that --help is quick."""
+    parser = argparse.ArgumentParser(
+        prog="plurality", description="Reward models that know whose preference they predict."
+    )
+    parser.add_argument("--version", action="version", version=f"plurality {plurality.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    asked = next((a for a in arguments if a in COMMANDS), None)
+    for name, what in COMMANDS.items():
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        if name == asked:
+            _module(name).add(command)
+    return parser
+
+
+def _module(name: str) -> Any:
+    return import_module(f"plurality.cli.{name}")
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"note: {message}", file=sys.stderr)
+
+
+def _fail(message: str) -> int:
+    print(f"plurality: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,46 @@
+"""`plurality audit`: predictions and demographics in, a report of who is served how well out."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from plurality.cli.settings import add_seed, say
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("predictions", help="table with user_id, prob_first, label (model, cell, weight, gap)")
+    parser.add_argument("--users", help="table with user_id and demographics")
+    parser.add_argument("--by", action="append", help="columns of the users table, with commas (default: all)")
+    parser.add_argument("--model", help="which model of the predictions (default: the first that is no control)")
+    parser.add_argument("--cell", help="which cell (default: seen users, unseen items or prompts)")
+    parser.add_argument("--no-pairs", action="store_true", help="single columns only, no two-way slices")
+    parser.add_argument("--publish", type=int, default=20, help="users below which a slice is flagged (default 20)")
+    parser.add_argument("--suppress", type=int, default=11, help="users below which a slice is withheld (default 11)")
+    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws of users (default 1000)")
+    parser.add_argument("--out", required=True, type=Path, help="folder for the report")
+    add_seed(parser)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Audit, print the verdict, save the report."""
+    from plurality.analyses.audit import audit
+    from plurality.analyses.slices import Disclosure
+    from plurality.folders import check_target
+
+    check_target(args.out, "audit.json")
+    result = audit(
+        args.predictions,
+        args.users,
+        by=[c for group in args.by for c in group.split(",")] if args.by else None,
+        pairs=not args.no_pairs,
+        draws=args.draws,
+        seed=args.seed,
+        disclosure=Disclosure(publish=args.publish, suppress=args.suppress),
+        model=args.model,
+        cell=args.cell,
+        progress=not args.json,
+    )
+    result.save(args.out)
+    say(args, result, f"report: {args.out / 'index.html'}")
+    return {"report": str(args.out / "index.html"), "verdict": list(result.verdict), "notes": list(result.notes)}

@@ -1,0 +1,66 @@
+"""`plurality compare`: several models and their controls on one split, one table."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from plurality.cli.settings import add_seed, say, spec_of
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("store", type=Path, help="store folder that `embed` wrote")
+    parser.add_argument("--models", default="bradley_terry,pal", help="comma-separated (default bradley_terry,pal)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="MODEL.NAME=VALUE", help="a setting, such as pal.n_prototypes=8"
+    )
+    parser.add_argument(
+        "--split", default="prompt", choices=("prompt", "group", "item", "row"), help="what test comparisons are new in"
+    )
+    parser.add_argument("--test", type=float, default=0.2, help="share of units held out (default .2)")
+    parser.add_argument("--unseen-users", type=float, default=0.2, help="share of users held out (default .2)")
+    parser.add_argument("--support", type=int, default=20, help="comparisons an unseen user is adapted on (default 20)")
+    parser.add_argument("--folds", type=int, default=1, help="disjoint test parts to go through (default 1)")
+    parser.add_argument("--no-shuffled", action="store_true", help="leave out the fits on shuffled users")
+    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws of users (default 1000)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    parser.add_argument("--out", type=Path, help="folder for table, predictions and figure")
+    add_seed(parser)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Load, fit everything, print the table, save."""
+    from plurality.compare import compare
+    from plurality.comparison import MARKER
+    from plurality.errors import InputError
+    from plurality.folders import check_target
+    from plurality.store import load
+
+    if args.out:
+        check_target(args.out, MARKER)
+    names = [name.strip() for name in args.models.split(",") if name.strip()]
+    settings: dict[str, list[str]] = {name: [] for name in names}
+    for setting in args.set:
+        name, dot, rest = setting.partition(".")
+        if not dot or name not in settings:
+            raise InputError(f"--set {setting}: write MODEL.NAME=VALUE with a model of --models {args.models}")
+        settings[name].append(rest)
+    result = compare(
+        load(args.store),
+        {name: spec_of(name, settings[name]) for name in names},
+        split=args.split,
+        test=args.test,
+        unseen_users=args.unseen_users,
+        support=args.support,
+        folds=args.folds,
+        shuffled=not args.no_shuffled,
+        draws=args.draws,
+        seed=args.seed,
+        device=args.device,
+        progress=not args.json,
+    )
+    say(args, result)
+    if args.out:
+        result.save(args.out)
+        say(args, f"table, predictions and figure written to {args.out}")
+    return {"out": str(args.out), "about": result.about, "table": result.table.to_dicts()}

@@ -1,0 +1,81 @@
+"""`plurality embed`: comparisons and users in, a store with frozen embeddings out."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from plurality.cli.settings import add_seed, say
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("comparisons", help="parquet, JSONL or CSV: user_id, prompt, chosen, rejected")
+    parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and whatever is known of people")
+    parser.add_argument("--out", required=True, type=Path, help="store folder to write")
+    parser.add_argument("--encoder", default="lsa", help="lsa (no download, default), a hub id or a model folder")
+    parser.add_argument("--embeddings", help=".npy or .safetensors, when the columns hold row numbers instead of texts")
+    parser.add_argument("--prompts", action="store_true", help="embed prompts too (for PAL form B)")
+    parser.add_argument(
+        "--repeats", choices=("drop", "keep"), default="drop", help="exact duplicate rows: once, or all"
+    )
+    parser.add_argument("--strength-as", choices=("weight", "label"), default="weight", help="what `strength` means")
+    parser.add_argument("--cache", type=Path, help="where transformer embeddings are kept (default ~/.cache/plurality)")
+    for name, help_ in (
+        ("template", "conversation or completion"),
+        ("pooling", "last, mean or first"),
+        ("dtype", "float32, bfloat16 or float16"),
+        ("device", "cpu, cuda, mps or auto"),
+        ("revision", "hub revision"),
+    ):
+        parser.add_argument(f"--{name}", help=f"encoder: {help_}")
+    parser.add_argument("--dim", type=int, help="encoder lsa: dimensions to keep")
+    parser.add_argument("--max-length", type=int, help="encoder: tokens, the beginning is cut")
+    add_seed(parser)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Read, embed what the cache lacks, save."""
+    from plurality.folders import check_target
+    from plurality.reading import read
+    from plurality.store import META
+
+    check_target(args.out, META)
+    data = read(
+        args.comparisons,
+        users=args.users,
+        encoder=None if args.embeddings else _encoder(args),
+        embeddings=args.embeddings,
+        prompts=args.prompts,
+        repeats=args.repeats,
+        strength_as=args.strength_as,
+        cache=args.cache,
+        seed=args.seed,
+        progress=not args.json,
+    )
+    data.save(args.out)
+    say(args, data, f"store written to {args.out}")
+    return {
+        "store": str(args.out),
+        "comparisons": len(data),
+        "users": len(data.present),
+        "items": len(data.items),
+        "dim": data.dim,
+        "duplicates_dropped": data.duplicates,
+    }
+
+
+def _encoder(args: argparse.Namespace) -> Any:
+    """The encoder that name and flags stand for; a flag the encoder has no setting for is an error."""
+    from plurality.encoders import LsaSpec, TransformersSpec
+    from plurality.errors import InputError
+
+    names = ("template", "pooling", "dtype", "device", "revision", "dim", "max_length")
+    given = {k: v for k in names if (v := getattr(args, k)) is not None}
+    spec = LsaSpec() if args.encoder == "lsa" else TransformersSpec(args.encoder)
+    if not given:
+        return args.encoder
+    try:
+        return replace(spec, **given)
+    except TypeError:
+        raise InputError(f"--encoder {args.encoder} does not take all of --{', --'.join(given)}") from None

@@ -1,0 +1,41 @@
+"""`plurality fit`: a store in, a fitted reward model out."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from plurality.cli.settings import add_seed, say, spec_of
+from plurality.models import FAMILIES
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("model", help=f"one of {', '.join(FAMILIES)}")
+    parser.add_argument("store", type=Path, help="store folder that `embed` wrote")
+    parser.add_argument("--out", required=True, type=Path, help="model folder to write")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the model")
+    parser.add_argument(
+        "--new-to",
+        choices=("anybody", "user"),
+        default="anybody",
+        help="choose settings on items new to anybody (default), or new to the user only",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    add_seed(parser)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Load, fit, save."""
+    from plurality.folders import check_target
+    from plurality.metering import metered
+    from plurality.persistence import CONFIG
+    from plurality.store import load
+
+    check_target(args.out, CONFIG)
+    spec = spec_of(args.model, args.set)
+    data = load(args.store)
+    with metered() as cost:
+        model = spec.fit(data, seed=args.seed, new_to=args.new_to, device=args.device, progress=not args.json)
+    model.save_pretrained(args.out)
+    say(args, model, f"fitted in {cost.seconds:.1f} s, written to {args.out}")
+    return {"model": str(args.out), "users": len(model.user_ids), **vars(cost)}

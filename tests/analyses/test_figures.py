@@ -1,0 +1,156 @@
+"""Figures: what stands where, nothing over anything else, the same bytes twice, no global state."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from plurality.analyses.audit import audit
+from plurality.analyses.figures import as_bytes, comparison, forest, lorenz, reliability
+from plurality.analyses.labels import forest_lines, number, shorten
+from plurality.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def result(planted):
+    predictions, people = planted
+    rare = pl.when(pl.int_range(pl.len()) < 5).then(pl.lit("rare and long of name")).otherwise(pl.col("group"))
+    return audit(predictions, people.with_columns(group=rare), draws=100)
+
+
+def compared():
+    """Estimates of two models and two controls in four cells."""
+    rng = np.random.default_rng(0)
+    cells = [f"{u} users, {p} prompts" for u in ("seen", "unseen") for p in ("seen", "unseen")]
+    rows = [
+        (model, cell, metric, at, at - 0.02, at + 0.02, "control" in model)
+        for cell in cells
+        for model in ("control: shuffled users", "PAL with four prototypes", "VPL", "control: population")
+        for metric, base in (("accuracy", 0.7), ("log_loss", 0.55))
+        for at in [base + rng.normal(0, 0.02)]
+    ]
+    names = ["model", "cell", "metric", "estimate", "lo", "hi", "control"]
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def drawings(result, width):
+    return {
+        "forest": forest(result.table, width=width),
+        "reliability": reliability(result.reliability, width=width),
+        "lorenz": lorenz(result.lorenz, result.overall, width=width),
+        "comparison": comparison(compared(), width=width),
+    }
+
+
+@pytest.mark.parametrize("width", [3.5, 7.0])
+def test_labels_stay_inside_the_figure_and_apart(result, width):
+    for name, figure in drawings(result, width).items():
+        assert isinstance(figure, Figure)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        frame = figure.bbox
+        for axes in figure.findobj(lambda a: hasattr(a, "get_xticklabels")):
+            for axis, low, high in ((axes.yaxis, "y0", "y1"), (axes.xaxis, "x0", "x1")):
+                view = sorted(axis.get_view_interval())
+                drawn = [t.label1 for t in axis.get_major_ticks() if view[0] <= t.get_loc() <= view[1]]
+                boxes = [t.get_window_extent(renderer) for t in drawn if t.get_visible() and t.get_text()]
+                boxes.sort(key=lambda b: getattr(b, low))
+                for box in boxes:
+                    assert box.x0 > frame.x0 - 1, name
+                    assert box.x1 < frame.x1 + 1, name
+                for before, after in pairwise(boxes):
+                    assert getattr(before, high) <= getattr(after, low) + 1.5, (name, width)
+            for text in [*axes.texts, axes.title, axes.xaxis.label]:
+                box = text.get_window_extent(renderer)
+                assert box.x1 < frame.x1 + 1, (name, text.get_text())
+
+
+def test_axes_are_named_with_their_units(result):
+    figures = drawings(result, 7.0)
+    assert figures["forest"].get_supxlabel() == "Observed utility (served response preferred)"
+    assert "probability" in figures["reliability"].get_supxlabel()
+    assert figures["reliability"].get_supylabel()
+    assert [axes.get_xlabel() for axes in figures["lorenz"].axes] == ["Users, worst served first (share)"] * 2
+    parts = figures["comparison"].subfigs
+    assert [p.get_supxlabel() for p in parts] == ["Accuracy (share of comparisons)", "Log-loss (nats)"]
+
+
+def test_forest_names_groups_and_those_withheld(result):
+    axes = forest(result.table).axes[0]
+    labels = [t.get_text() for t in axes.get_yticklabels()]
+    assert labels[:2] == ["All users", "region"]
+    assert {"east", "north", "south", "west"} <= set(labels)
+    hidden = [label for label in labels if label.startswith("withheld")]
+    assert len(hidden) == 1
+    assert "(overall)" not in labels
+    with pytest.raises(InputError, match="no metric 'joy'"):
+        forest(result.table, metric="joy")
+
+
+def test_a_forest_of_many_groups_ends_with_their_number():
+    rows = pl.DataFrame(
+        {
+            "attribute": ["(overall)", *["town"] * 100],
+            "level": ["(all users)", *(f"t{k}" for k in range(100))],
+            "estimate": 0.5, "lo": 0.4, "hi": 0.6, "shrunk": 0.5, "n_users": 30, "flag": None, "suppressed": False,
+        }
+    )  # fmt: skip
+    lines = forest_lines(rows, 30)
+    assert len(lines) == 61
+    assert lines[-1].label == "42 more lines in the table"
+
+
+def test_reliability_shows_everybody_first_and_every_group(result):
+    titles = [axes.get_title("left") for axes in reliability(result.reliability).axes if axes.get_visible()]
+    assert titles[0] == "All users"
+    assert {"east", "north", "south", "west"} < set(titles)
+    assert not any(title.startswith("rare") for title in titles)
+
+
+def test_controls_stand_below_and_the_best_is_marked():
+    table = compared()
+    panel = comparison(table).subfigs[0].axes[0]
+    labels = [t.get_text() for t in panel.get_yticklabels()]
+    assert labels == ["PAL with four prototypes", "VPL", "control: shuffled users", "control: population"]
+    here = table.filter(pl.col("metric") == "accuracy", pl.col("cell") == "seen users, seen prompts")
+    best = here.filter("control")["estimate"].max()
+    assert any(line.get_linestyle() == "--" and line.get_xdata()[0] == best for line in panel.lines)
+
+
+def test_the_same_figure_gives_the_same_bytes(result):
+    for kind, head in (("svg", b"<?xml"), ("png", b"\x89PNG")):
+        first, second = (as_bytes(lorenz(result.lorenz, result.overall), kind) for _ in range(2))
+        assert first == second
+        assert first.startswith(head)
+
+
+def test_no_global_state_is_touched():
+    code = (
+        "import sys, matplotlib as mpl\n"
+        "settings = lambda: {k: mpl.rcParams[k] for k in mpl.rcParams if k != 'backend'}\n"
+        "before = settings()\n"
+        "import polars as pl, plurality.analyses.figures as f\n"
+        "t = pl.DataFrame({'model': ['a'], 'cell': ['c'], 'metric': ['accuracy'], 'estimate': [.5], 'lo': [.4],"
+        " 'hi': [.6], 'control': [False]})\n"
+        "f.as_bytes(f.comparison(t), 'svg')\n"
+        "print(settings() == before, 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+def test_words_are_cut_and_numbers_rounded():
+    assert shorten("High school diploma", 12) == "High school…"
+    assert shorten("College", 12) == "College"
+    assert [number(v, 3) for v in (0.12345, -0.5, -0.0001, None, float("nan"))] == [
+        "0.123",
+        "−0.500",
+        "0.000",
+        "–",
+        "–",
+    ]
