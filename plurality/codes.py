@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from plurality.errors import InputError
 from plurality.links import nll
 
 
@@ -104,7 +105,8 @@ def laplace(
 
     Damped Newton steps on the Hessian where it is positive definite and on the Fisher information where not; each
     user has its own damping and takes a step only if it lowers that user's own objective. The covariance is the
-    inverse Fisher information at the mode. A user without comparisons keeps the prior.
+    inverse Fisher information at the mode. A user without comparisons keeps the prior. Raises InputError where a
+    utility is not finite.
     """
     width = prior.mean.numel()
     codes = (prior.mean.expand(n_users, width) if start is None else start).clone()
@@ -112,6 +114,11 @@ def laplace(
         return Posterior(codes, codes.new_zeros(n_users, 0, 0))
     damping = torch.full((n_users,), 1e-3, dtype=codes.dtype, device=codes.device)
     value = _objective(utility, evidence, prior, codes)
+    if not torch.isfinite(value).all():
+        raise InputError(
+            f"codes of {int((~torch.isfinite(value)).sum()):,} users cannot be inferred, as utilities of their items "
+            "are not finite; look for NaN, infinite or huge embeddings"
+        )
     active = torch.arange(n_users, device=codes.device)  # users still moving; the others' rows are set aside
     part = evidence
     eye = torch.eye(width, dtype=codes.dtype, device=codes.device)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from plurality import controls
-from plurality.comparison import Comparison, tabulate
+from plurality.comparison import POPULATION, Comparison, tabulate
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitters import NewTo
@@ -57,6 +57,10 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     Raises InputError for an empty split or a model that cannot use the data.
     """
     specs = _with_baselines(models)
+    if 0 < test < 1 and not 1 <= folds <= round(1 / test):  # said before the first of them is fitted
+        raise InputError(
+            f"compare: folds={folds}, but a test share of {test} has 1 to {round(1 / test)}; change either"
+        )
     fits: list[dict[str, Any]] = []
     frames: list[pl.DataFrame] = []
     with stages("compare", folds * len(specs) * (1 + shuffled), show=progress) as bar:
@@ -90,8 +94,8 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         "users": len(data.present),
         "models": {name: repr(spec) for name, spec in specs.items()},
     }
-    table = tabulate(predictions, baseline=BASELINE, draws=draws, seed=seed)
-    return Comparison(table, predictions, pl.DataFrame(fits), about)
+    table, gains = tabulate(predictions, baseline=BASELINE, draws=draws, seed=seed)
+    return Comparison(table, gains, predictions, pl.DataFrame(fits), about)
 
 
 def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec]) -> dict[str, Spec]:
@@ -102,6 +106,12 @@ def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec]) -> dict[str, Sp
                 raise InputError(f"compare: two models are called {spec.name}; give a mapping of names to specs")
             named[spec.name] = spec
     baselines: dict[str, Spec] = {BASELINE: BradleyTerry(), TEMPERATURE: BradleyTerry(temperature=True)}
+    for name in baselines.keys() & named.keys():
+        if named[name] != baselines[name]:
+            raise InputError(
+                f"compare: {name!r} is the baseline {baselines[name]!r}; give {named[name]!r} under another name, "
+                "in a mapping of names to specs"
+            )
     return {**baselines, **named}
 
 
@@ -125,7 +135,7 @@ class _Job:
         lines = [Entry(name, name == TEMPERATURE, self._gaps(known))]
         if model.head.n_codes and name != TEMPERATURE:
             for label, codes in (
-                (controls.POPULATION, controls.population_codes(known, self.train)),
+                (POPULATION, controls.population_codes(known, self.train)),
                 (controls.ANOTHER, None),
             ):
                 gaps = {

@@ -25,8 +25,10 @@ METRICS = {
     "ece": "folded calibration error, pooled",
     "worst_decile": "accuracy, worst tenth of users",
 }
+BIASED = ("ece", "worst_decile")  # plug-in values that a resample of users exceeds or falls short of
 BINS = 5
 MARKER = "comparison.json"
+POPULATION = "population code"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,12 +37,14 @@ class Comparison:
 
     table         tidy: model, control, cell, metric, n_users, n_comparisons, estimate, lo, hi, null_expectation,
                   diff, diff_lo, diff_hi (paired difference to Bradley–Terry); intervals resample users
+    gains         model, cell, metric, gain, lo, hi: users' own codes against the population's, same rows and draws
     predictions   tidy: model, control, fold, cell, user_id, prob_first, gap, label, weight
     fits          a row a fit: model, fold, seconds, cpu_seconds, peak_mib, users
     about         the protocol
     """
 
     table: pl.DataFrame
+    gains: pl.DataFrame
     predictions: pl.DataFrame
     fits: pl.DataFrame
     about: dict[str, Any]
@@ -51,9 +55,11 @@ class Comparison:
 
         with whole_folder(Path(folder), marker=MARKER) as new:
             self.table.write_parquet(new / "table.parquet")
+            self.gains.write_parquet(new / "gains.parquet")
             self.predictions.write_parquet(new / "predictions.parquet")
             self.fits.write_parquet(new / "fits.parquet")
-            record = {"about": self.about, "fits": self.fits.to_dicts(), "table": self.table.to_dicts()}
+            record = {"about": self.about, "fits": self.fits.to_dicts(), "table": self.table.fill_nan(None).to_dicts()}
+            record["gains"] = self.gains.fill_nan(None).to_dicts()
             (new / MARKER).write_text(json.dumps(record, indent=1, default=str) + "\n")
             (new / "comparison.png").write_bytes(as_bytes(self.figure(), "png"))
         return Path(folder)
@@ -63,6 +69,13 @@ class Comparison:
         from plurality.analyses.figures import comparison
 
         return comparison(self.table.filter(pl.col("metric").is_in(["accuracy", "log_loss"])))
+
+    @property
+    def verdict(self) -> list[str]:
+        """Whether knowing the user gained anything, a sentence a model and cell."""
+        from plurality.comparison_view import verdict
+
+        return verdict(self.gains)
 
     def __str__(self) -> str:
         from plurality.comparison_view import as_text
@@ -78,15 +91,18 @@ class Comparison:
         return as_html(self)
 
 
-def tabulate(predictions: pl.DataFrame, *, baseline: str, draws: int, seed: int, level: float = 0.95) -> pl.DataFrame:
-    """The tidy table of a predictions frame: every metric, cell and model, with user-bootstrap intervals.
+def tabulate(
+    predictions: pl.DataFrame, *, baseline: str, draws: int, seed: int, level: float = 0.95
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The tidy table of a predictions frame, and what users' own codes gained over the population's.
 
-    Models of one cell share rows in the same order and the same draws of users, so differences to `baseline` are
-    paired. A tie in the prediction or in the label counts half.
+    Every metric, cell and model has a user-bootstrap interval. Models of one cell share rows in the same order and
+    the same draws of users, so differences are paired. A tie in the prediction or in the label counts half.
     """
     names = predictions["model"].unique(maintain_order=True).to_list()
     control = dict(predictions.select("model", "control").unique().iter_rows())
     rows: list[dict[str, Any]] = []
+    gains: list[dict[str, Any]] = []
     for (cell,), part in predictions.group_by("cell", maintain_order=True):
         by_model = part.partition_by("model", as_dict=True, maintain_order=True)
         models = [name for name in names if (name,) in by_model]
@@ -94,9 +110,8 @@ def tabulate(predictions: pl.DataFrame, *, baseline: str, draws: int, seed: int,
         reference = models.index(baseline)
         for metric in METRICS:
             estimate, drawn, null = measured.metric(metric)
-            lo, hi = interval(drawn, level)
-            difference = drawn - drawn[:, [reference]]
-            diff_lo, diff_hi = interval(difference, level)
+            lo, hi = measured.interval(drawn, estimate, metric, level)
+            diff, diff_lo, diff_hi = measured.difference(drawn, estimate, reference, metric, level)
             for k, name in enumerate(models):
                 same = k == reference
                 rows.append(
@@ -111,12 +126,23 @@ def tabulate(predictions: pl.DataFrame, *, baseline: str, draws: int, seed: int,
                         "lo": lo[k],
                         "hi": hi[k],
                         "null_expectation": null[k],
-                        "diff": None if same else estimate[k] - estimate[reference],
+                        "diff": None if same else diff[k],
                         "diff_lo": None if same else diff_lo[k],
                         "diff_hi": None if same else diff_hi[k],
                     }
                 )
-    return pl.DataFrame(rows, infer_schema_length=None)
+            if metric not in ("accuracy", "log_loss"):
+                continue
+            for k, name in enumerate(models):
+                if (population := f"{name} · {POPULATION}") in models:
+                    of = models.index(population)
+                    gain, low, high = (a[k] for a in measured.difference(drawn, estimate, of, metric, level))
+                    gains.append({"model": name, "cell": cell, "metric": metric, "gain": gain, "lo": low, "hi": high})
+    text, number = (
+        dict.fromkeys(("model", "cell", "metric"), pl.String),
+        dict.fromkeys(("gain", "lo", "hi"), pl.Float64),
+    )
+    return pl.DataFrame(rows, infer_schema_length=None), pl.DataFrame(gains, schema={**text, **number})
 
 
 @dataclass(frozen=True)
@@ -179,6 +205,17 @@ class _Cell:
         top = self.sums[base] if pooled else self.sums[base] / self.weight[:, None]
         bottom = self.weight if pooled else np.ones(self.n_users)
         return top.sum(0) / bottom.sum(), ratio_draws(self.counts, top, bottom), none
+
+    def interval(self, drawn: Floats, estimate: Floats, name: str, level: float) -> tuple[Floats, Floats]:
+        """Percentile interval (K,), (K,) as an audit has it: widened for few users, BC where the metric is biased."""
+        return interval(drawn, level, n_users=self.n_users, estimate=estimate if name in BIASED else None)
+
+    def difference(
+        self, drawn: Floats, estimate: Floats, reference: int, name: str, level: float
+    ) -> tuple[Floats, Floats, Floats]:
+        """Paired difference of every model to one of them, with its interval: (K,), (K,), (K,)."""
+        gain = estimate - estimate[reference]
+        return gain, *self.interval(drawn - drawn[:, [reference]], gain, name, level)
 
 
 def worst_share(means: Floats, counts: Floats | NDArray[np.float32], share: float = 0.1) -> Floats:

@@ -31,7 +31,8 @@ def as_html(comparison: "Comparison") -> str:
         head = "".join(f"<th>{escape(h)}</th>" for h in ("", *HEAD))
         body = "".join("<tr>" + "".join(map(_td, row, range(len(row)))) + "</tr>" for row in rows)
         parts.append(f"<p><b>{escape(title)}</b></p><table><tr>{head}</tr>{body}</table>")
-    return "".join(parts) + f"<p>{escape(_legend(comparison))}</p>"
+    said = "".join(f"<li>{escape(line)}</li>" for line in comparison.verdict)
+    return "".join(parts) + f"<ul>{said}</ul><p>{escape(_legend(comparison))}</p>"
 
 
 def _td(text: str, column: int) -> str:
@@ -41,7 +42,7 @@ def _td(text: str, column: int) -> str:
 def _render(comparison: "Comparison") -> RenderableType:
     parts: list[RenderableType] = []
     for title, rows in _blocks(comparison):
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, title=title, title_justify="left")
         table.add_column("", no_wrap=True)
         for name in HEAD:
             table.add_column(name, justify="right", no_wrap=True)
@@ -51,7 +52,30 @@ def _render(comparison: "Comparison") -> RenderableType:
     by_model = comparison.fits.group_by("model", maintain_order=True)
     fits = by_model.agg(pl.col("seconds").mean(), pl.col("peak_mib").max())
     costs = "; ".join(f"{m} {s:.1f} s, {p:.0f} MiB" for m, s, p in fits.iter_rows())
+    said = [Text(f"• {line}") for line in comparison.verdict]
+    if said:
+        parts += [Text("Does it help to know the user?", style="bold"), *said, Text()]
     return Group(*parts, Text(f"Fit time and peak memory: {costs}."), Text(_legend(comparison)))
+
+
+def verdict(gains: pl.DataFrame) -> list[str]:
+    """Own codes against the population's, a sentence a model and cell: gained, lost, or nothing either way."""
+    said = []
+    for (model, cell), part in gains.group_by("model", "cell", maintain_order=True):
+        by = {row["metric"]: row for row in part.iter_rows(named=True)}
+        accuracy, loss = by["accuracy"], by["log_loss"]
+        if accuracy["lo"] > 0 or loss["hi"] < 0:
+            what = "a gain"
+        elif accuracy["hi"] < 0 or loss["lo"] > 0:
+            what = "a loss"
+        else:
+            what = "nothing gained"
+        said.append(
+            f"{model}, {cell}: own code over the population's {100 * accuracy['gain']:+.1f} points "
+            f"[{100 * accuracy['lo']:+.1f}, {100 * accuracy['hi']:+.1f}], {loss['gain']:+.3f} nats "
+            f"[{loss['lo']:+.3f}, {loss['hi']:+.3f}]: {what}."
+        )
+    return said
 
 
 def _legend(comparison: "Comparison") -> str:

@@ -10,7 +10,6 @@ from plurality.comparisons import Comparisons
 from plurality.keys import mix
 from plurality.reward import RewardModel
 
-POPULATION = "population code"
 ANOTHER = "another user's code"
 SHUFFLED = "shuffled users"
 

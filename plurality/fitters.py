@@ -2,8 +2,8 @@
 
 The objective is a sum, never a mean of means:
     Σ_i w_i nll(gap_i, y_i) + penalty(shared weights; decay) + Σ_u ½‖z_u‖² / sd².
-It is computed in full at every step: features once an item, then one gather a comparison, so that weights are
-exactly repetitions, row order is irrelevant, and a mapped embedding is read front to back.
+It is computed in full at every step while that is cheap: features once an item, then one gather a comparison, so
+that weights are exactly repetitions and row order is irrelevant. Large sets go in batches, as fast as many steps.
 """
 
 import copy
@@ -18,20 +18,24 @@ from torch import Tensor
 
 from plurality.codes import Posterior, Prior, laplace
 from plurality.comparisons import Comparisons
+from plurality.embeddings import check_finite
 from plurality.errors import InputError
-from plurality.heads import Head, Pooled
+from plurality.heads import Head, Pooled, Projector
 from plurality.keys import uniform
-from plurality.links import nll
-from plurality.optimisers import adam, lbfgs
+from plurality.optimisers import adam, lbfgs, threads_for
 from plurality.progress import Bar, stages
 from plurality.splits import folds_apart
-from plurality.tensors import Tensors, to_tensor
+from plurality.tensors import Tensors
 
 Build = Callable[[torch.Generator], Head]
 NewTo = Literal["anybody", "user"]
 
-CLEARLY = 0.97  # a head this share of the pooled head's nats needs no further candidates
-MIDDLING = 30.0  # a decay that serves a pooled head on most embeddings
+CLEARLY = 0.93  # a head this share of the pooled head's nats needs no further candidates
+CHEAP = 65_536  # items or comparisons, below which every step looks at all of them
+FIRST, LATER, LAST = range(3)  # stages of a fit: from a random start, along the decays, on everything
+ENOUGH_POOLED = 40_000  # comparisons that fix one direction well enough for a mark
+MIDDLING = 20.0  # a decay that serves a pooled head on most embeddings
+PRECISE = 1 << 24  # embedding values up to which an optimum is sought in double precision, 128 MB of them
 ENOUGH = 30  # comparisons on each side, below which holding items out says nothing
 SPREADS = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-4)  # shares of the empirical variance of codes
 
@@ -49,11 +53,17 @@ class Trace:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A head to try, the weight decay its walk begins at, and what it takes over from the pooled head's weights."""
+    """A head to try, and where its walk begins.
+
+    decay       prior precision of the maps' weights
+    code_sd     prior sd of codes while shared weights are learned: small keeps everybody near the population
+    take_over   what it takes over from the pooled head's weights (d,)
+    """
 
     label: str
     build: Build
     decay: float
+    code_sd: float = 1.0
     take_over: Callable[[Head, Tensor], None] | None = None
 
 
@@ -62,21 +72,21 @@ class Plan:
     """How a fit goes about it; the defaults are the product's one setting.
 
     decays       grid of weight decays, weak to strong: prior precision of the weights over their fan-in
-    code_sd      prior sd of codes (log-odds of weights) while shared weights are learned
     n_init       random starts, the best on held-out items is kept
     convex       the objective is convex in the shared weights: L-BFGS to the optimum
     steps        optimiser steps of a first stage, of each later stage, and of the last fit on everything
-    select       comparisons that settings are chosen on, at the most; users beyond are left to the last fit
+    rate         learning rate of codes and prototypes; maps, a sum over many inputs each, take ten times that
+    batch        comparisons a step where looking at all of them would be dear, and `batched_steps` to go with it
     """
 
-    decays: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4)
-    code_sd: float = 1.0
+    decays: tuple[float, ...] = (0.06, 0.2, 0.6, 2.0, 6.0, 20.0, 60.0, 200.0, 600.0, 2e3, 6e3, 2e4)
     n_init: int = 1
     convex: bool = False
     steps: tuple[int, int, int] = (70, 25, 50)
-    rate: float = 0.1
+    batched_steps: tuple[int, int, int] = (400, 60, 150)
+    rate: float = 0.15
     holdout: float = 0.25
-    select: int = 60_000
+    batch: int = 8_192
 
 
 @dataclass(frozen=True)
@@ -106,51 +116,78 @@ class Fitted:
 def fit(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run) -> Fitted:
     """Choose candidate, decay and code prior on held-out items, refit on everything, infer every user's code.
 
-    Raises InputError when there is nothing to fit on or a head needs prompts that are not embedded.
+    Raises InputError when there is nothing to fit on, an embedding is not finite, or a head needs prompts that are
+    not embedded.
     """
     if not len(data):
         raise InputError(f"{data.source}: no comparison to fit on")
+    check_finite(data.items, data.source)
     data, trace = data.in_key_order(), Trace()
-    with stages("fit", len(candidates) * plan.n_init + 4, show=run.progress) as bar:
-        head, decay, spread = _choose(candidates, data, plan, run, trace, bar)
+    items = len(data.items) if len(data.items) <= CHEAP else 2 * plan.batch  # looked at in a step
+    total = len(candidates) * plan.n_init + 4
+    with threads_for(items * data.dim * 16.0), stages("fit", total, show=run.progress) as bar:
+        chosen, decay, spread = _choose(candidates, data, plan, run, trace, bar)
         bar("all comparisons")
-        joint = Joint(head, data, plan, spread)
-        trace.add("refit", decay, joint.minimise(decay, plan.steps[2], plan.rate / 2))
+        joint = Joint(chosen.head, data, plan, chosen.sd * math.sqrt(spread))
+        joint.codes = chosen.codes
+        trace.add("refit", decay, joint.minimise(decay, LAST))
         bar("codes of users")
         prior, posterior = joint.infer(spread)
-    return Fitted(head.cpu().requires_grad_(False).eval(), prior, posterior, trace)
+    return Fitted(joint.head.cpu().float().requires_grad_(False).eval(), prior, posterior, trace)
+
+
+def _is_cheap(rows: Tensors, plan: Plan) -> bool:
+    """Whether to look at everything in every step: few items or comparisons, or a line search that needs it."""
+    return plan.convex or len(rows.items) <= CHEAP or len(rows.first) <= CHEAP
+
+
+def _batches(rows: Tensors, size: int) -> Callable[[int], Tensors]:
+    """Batches by step, from a fresh shuffle each epoch."""
+    per_epoch = math.ceil(len(rows.first) / size)
+
+    def batch(step: int) -> Tensors:
+        epoch, place = divmod(step, per_epoch)
+        order = torch.randperm(len(rows.first), generator=torch.Generator().manual_seed(epoch))
+        return rows.batch(order[place * size : (place + 1) * size].to(rows.first.device))
+
+    return batch
 
 
 class Joint:
     """A head and its users' codes on one set of comparisons, fitted together."""
 
-    def __init__(self, head: Head, data: Comparisons, plan: Plan, spread: float = 1.0) -> None:
-        self.head, self.plan = head, plan
+    def __init__(self, head: Head, data: Comparisons, plan: Plan, code_sd: float = 1.0) -> None:
+        self.head, self.plan, self.sd = head, plan, code_sd
+        if plan.convex and data.items.size <= PRECISE and next(head.parameters()).device.type != "mps":
+            head.double()
         self.rows = Tensors.of(data, head)
         self.present = torch.as_tensor(data.present)
         self.codes = next(head.parameters()).new_zeros(data.users.height, head.n_codes)
-        self.sd = plan.code_sd * math.sqrt(spread)
 
-    def minimise(self, decay: float, steps: int, rate: float) -> float:
+    def minimise(self, decay: float, stage: int) -> float:
         """Lower the joint objective from where head and codes stand; returns nats a comparison."""
-        rows, head = self.rows, self.head
-        weight, label = rows.weight.double(), rows.label.double()
-        total = float(weight.sum())
+        rows, head, plan = self.rows, self.head, self.plan
+        total = float(rows.weight.sum())
+        batch = None if _is_cheap(rows, plan) else _batches(rows, plan.batch)
         free = head.n_codes > 0 and self.sd > 0
-        codes = self.codes.requires_grad_(free)
+        codes = self.codes.clone().requires_grad_(free)  # a copy: whoever kept the codes so far has them still
 
-        def loss() -> Tensor:
-            data = (weight * nll(rows.gap(head, codes).double(), label)).sum()  # a line search sees float32 sums step
+        def loss(step: int = 0) -> Tensor:
+            part = rows if batch is None else batch(step)
+            data = part.nll(head, codes).sum() * (total / float(part.weight.sum()))
             penalty = head.penalty(decay)
             if free:
                 penalty = penalty + codes.square().sum() / (2 * self.sd**2)
             return (data + penalty) / total
 
-        parameters = [*head.parameters(), codes] if free else list(head.parameters())
-        if self.plan.convex:
-            value = lbfgs(loss, parameters, steps=5 * steps)
+        maps = [p for m in head.modules() if isinstance(m, Projector) for p in m.parameters()]
+        others = [p for p in head.parameters() if all(p is not q for q in maps)] + ([codes] if free else [])
+        steps = (plan.steps if batch is None else plan.batched_steps)[stage]
+        if plan.convex:
+            value = lbfgs(loss, [*maps, *others], steps=5 * steps)
         else:
-            value = adam(loss, parameters, steps=steps, rate=rate)
+            rate = plan.rate if stage == FIRST else plan.rate / 2
+            value = adam(loss, [(maps, 10 * rate), (others, rate)], steps=steps)
         self.codes = codes.detach()
         if not math.isfinite(value):
             raise InputError("the fit diverged: look for embeddings of very unequal size, or standardise them")
@@ -167,7 +204,7 @@ class Joint:
         """A Gaussian population fitted to the users by a few EM rounds, started from the training prior."""
         head, seen = self.head, self.present
         codes = self.codes.double().cpu()
-        prior = Prior(head.mean_code(codes[seen]), Prior.isotropic(head.n_codes, self.plan.code_sd).precision)
+        prior = Prior(head.mean_code(codes[seen]), Prior.isotropic(head.n_codes, self.sd).precision)
         for _ in range(rounds):
             posterior = self.posterior(prior, start=codes, tol=1e-2)
             codes = posterior.codes
@@ -184,8 +221,7 @@ class Joint:
         """Mean nats of other comparisons by the same users, under their present or the given codes."""
         codes = self.codes if codes is None else codes.to(self.codes)
         with torch.no_grad():
-            loss = other.weight * nll(other.gap(self.head, codes), other.label)
-            return float(loss.double().sum() / other.weight.double().sum())
+            return float(other.nll(self.head, codes).sum() / other.weight.sum())
 
 
 def double_utility(head: Head) -> Callable[[Tensor, Tensor], Tensor]:
@@ -195,19 +231,19 @@ def double_utility(head: Head) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _choose(
     candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run, trace: Trace, bar: Bar
-) -> tuple[Head, float, float]:
-    """A warm head, the decay and the spread of the code prior that predict held-out items best."""
-    part = _users_up_to(data, plan.select, run.seed)
-    train, valid = folds_apart(part, plan.holdout, run.seed, anybody=run.new_to == "anybody")
+) -> tuple[Joint, float, float]:
+    """A warm start, the decay and the spread of the code prior that predict held-out items best."""
+    train, valid = folds_apart(data, plan.holdout, run.seed, anybody=run.new_to == "anybody")
     default = candidates[-1]  # the stiffest: with little to go by, stay close to one reward for everybody
     if min(train.sum(), valid.sum()) < ENOUGH:
         bar("first stage")
         trace.add("too few comparisons to hold items out: the default decay is used", default.decay, math.nan)
         weights, _ = _pooled(data, None, run, trace)
         head = _started(default, data, run.seed, run.device, weights)
-        Joint(head, data, plan).minimise(default.decay, plan.steps[0], plan.rate)
-        return head, default.decay, 1.0
-    inner, outer = part.take(train), part.take(valid)
+        joint = Joint(head, data, plan, default.code_sd)
+        joint.minimise(default.decay, FIRST)
+        return joint, default.decay, 1.0
+    inner, outer = data.take(train), data.take(valid)
     weights, nats = _pooled(inner, outer, run, trace)
     tried: list[tuple[float, float, Joint]] = []
     for candidate in candidates:
@@ -215,9 +251,9 @@ def _choose(
             break
         for restart in range(plan.n_init):
             bar(f"{candidate.label}, start {restart + 1} of {plan.n_init}")
-            head = _started(candidate, part, run.seed + restart, run.device, weights)
-            joint = Joint(head, inner, plan)
-            loss = joint.minimise(candidate.decay, plan.steps[0], plan.rate)
+            head = _started(candidate, data, run.seed + restart, run.device, weights)
+            joint = Joint(head, inner, plan, candidate.code_sd)
+            loss = joint.minimise(candidate.decay, FIRST)
             value = joint.held_out(Tensors.of(outer, joint.head))
             trace.add(candidate.label, candidate.decay, loss, value)
             tried.append((value, candidate.decay, joint))
@@ -226,21 +262,20 @@ def _choose(
     bar("weight decay")
     decay = _walk_decays(joint, other, value, decay, plan, trace)
     bar("prior of users")
-    return joint.head, decay, _choose_spread(joint, other, trace, decay)
+    return joint, decay, _choose_spread(joint, other, trace, decay)
 
 
 def _pooled(inner: Comparisons, outer: Comparisons | None, run: Run, trace: Trace) -> tuple[Tensor, float]:
     """Weights (d,) and held-out nats of one linear reward for everybody, at a middling decay: the mark to beat."""
 
-    def build(generator: torch.Generator) -> Head:
-        return Pooled(inner.dim, hidden=0, temperature=False, generator=generator)
-
-    head = _started(Candidate("pooled", build, MIDDLING), inner, 0, run.device)
-    joint = Joint(head, inner, Plan(convex=True))
-    loss = joint.minimise(MIDDLING, 10, 1.0)
+    head = Pooled(inner.dim, hidden=0, temperature=False, generator=torch.Generator())
+    _standardise(head, inner)
+    some = np.arange(len(inner)) % math.ceil(len(inner) / ENOUGH_POOLED) == 0
+    joint = Joint(head.to(run.device), inner.take(some), Plan(convex=True, steps=(10, 10, 10)))
+    loss = joint.minimise(MIDDLING, FIRST)
     value = math.nan if outer is None else joint.held_out(Tensors.of(outer, head))
     trace.add("pooled", MIDDLING, loss, value)
-    return next(head.parameters()).detach()[0], value
+    return head.projector.direction(), value
 
 
 def _walk_decays(joint: Joint, other: Tensors, value: float, start: float, plan: Plan, trace: Trace) -> float:
@@ -257,7 +292,7 @@ def _walk_decays(joint: Joint, other: Tensors, value: float, start: float, plan:
     stronger = [d for d in plan.decays if d > start]
     for path in (weaker, stronger):
         for decay in path:
-            loss = joint.minimise(decay, plan.steps[1], plan.rate / 2)
+            loss = joint.minimise(decay, LATER)
             tried[decay] = value = joint.held_out(other)
             trace.add("decay", decay, loss, value)
             if value >= best[0]:
@@ -298,25 +333,16 @@ def _choose_spread(joint: Joint, other: Tensors, trace: Trace, decay: float) -> 
 
 
 def _started(candidate: Candidate, data: Comparisons, seed: int, device: str, weights: Tensor | None = None) -> Head:
-    """A head at its random start, its input scale learned from an even sample of comparisons."""
+    """A head at its random start, with its input scale and what it takes over from the pooled head."""
     head = candidate.build(torch.Generator().manual_seed(seed))
-    like = next(head.parameters())
-    rows = np.argsort(uniform(data.item_keys[data.first], 0))[:20_000]
-    a, b = data.first[rows], data.second[rows]
-    prompts = to_tensor(data.prompts[data.prompt[a]], like) if head.uses_prompts and data.prompts is not None else None
-    weight = to_tensor(data.weight[rows], like)
-    head.standardise(to_tensor(data.items[a], like), to_tensor(data.items[b], like), prompts, weight)
+    _standardise(head, data)
     if candidate.take_over is not None and weights is not None:
-        candidate.take_over(head, weights.to(like))
+        candidate.take_over(head, weights.cpu())
     return head.to(device)
 
 
-def _users_up_to(data: Comparisons, limit: int, seed: int) -> Comparisons:
-    """Whole users, in a random order that rows do not change, until `limit` comparisons are reached."""
-    if len(data) <= limit:
-        return data
-    order = np.argsort(uniform(data.user_keys(), seed))
-    count = np.bincount(data.user, minlength=len(order))[order]
-    keep = np.zeros(len(order), dtype=bool)
-    keep[order[np.cumsum(count) <= limit]] = True
-    return data.take(keep[data.user])
+def _standardise(head: Head, data: Comparisons) -> None:
+    """Give the head its input scale, learned from an even sample of comparisons."""
+    sample = Tensors.of(data, head, np.argsort(uniform(data.item_keys[data.first], 0))[:20_000])
+    prompts = None if sample.prompts is None else sample.prompts[sample.first]
+    head.standardise(sample.items[sample.first], sample.items[sample.second], prompts, sample.weight)

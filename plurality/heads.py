@@ -37,7 +37,7 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
-        """Learn the inputs' scale from a sample of comparisons, (n, d) each side, weight (n,), before the first step."""
+        """Learn the scale of inputs from a sample of comparisons, (n, d) a side, weight (n,), before the first step."""
         raise NotImplementedError
 
     def mean_code(self, codes: Tensor) -> Tensor:
@@ -54,7 +54,8 @@ class Projector(nn.Module):
 
     Inputs are standardised, (x − mean) / scale, with one mean a dimension and one scale overall, so the
     geometry stays as it was and a weight decay means the same for any encoder: afterwards a difference of two
-    compared items has mean square 2 a dimension, as two draws from N(0, I) have. The weights absorb mean and
+    compared items has mean square 2 a dimension, as two draws from N(0, I) have. Weights are kept at unit size and
+    divided by √fan-in in the product, so that one learning rate and one decay serve any width. They absorb mean and
     scale in the product, so no standardised copy of a memory-mapped embedding is ever made.
     """
 
@@ -65,12 +66,12 @@ class Projector(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_in))
         self.register_buffer("scale", torch.ones(()))
-        self.linear = nn.Parameter(_normal((n_out, n_in), n_in**-0.5, generator))
+        self.linear = nn.Parameter(_normal((n_out, n_in), 1.0, generator))
         self.hidden = hidden
         if hidden:
-            self.inner = nn.Parameter(_normal((hidden, n_in), n_in**-0.5, generator))
+            self.inner = nn.Parameter(_normal((hidden, n_in), 1.0, generator))
             self.bias = nn.Parameter(torch.zeros(hidden))
-            self.outer = nn.Parameter(_normal((n_out, hidden), 0.01 * hidden**-0.5, generator))
+            self.outer = nn.Parameter(_normal((n_out, hidden), 0.01, generator))
 
     def standardise(self, mean: Tensor, variance: Tensor) -> None:
         """Take the mean (d,) and the variance, one for all dimensions, of the inputs to come."""
@@ -86,17 +87,24 @@ class Projector(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self._product(x, self.linear)
         if self.hidden:
-            out = out + nn.functional.gelu(self._product(x, self.inner) + self.bias) @ self.outer.T
+            out = out + nn.functional.gelu(self._product(x, self.inner) + self.bias) @ (
+                self.outer.T * self.hidden**-0.5
+            )
         return out
 
     def _product(self, x: Tensor, weight: Tensor) -> Tensor:
-        weight = weight / self.scale
+        weight = weight / (self.scale * weight.shape[1] ** 0.5)
         return x @ weight.T - self.mean @ weight.T
 
+    @torch.no_grad()
+    def direction(self, row: int = 0) -> Tensor:
+        """One row of the linear map, on standardised inputs: (d,)."""
+        return self.linear[row] * self.linear.shape[1] ** -0.5
+
     def penalty(self) -> Tensor:
-        """Half the squared weights, times fan-in: minus the log-density of weights ~ N(0, 1/fan-in), nats."""
+        """Half the squared weights: minus the log-density of N(0, 1) weights, in nats."""
         matrices = [self.linear, self.inner, self.outer] if self.hidden else [self.linear]
-        return sum((m.shape[1] * m.square().sum() for m in matrices), start=self.linear.new_zeros(())) / 2
+        return sum((m.square().sum() for m in matrices), start=self.linear.new_zeros(())) / 2
 
 
 def _normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> Tensor:
@@ -174,7 +182,7 @@ class IdealPoint(Head):
         self.curvature.zero_()
         size = direction.norm().clamp_min(1e-6).sqrt()
         self.projector.linear.mul_(0.1)
-        self.projector.linear[0] = direction / (2 * size)
+        self.projector.linear[0] = direction * self.n_embedding**0.5 / (2 * size)
         self.prototypes[:, 0] = size
 
     def penalty(self, decay: float) -> Tensor:
@@ -265,15 +273,24 @@ class PromptDirection(Head):
     def utility(self, features: Tensor, codes: Tensor) -> Tensor:
         if not self.angle:
             return super().utility(features, codes)
-        f, g = features[..., : self.preference], features[..., self.preference :]
-        g = g.unflatten(-1, self.constant.shape)
+        f, g = self._parts(features)
         v = (softmax(codes, -1).unsqueeze(-1) * g).sum(-2)
         return self.log_scale.exp().clamp(max=100.0) * (normalize(f, dim=-1) * normalize(v, dim=-1)).sum(-1)
 
     def population(self, features: Tensor, codes: Tensor) -> Tensor:
         if not self.angle:
             return super().population(features, codes)
-        return self.utility(features[None], codes[:, None])
+        f, g = self._parts(features)
+        w = softmax(codes, -1)
+        inner = w @ torch.einsum("mp,mkp->km", normalize(f, dim=-1), g)  # ⟨f/‖f‖, v⟩, (U, M)
+        gram = torch.einsum("mkp,mlp->klm", g, g).flatten(0, 1)  # ‖v‖² = wᵀ G w, so no (U, M, p) is ever held
+        square = (w[:, :, None] * w[:, None, :]).flatten(1) @ gram
+        return self.log_scale.exp().clamp(max=100.0) * inner / square.clamp_min(1e-24).sqrt()
+
+    def _parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """f (..., p) and g (..., K, p) of the angle form's features."""
+        f, g = features[..., : self.preference], features[..., self.preference :]
+        return f, g.unflatten(-1, self.constant.shape)
 
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         return {f"weight_{k}": w for k, w in enumerate(softmax(codes, -1).T)}

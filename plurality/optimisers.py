@@ -1,26 +1,44 @@
-"""Two ways down a loss: full-batch Adam where it is not convex, L-BFGS where it is."""
+"""Two ways down a loss: Adam where it is not convex, L-BFGS where it is."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-Loss = Callable[[], Tensor]
+Loss = Callable[[int], Tensor]
+"""The objective, given the step: a batched one draws its batch by it."""
+SMALL = 3e8  # multiply-adds a step below which a second thread costs more than it brings
 
 
-def adam(loss: Loss, parameters: Sequence[Tensor], *, steps: int, rate: float) -> float:
-    """Full-batch Adam with a short warm-up and cosine decay to zero; returns the last loss."""
-    optimiser = torch.optim.Adam(parameters, lr=rate)
+@contextmanager
+def threads_for(work: float) -> Iterator[None]:
+    """One torch thread while a step is `work` multiply-adds and that is few; the caller's setting comes back after."""
+    before = torch.get_num_threads()
+    if work < SMALL and before > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def adam(loss: Loss, groups: Sequence[tuple[Sequence[Tensor], float]], *, steps: int) -> float:
+    """Adam on groups of (parameters, rate), a short warm-up and cosine decay to zero; returns the last loss.
+
+    The second moment forgets in some twenty steps (β₂ = .95), since a fit has not many more.
+    """
+    optimiser = torch.optim.Adam([{"params": list(p), "lr": rate} for p, rate in groups if p], betas=(0.9, 0.95))
 
     def factor(step: int) -> float:
         return min(1.0, (step + 1) / 5) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     value = math.nan
-    for _ in range(steps):
+    for step in range(steps):
         optimiser.zero_grad(set_to_none=True)
-        out = loss()
+        out = loss(step)
         out.backward()
         optimiser.step()
         schedule.step()
@@ -41,10 +59,10 @@ def lbfgs(loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 
 
     def closure() -> Tensor:
         optimiser.zero_grad(set_to_none=True)
-        out = loss()
+        out = loss(0)
         out.backward()
         return out
 
     optimiser.step(closure)
     with torch.no_grad():
-        return float(loss())
+        return float(loss(0))

@@ -25,6 +25,7 @@ from plurality.reward import RewardModel
 from plurality.stored_encoder import StoredEncoder
 
 SCHEMA = 1
+KEYS = {"model", "settings", "n_embedding", "encoder", "trace"}
 CONFIG, HEAD, USERS, ENCODER = "config.json", "head.safetensors", "users.parquet", "encoder"
 
 
@@ -45,7 +46,7 @@ def save(model: RewardModel, folder: str | Path) -> Path:
         "prior_precision": model.prior.precision,
     }
     state = {f"head.{k}": v for k, v in model.head.state_dict().items()} | {f"users.{k}": v for k, v in codes.items()}
-    with whole_folder(Path(folder), marker=CONFIG) as new:
+    with whole_folder(Path(folder), marker=HEAD) as new:  # a config.json is in other folders too
         save_file({k: v.contiguous() for k, v in state.items()}, new / HEAD)
         users = {"user_id": list(model.user_ids), "n_comparisons": model.n_comparisons}
         pl.DataFrame(users, schema_overrides={"user_id": pl.String}).write_parquet(new / USERS)
@@ -65,29 +66,35 @@ def load(folder: str | Path) -> RewardModel:
     cls = spec_class(config["model"])
     try:
         spec = cls(**config["settings"])
+        head = spec.head(config["n_embedding"], torch.Generator())
     except TypeError as error:
         raise InputError(f"{folder / CONFIG}: settings do not fit model {config['model']!r} ({error})") from None
-    head = spec.head(config["n_embedding"], torch.Generator())
     try:
         state = load_file(folder / HEAD)
         users = pl.read_parquet(folder / USERS)
         head.load_state_dict({k.removeprefix("head."): v for k, v in state.items() if k.startswith("head.")})
         posterior = Posterior(state["users.codes"], state["users.covariance"])
         prior = Prior(state["users.prior_mean"], state["users.prior_precision"])
+        user_ids, n_comparisons = users["user_id"].to_list(), users["n_comparisons"].to_numpy().astype(np.int64)
     except (SafetensorError, OSError, KeyError, RuntimeError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{folder}: the saved model is damaged or incomplete ({reason}); fit or copy it again"
         ) from None
+    if len(user_ids) != len(posterior.codes):
+        raise InputError(
+            f"{folder}: {USERS} names {len(user_ids):,} users, {HEAD} holds codes of {len(posterior.codes):,}; "
+            "the files are not of one model, so fit or copy it again"
+        )
     about = config["encoder"]
     encoder = None if about is None else StoredEncoder(folder / ENCODER, about)  # loaded when a text comes
     return RewardModel(
         spec=spec,
         head=head.requires_grad_(False).eval(),
-        user_ids=tuple(users["user_id"].to_list()),
+        user_ids=tuple(user_ids),
         posterior=posterior,
         prior=prior,
-        n_comparisons=users["n_comparisons"].to_numpy().astype(np.int64),
+        n_comparisons=n_comparisons,
         trace=Trace([{k: math.nan if v is None else v for k, v in row.items()} for row in config["trace"]]),
         encoder=encoder,
     )
@@ -97,12 +104,16 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
         version = int(config["schema_version"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder}: no fitted model here ({CONFIG} is missing); give a folder `fit` wrote") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{folder / CONFIG}: not a model's configuration; fit or copy the model again") from None
+    except OSError as error:
+        raise InputError(f"{folder / CONFIG}: cannot be read ({error.strerror}); give a folder you may read") from None
     if version > SCHEMA:
         raise InputError(
             f"{folder / CONFIG}: written by a newer plurality (schema {version}, this one reads {SCHEMA}); upgrade"
         )
+    if missing := sorted(KEYS - config.keys()):
+        raise InputError(f"{folder / CONFIG}: {', '.join(missing)} missing; fit or copy the model again")
     return config

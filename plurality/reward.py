@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 import polars as pl
@@ -91,6 +91,8 @@ class RewardModel:
 
         Raises InputError that names the first unknown user and the remedy.
         """
+        if unknown not in get_args(Unknown):
+            raise InputError(f"unknown={unknown!r} is no choice; give one of {', '.join(get_args(Unknown))}")
         index = {u: i for i, u in enumerate(self.user_ids)}
         rows = np.array([index.get(u, -1) for u in user_ids], dtype=np.int64)
         strangers = np.flatnonzero(rows < 0)
@@ -107,7 +109,7 @@ class RewardModel:
         """Utility gap of every comparison in log-odds: (N,).
 
         `codes` (one a row of data.users) replaces the users' own, for controls. Raises InputError for unknown
-        users, another embedding width or another encoder.
+        users, another embedding width, another encoder or embeddings that are not finite.
         """
         self.check(data)
         if codes is None:
@@ -121,6 +123,12 @@ class RewardModel:
                 rows = np.arange(start, min(start + 4 * BLOCK, len(data)))
                 block = Tensors.of(data, self.head, rows)
                 out[rows] = block.gap(self.head, codes.to(block.items.dtype)).double().numpy()
+        if not np.isfinite(out).all():
+            row = int(np.argmin(np.isfinite(out)))
+            raise InputError(
+                f"{data.source}: comparison {row} (from 0) has no finite utility; look for NaN, infinite or huge "
+                "embeddings and embed their texts again"
+            )
         return out
 
     def prefer(
@@ -141,7 +149,12 @@ class RewardModel:
                 rows = slice(start, start + BLOCK)
                 p = None if prompts is None else to_tensor(prompts[rows], like)
                 blocks.append(self.head.features(to_tensor(items[rows], like), p))
-        return torch.cat(blocks)
+        features = torch.cat(blocks)
+        finite = torch.isfinite(features).all(1)
+        if not finite.all():
+            row = int(finite.int().argmin())
+            raise InputError(f"embedding {row} (from 0) has no finite features; look for NaN or infinite values in it")
+        return features
 
     def utility(
         self,

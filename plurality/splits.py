@@ -17,6 +17,7 @@ from plurality.errors import InputError, InputWarning
 from plurality.keys import Keys, combine, text_keys, uniform
 
 Mask = NDArray[np.bool_]
+ENOUGH_SETS = 40
 UNITS = ("prompt", "group", "item", "user", "row")
 
 
@@ -193,11 +194,12 @@ def _by_item(data: Comparisons, owner: Keys | None, test: float, seed: int, fold
 
 
 def _by_component(data: Comparisons, test: float, seed: int, fold: int) -> Mask | None:
-    """Hold out whole sets of connected items, or None where one set holds more than a tenth of the rows."""
+    """Hold out whole sets of connected items, or None where there are too few sets of any size to deal out."""
     m = len(data.items)
     graph = coo_matrix((np.ones(len(data), dtype=np.int8), (data.first, data.second)), shape=(m, m))
     component = connected_components(graph, directed=False)[1][data.first]
-    if len(data) == 0 or np.bincount(component).max() > 0.1 * len(data):
+    sizes = np.bincount(component) / max(len(data), 1)
+    if np.square(sizes).sum() > 1 / ENOUGH_SETS:  # 1 / Σ share² is their effective number
         return None
     keys = np.full(component.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     for side in (data.first, data.second):  # a name that neither row order nor the order of sides changes

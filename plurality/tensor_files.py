@@ -65,9 +65,9 @@ def map_tensors(path: Path) -> dict[str, Array]:
         raise
     except ValueError:
         raise InputError(f"{path} is no safetensors file; embed the texts again") from None
-    header.pop("__metadata__", None)
     try:
-        return {name: _map(path, size, 8 + length, entry) for name, entry in header.items()}
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        return {name: _map(path, size, 8 + length, entry) for name, entry in entries.items()}
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is damaged (its header makes no sense); embed the texts again") from None
 

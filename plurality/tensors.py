@@ -11,6 +11,7 @@ from plurality.codes import Evidence
 from plurality.comparisons import Array, Comparisons
 from plurality.errors import InputError
 from plurality.heads import Head
+from plurality.links import nll
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,20 @@ class Tensors:
             weight=column(data.weight, like.dtype),
         )
 
+    def batch(self, rows: Tensor) -> "Tensors":
+        """The comparisons at `rows` (B,) with just their items, 2B of them."""
+        sides = torch.cat([self.first[rows], self.second[rows]])
+        place = torch.arange(len(rows), device=rows.device)
+        return Tensors(
+            items=self.items[sides],
+            prompts=None if self.prompts is None else self.prompts[sides],
+            first=place,
+            second=place + len(rows),
+            user=self.user[rows],
+            label=self.label[rows],
+            weight=self.weight[rows],
+        )
+
     def evidence(self, head: Head) -> Evidence:
         """What the solver for codes needs: features of both sides, in double precision on the CPU."""
         with torch.no_grad():
@@ -73,6 +88,11 @@ class Tensors:
         features = head.features(self.items, self.prompts)
         z = codes[self.user]
         return head.utility(features[self.first], z) - head.utility(features[self.second], z)
+
+    def nll(self, head: Head, codes: Tensor) -> Tensor:
+        """Weighted nats of every comparison (N,), in double precision: a line search sees the steps of float32 sums."""
+        wide = torch.float32 if self.label.device.type == "mps" else torch.float64
+        return self.weight.to(wide) * nll(self.gap(head, codes).to(wide), self.label.to(wide))
 
 
 def to_tensor(array: np.ndarray, like: Tensor) -> Tensor:

@@ -1,10 +1,8 @@
 """The audit: predictions and users in, a table of who is served how well out. It never sees a model."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +29,12 @@ from plurality.analyses.measures import Material, material
 from plurality.analyses.metrics import MEANS, METRICS, UTILITY
 from plurality.analyses.slices import DISCLOSURE, OVERALL, SHOWN, Disclosure, slices, withheld
 from plurality.analyses.welfare import lorenz, lorenz_noise
+from plurality.folders import whole_file, whole_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MARKER = "audit.json"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -98,45 +99,35 @@ class Audit:
         """Write one self-contained page that needs no network."""
         from plurality.analyses.report import html
 
-        return write(Path(path), html(self).encode())
+        with whole_file(Path(path)) as new:
+            new.write_bytes(html(self).encode())
+        return Path(path)
 
     def save(self, folder: str | Path) -> Path:
-        """Write audit.parquet, audit.json, index.html and figures/ (PNG, SVG); each file whole or not at all.
+        """Write audit.parquet, audit.json, index.html and figures/ (PNG, SVG), all of them or nothing.
 
-        The per-user frame is not written: its rows are people.
+        The per-user frame is not written: its rows are people. Raises InputError for a folder that holds something
+        other than an audit.
         """
         from plurality.analyses.figures import as_bytes
         from plurality.analyses.report import html
 
-        folder = Path(folder)
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
         pictures = self.figures()
-        for name, figure in pictures.items():
-            for kind in ("png", "svg"):
-                write(folder / "figures" / f"{name}.{kind}", as_bytes(figure, kind))
-        write(folder / "index.html", html(self, pictures).encode())
-        write(folder / "audit.json", self._json().encode())
-        buffer = BytesIO()
-        self.table.write_parquet(buffer)
-        write(folder / "audit.parquet", buffer.getvalue())
-        return folder
+        with whole_folder(Path(folder), marker=MARKER) as new:
+            (new / "figures").mkdir()
+            for name, figure in pictures.items():
+                for kind in ("png", "svg"):
+                    (new / "figures" / f"{name}.{kind}").write_bytes(as_bytes(figure, kind))
+            (new / "index.html").write_bytes(html(self, pictures).encode())
+            (new / MARKER).write_bytes(self._json().encode())
+            self.table.write_parquet(new / "audit.parquet")
+        return Path(folder)
 
     def _json(self) -> str:
         worst = self.worst.with_columns(pl.col(pl.Float64).fill_nan(None)).to_dicts()
         content = {"verdict": self.verdict, "notes": self.notes, "worst": worst, **self.meta}
         content["disclosure"] = asdict(self.disclosure)
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        half.write_bytes(content)
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
-    return path
 
 
 def audit(  # noqa: PLR0913 - the public face: each argument is a decision of the reader

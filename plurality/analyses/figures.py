@@ -151,7 +151,7 @@ def reliability(diagrams: pl.DataFrame, *, width: float = 7.0) -> Figure:
     columns = min(shown.height, 4 if width > 5 else 2)
     count = -(-shown.height // columns)
     with mpl.rc_context(_STYLE):
-        size = (width, 0.9 + count * 0.86 * min(width / columns, 2.5))
+        size = (width, 0.9 + count * (0.12 + 0.86 * min(width / columns, 2.5)))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(count, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, panel in zip(grid, shown.iter_rows(named=True), strict=False):
@@ -162,7 +162,12 @@ def reliability(diagrams: pl.DataFrame, *, width: float = 7.0) -> Figure:
         for axes in grid[max(shown.height - columns, 0) : shown.height]:
             axes.tick_params(labelbottom=True)
         lowest = np.nanmin(np.concatenate([*shown["lo"].to_list(), *shown["observed"].to_list(), [0.5]]))
-        grid[0].set(xlim=(0.5, 1.0), ylim=(np.floor(10 * lowest) / 10, 1.0), xticks=[0.5, 0.75, 1.0])
+        grid[0].set(
+            xlim=(0.5, 1.0),
+            ylim=(np.floor(10 * lowest) / 10, 1.0),
+            xticks=[0.5, 0.75, 1.0],
+            xticklabels=["0.5", "0.75", "1"],
+        )
         figure.supxlabel("Stated confidence in the model's pick (probability)")
         figure.supylabel("Share of comparisons won by that pick")
         entries = [
@@ -180,12 +185,10 @@ def _reliability_panel(axes: Axes, panel: dict[str, list[float]]) -> None:
     axes.vlines(x, panel["lo"], panel["hi"], color=INK, lw=0.9, zorder=2)
     axes.plot(x, panel["observed"], "o-", color=INK, ms=2.6, lw=0.7, zorder=3)
     title = "All users" if overall else shorten(str(panel["level"]), 25)
-    axes.set_title(title, loc="left", fontweight="bold", fontsize=7, pad=3)
-    note = "" if overall else f"{shorten(str(panel['attribute']), 24)}\n"
-    axes.text(
-        0.98, 0.03, f"{note}{panel['n_users']:,} users", transform=axes.transAxes, ha="right", va="bottom",
-        fontsize=6.5, color=MUTED,
-    )  # fmt: skip
+    axes.set_title(title, loc="left", fontweight="bold", fontsize=7, pad=11)
+    of = "" if overall else f"{shorten(str(panel['attribute']), 16)}, "
+    note = f"{of}{panel['n_users']:,} users"
+    axes.annotate(note, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=6.5, color=MUTED)
 
 
 def lorenz(curve: pl.DataFrame, overall: pl.DataFrame, *, width: float = 7.0) -> Figure:

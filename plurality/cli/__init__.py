@@ -1,13 +1,14 @@
 """The command line: one file a command, each a thin walk over the Python API."""
 
 import argparse
+import io
 import json
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import plurality
 from plurality.errors import InputError, InputWarning
@@ -23,16 +24,23 @@ COMMANDS = {
 }
 
 
+EXTRAS = {"matplotlib": "plot", "jinja2": "plot", "transformers": "hf", "datasets": "hf"}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, or 2 after one line on stderr for input that cannot be used."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(arguments).parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ± must not cost the result
     try:
+        args = parse(list(sys.argv[1:] if argv is None else argv))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", InputWarning)
             warnings.showwarning = _note
-            result: dict[str, Any] = _module(args.command).run(args)
+            result = run(args)
+        if args.json:
+            print(json.dumps(result, default=str))
+        sys.stdout.flush()
     except InputError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader has gone, as `| head` does
@@ -42,17 +50,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("plurality: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
     except OSError as error:
-        return _fail(f"{error.filename or args.command}: {error.strerror or error}")
-    if args.json:
-        print(json.dumps(result, default=str))
+        return _fail(
+            f"{error.filename or 'a file'}: {error.strerror or error}; check that it is there and that you may use it"
+        )
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        return _fail(f"{error.name} is not installed; pip install 'plurality-rm[{EXTRAS[error.name]}]'")
     return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments of one command. Raises InputError for arguments that it does not take."""
+    return _parser(arguments).parse_args(arguments)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run one command; returns what `--json` prints."""
+    result: dict[str, Any] = _module(args.command).run(args)
+    return result
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises InputError for wrong usage, so that this too is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see `{self.prog} --help`")
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """All commands by name; only the one that is asked for is imported, so that --help is quick."""
-    parser = argparse.ArgumentParser(
-        prog="plurality", description="Reward models that know whose preference they predict."
-    )
+    parser = _Parser(prog="plurality", description="Reward models that know whose preference they predict.")
     parser.add_argument("--version", action="version", version=f"plurality {plurality.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     asked = next((a for a in arguments if a in COMMANDS), None)

@@ -18,10 +18,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, embed with the model's own encoder, adapt, save."""
     from plurality.folders import check_target
-    from plurality.persistence import CONFIG, load
+    from plurality.persistence import HEAD, load
     from plurality.reading import read
 
-    check_target(args.out, CONFIG)
+    check_target(args.out, HEAD)
     model = load(args.model)
     if args.embeddings:
         support = read(args.comparisons, embeddings=args.embeddings)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from plurality.cli.settings import add_seed, say
+from plurality.cli.settings import add_seed, at_least, say
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -17,18 +17,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pairs", action="store_true", help="single columns only, no two-way slices")
     parser.add_argument("--publish", type=int, default=20, help="users below which a slice is flagged (default 20)")
     parser.add_argument("--suppress", type=int, default=11, help="users below which a slice is withheld (default 11)")
-    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws of users (default 1000)")
+    parser.add_argument("--draws", type=at_least(1), default=1000, help="bootstrap draws of users (default 1000)")
     parser.add_argument("--out", required=True, type=Path, help="folder for the report")
     add_seed(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Audit, print the verdict, save the report."""
-    from plurality.analyses.audit import audit
+    import plurality.analyses.report  # noqa: F401 - where matplotlib or jinja2 is missing, that shows now
+    from plurality.analyses.audit import MARKER, audit
     from plurality.analyses.slices import Disclosure
     from plurality.folders import check_target
 
-    check_target(args.out, "audit.json")
+    check_target(args.out, MARKER)
     result = audit(
         args.predictions,
         args.users,

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from plurality.cli.settings import add_seed, say, spec_of
+from plurality.cli.settings import add_device, add_seed, at_least, say, spec_of
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -19,11 +19,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--test", type=float, default=0.2, help="share of units held out (default .2)")
     parser.add_argument("--unseen-users", type=float, default=0.2, help="share of users held out (default .2)")
-    parser.add_argument("--support", type=int, default=20, help="comparisons an unseen user is adapted on (default 20)")
-    parser.add_argument("--folds", type=int, default=1, help="disjoint test parts to go through (default 1)")
+    parser.add_argument(
+        "--support", type=at_least(0), default=20, help="comparisons an unseen user is adapted on (default 20)"
+    )
+    parser.add_argument("--folds", type=at_least(1), default=1, help="disjoint test parts to go through (default 1)")
     parser.add_argument("--no-shuffled", action="store_true", help="leave out the fits on shuffled users")
-    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws of users (default 1000)")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    parser.add_argument("--draws", type=at_least(1), default=1000, help="bootstrap draws of users (default 1000)")
+    add_device(parser)
     parser.add_argument("--out", type=Path, help="folder for table, predictions and figure")
     add_seed(parser)
 
@@ -37,6 +39,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.store import load
 
     if args.out:
+        import plurality.analyses.figures  # noqa: F401 - where matplotlib is missing, that shows now
+
         check_target(args.out, MARKER)
     names = [name.strip() for name in args.models.split(",") if name.strip()]
     settings: dict[str, list[str]] = {name: [] for name in names}
@@ -59,8 +63,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         device=args.device,
         progress=not args.json,
     )
-    say(args, result)
     if args.out:
         result.save(args.out)
+    say(args, result)
+    if args.out:
         say(args, f"table, predictions and figure written to {args.out}")
-    return {"out": str(args.out), "about": result.about, "table": result.table.to_dicts()}
+    table = result.table.fill_nan(None).to_dicts()
+    return {"out": args.out, "about": result.about, "table": table, "verdict": result.verdict}

@@ -4,31 +4,31 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from plurality.cli.settings import add_seed, say
+from plurality.cli.settings import add_seed, at_least, say
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (default demo/)")
-    parser.add_argument("--users", type=int, default=300, help="simulated people (default 300)")
-    parser.add_argument("--comparisons", type=int, default=60, help="comparisons each (default 60)")
+    parser.add_argument("--users", type=at_least(1), default=300, help="simulated people (default 300)")
+    parser.add_argument("--comparisons", type=at_least(1), default=60, help="comparisons each (default 60)")
     add_seed(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """The README's commands, one after the other, on planted text."""
-    from plurality.cli import main
+    from plurality import cli
     from plurality.datasets import planted_text
-    from plurality.errors import InputError
+    from plurality.folders import whole_folder
 
     out: Path = args.out
     say(args, f"Simulating {args.users} people who disagree about {args.comparisons} pairs of answers each …")
     people = planted_text.simulate(n_users=args.users, n_comparisons=args.comparisons, seed=args.seed)
-    people.save(out / "data")
     new = people.comparisons.filter(people.comparisons["user_id"] == people.users["user_id"][0]).head(20)
-    new.write_parquet(out / "data" / "new_user.parquet")
-    candidates = new.select("user_id", "prompt", completion="chosen")
-    candidates.write_parquet(out / "data" / "candidates.parquet")
+    with whole_folder(out / "data", marker="new_user.parquet") as folder:
+        people.save(folder)
+        new.write_parquet(folder / "new_user.parquet")
+        new.select("user_id", "prompt", completion="chosen").write_parquet(folder / "candidates.parquet")
     data, users = str(out / "data" / "comparisons.parquet"), str(out / "data" / "users.parquet")
     store, seed = str(out / "store"), ["--seed", str(args.seed)]
     steps = [
@@ -42,8 +42,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     ]  # fmt: skip
     for step in steps:
         say(args, "", f"$ plurality {' '.join(step)}")
-        if main([*step, "--json"] if args.json else step):
-            raise InputError(f"the demo stopped at `plurality {step[0]}`; see the line above")
+        cli.run(cli.parse([*step, "--json"] if args.json else step))
     report = out / "audit" / "index.html"
     say(
         args,

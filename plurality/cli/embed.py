@@ -13,7 +13,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("comparisons", help="parquet, JSONL or CSV: user_id, prompt, chosen, rejected")
     parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and whatever is known of people")
     parser.add_argument("--out", required=True, type=Path, help="store folder to write")
-    parser.add_argument("--encoder", default="lsa", help="lsa (no download, default), a hub id or a model folder")
+    parser.add_argument("--encoder", help="lsa (no download, default), a hub id or a model folder")
     parser.add_argument("--embeddings", help=".npy or .safetensors, when the columns hold row numbers instead of texts")
     parser.add_argument("--prompts", action="store_true", help="embed prompts too (for PAL form B)")
     parser.add_argument(
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     data = read(
         args.comparisons,
         users=args.users,
-        encoder=None if args.embeddings else _encoder(args),
+        encoder=_encoder(args),
         embeddings=args.embeddings,
         prompts=args.prompts,
         repeats=args.repeats,
@@ -66,16 +66,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _encoder(args: argparse.Namespace) -> Any:
-    """The encoder that name and flags stand for; a flag the encoder has no setting for is an error."""
+    """The encoder that name and flags stand for, if any; a flag the encoder has no setting for is an error."""
     from plurality.encoders import LsaSpec, TransformersSpec
     from plurality.errors import InputError
 
     names = ("template", "pooling", "dtype", "device", "revision", "dim", "max_length")
     given = {k: v for k in names if (v := getattr(args, k)) is not None}
-    spec = LsaSpec() if args.encoder == "lsa" else TransformersSpec(args.encoder)
     if not given:
         return args.encoder
+    spec = LsaSpec() if args.encoder in (None, "lsa") else TransformersSpec(args.encoder)
     try:
         return replace(spec, **given)
     except TypeError:
-        raise InputError(f"--encoder {args.encoder} does not take all of --{', --'.join(given)}") from None
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"encoder {args.encoder or 'lsa'} does not take {flags}; leave out what it has not") from None

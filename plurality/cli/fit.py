@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from plurality.cli.settings import add_seed, say, spec_of
+from plurality.cli.settings import add_device, add_seed, say, spec_of
 from plurality.models import FAMILIES
 
 
@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="anybody",
         help="choose settings on items new to anybody (default), or new to the user only",
     )
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    add_device(parser)
     add_seed(parser)
 
 
@@ -28,10 +28,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, fit, save."""
     from plurality.folders import check_target
     from plurality.metering import metered
-    from plurality.persistence import CONFIG
+    from plurality.persistence import HEAD
     from plurality.store import load
 
-    check_target(args.out, CONFIG)
+    check_target(args.out, HEAD)
     spec = spec_of(args.model, args.set)
     data = load(args.store)
     with metered() as cost:

@@ -24,10 +24,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, embed each unique item once, score, save."""
     import polars as pl
 
+    from plurality.errors import InputError
     from plurality.folders import check_file, whole_file
     from plurality.persistence import load
     from plurality.reading import read_candidates
 
+    if args.out.suffix != ".parquet":
+        raise InputError(f"{args.out}: scores are written as parquet; give a name that ends in .parquet")
     check_file(args.out)
     model = load(args.model)
     encoder = model.text_encoder()

@@ -3,17 +3,49 @@
 import argparse
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 from plurality.errors import InputError
 from plurality.models import spec_class
 
+WORDS = {int: "whole number", float: "number", str: "text"}
+
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """`--seed`."""
-    parser.add_argument("--seed", type=int, default=0, help="the same seed and data give the same bits (default 0)")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="the same seed and data give the same bits (default 0)"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device` for fits."""
+    parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), cuda or mps")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number with a lower bound."""
+
+    def whole(text: str) -> int:
+        if not text.removeprefix("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return whole
+
+
+def _device(name: str) -> str:
+    """A device that tensors can be put on, tried out before an hour of fitting."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        cause = str(error).split("\n")[0]
+        raise argparse.ArgumentTypeError(f"{name!r} cannot be used here ({cause}); leave it out for the CPU") from None
+    return name
 
 
 def spec_of(name: str, settings: Iterable[str]) -> Any:
@@ -46,7 +78,7 @@ def _value(text: str, hint: Any, setting: str) -> Any:
             return kind(text)
         except ValueError:
             continue
-    raise InputError(f"--set {setting}: {text!r} is not a {' or '.join(k.__name__ for k in kinds)}")
+    raise InputError(f"--set {setting}: {text!r} is not a {' or '.join(WORDS[k] for k in kinds if k in WORDS)}")
 
 
 def say(args: argparse.Namespace, *lines: object) -> None:

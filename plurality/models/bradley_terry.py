@@ -32,6 +32,8 @@ class BradleyTerry:
     def __post_init__(self) -> None:
         if self.hidden < 0 or self.n_init < 1:
             raise InputError("bradley_terry: hidden must be 0 or more and n_init 1 or more")
+        if self.decay is not None and not self.decay > 0:
+            raise InputError(f"bradley_terry: decay {self.decay} is not positive; leave it out to have it chosen")
 
     def head(self, width: int, generator: torch.Generator) -> Pooled:
         """The torch module for embeddings of this width."""
@@ -52,7 +54,7 @@ class BradleyTerry:
         """
         convex = self.hidden == 0 and not self.temperature
         grid = Plan.decays if self.decay is None else (self.decay,)
-        plan = Plan(n_init=self.n_init, convex=convex, code_sd=0.5, decays=grid)
-        start = self.decay or (100.0 if self.hidden else 30.0)
-        candidate = Candidate(self.name, lambda g: self.head(data.dim, g), start)
+        plan = Plan(n_init=self.n_init, convex=convex, decays=grid)
+        start = self.decay if self.decay is not None else 60.0 if self.hidden else 20.0
+        candidate = Candidate(self.name, lambda g: self.head(data.dim, g), start, code_sd=0.5)
         return RewardModel.of(self, fit([candidate], data, plan, Run(seed, new_to, device, progress)), data)

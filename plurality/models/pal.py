@@ -48,6 +48,8 @@ class PAL:
             )
         if min(self.n_prototypes, self.preference, self.n_init) < 1 or self.hidden < 0:
             raise InputError("pal: n_prototypes, preference and n_init must be 1 or more, hidden 0 or more")
+        if self.decay is not None and not self.decay > 0:
+            raise InputError(f"pal: decay {self.decay} is not positive; leave it out to have it chosen")
 
     def head(self, width: int, generator: torch.Generator) -> IdealPoint | PromptDirection:
         """The torch module for embeddings of this width."""
@@ -88,7 +90,7 @@ class PAL:
         return RewardModel.of(self, fitted, data)
 
     def _candidates(self, width: int) -> list[Candidate]:
-        """Near ideal points first; where they do not beat the pooled head, stiffer ones and ones far away."""
+        """Distinct users first; where that does not clearly beat one reward for all, users alike, and far ideals."""
 
         def near(generator: torch.Generator) -> Head:
             return self.head(width, generator)
@@ -99,7 +101,7 @@ class PAL:
 
         if self.decay is not None:
             return [Candidate("pal", near, self.decay)]
-        candidates = [Candidate("pal", near, 3.0), Candidate("pal, stiff", near, 300.0)]
+        candidates = [Candidate("pal", near, 6.0), Candidate("pal, alike", near, 20.0, code_sd=0.1)]
         if self.form == "A" and self.utility in (None, "squared"):
-            candidates.append(Candidate("pal, far ideal points", near, 300.0, far))
+            candidates.append(Candidate("pal, far", near, 200.0, code_sd=0.3, take_over=far))
         return candidates
