@@ -27,5 +27,8 @@ test: lint
 benchmarks: $(STAMP)
 	$(BIN)/python -m benchmarks
 
+reproduce: $(STAMP)
+	for model in models/*/; do $(BIN)/plurality reproduce $$model || exit 1; done
+
 clean:
 	rm -rf $(VENV) demo

@@ -1,7 +1,7 @@
 """`plurality embed`: comparisons and users in, a store with frozen embeddings out."""
 
 import argparse
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,7 @@ def _encoder(args: argparse.Namespace) -> Any:
     if not given:
         return args.encoder
     spec = LsaSpec() if args.encoder in (None, "lsa") else TransformersSpec(args.encoder)
-    try:
-        return replace(spec, **given)
-    except TypeError:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise InputError(f"encoder {args.encoder or 'lsa'} does not take {flags}; leave out what it has not") from None
+    alien = [f"--{name.replace('_', '-')}" for name in given if name not in {field.name for field in fields(spec)}]
+    if alien:
+        raise InputError(f"encoder {args.encoder or 'lsa'} has no setting for {', '.join(alien)}; leave it out")
+    return replace(spec, **given)

@@ -1,0 +1,34 @@
+"""`plurality reproduce models/<name>`: run a family's recipe and set it beside its golden numbers."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from plurality.cli.settings import add_seed, say
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("folder", type=Path, help="a folder with recipe.toml and golden.json, such as models/pal")
+    add_seed(parser)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the cases, print the table; a number out of tolerance is an error."""
+    from plurality.errors import InputError
+    from plurality.recipes import reproduce
+
+    results = []
+    for result in reproduce(args.folder, seed=args.seed):
+        results.append(result)
+        verdict = "ok" if result.holds else "BELOW"
+        say(
+            args,
+            f"{verdict:5} {result.case}, {result.measure}: {result.measured:.3f}, "
+            f"expected {result.expected:.3f} − {result.tol:.3f} ({result.source})",
+        )
+    missed = [r for r in results if not r.holds]
+    if missed:
+        raise InputError(f"{args.folder}: {len(missed)} of {len(results)} numbers are below their golden value")
+    return {"results": [asdict(r) | {"holds": r.holds} for r in results]}
