@@ -19,7 +19,7 @@ _HOME = {
     "RewardModel": "plurality.reward",
     "audit": "plurality.analyses.audit",
     "check_model": "plurality.checks",
-    "compare": "plurality.compare",
+    "compare": "plurality.comparing",
     "load": "plurality.persistence",
     "read": "plurality.reading",
 }
@@ -27,7 +27,7 @@ _HOME = {
 if TYPE_CHECKING:
     from plurality.analyses.audit import Audit, audit
     from plurality.checks import check_model
-    from plurality.compare import compare
+    from plurality.comparing import compare
     from plurality.comparison import Comparison
     from plurality.comparisons import Comparisons
     from plurality.errors import InputError, InputWarning

@@ -18,7 +18,7 @@ from plurality.codes import laplace
 from plurality.comparisons import Comparisons
 from plurality.datasets import planted
 from plurality.errors import InputError
-from plurality.fitters import double_utility
+from plurality.joint import double_utility
 from plurality.keys import text_keys
 from plurality.links import nll
 from plurality.models import FAMILIES

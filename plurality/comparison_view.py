@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "Brier", "ECE (null)", "Worst⅒")
 WIDTH = 80
+SMALL_ACCURACY, SMALL_NATS = 0.002, 0.002  # differences that nobody would notice, however sure they are
 
 
 def as_text(comparison: "Comparison") -> str:
@@ -64,12 +65,10 @@ def verdict(gains: pl.DataFrame) -> list[str]:
     for (model, cell), part in gains.group_by("model", "cell", maintain_order=True):
         by = {row["metric"]: row for row in part.iter_rows(named=True)}
         accuracy, loss = by["accuracy"], by["log_loss"]
-        if accuracy["lo"] > 0 or loss["hi"] < 0:
-            what = "a gain"
-        elif accuracy["hi"] < 0 or loss["lo"] > 0:
-            what = "a loss"
-        else:
-            what = "nothing gained"
+        better = accuracy["lo"] > 0 or loss["hi"] < 0
+        worse = accuracy["hi"] < 0 or loss["lo"] > 0
+        small = abs(accuracy["gain"]) < SMALL_ACCURACY and abs(loss["gain"]) < SMALL_NATS
+        what = "nothing gained" if better == worse or small else "a gain" if better else "a loss"
         said.append(
             f"{model}, {cell}: own code over the population's {100 * accuracy['gain']:+.1f} points "
             f"[{100 * accuracy['lo']:+.1f}, {100 * accuracy['hi']:+.1f}], {loss['gain']:+.3f} nats "

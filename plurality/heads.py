@@ -71,7 +71,7 @@ class Projector(nn.Module):
         if hidden:
             self.inner = nn.Parameter(_normal((hidden, n_in), 1.0, generator))
             self.bias = nn.Parameter(torch.zeros(hidden))
-            self.outer = nn.Parameter(_normal((n_out, hidden), 0.01, generator))
+            self.outer = nn.Parameter(_normal((n_out, hidden), 0.3, generator))
 
     def standardise(self, mean: Tensor, variance: Tensor) -> None:
         """Take the mean (d,) and the variance, one for all dimensions, of the inputs to come."""

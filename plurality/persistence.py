@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from plurality.codes import Posterior, Prior
 from plurality.errors import InputError
-from plurality.fitters import Trace
 from plurality.folders import whole_folder
 from plurality.models import spec_class
 from plurality.reward import RewardModel
+from plurality.selection import Trace
 from plurality.stored_encoder import StoredEncoder
 
 SCHEMA = 1

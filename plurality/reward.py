@@ -14,9 +14,11 @@ from torch import Tensor
 from plurality.codes import Posterior, Prior, laplace
 from plurality.comparisons import Array, Comparisons
 from plurality.errors import InputError
-from plurality.fitters import Fitted, NewTo, Trace, double_utility
+from plurality.fitters import Fitted
 from plurality.heads import Head
+from plurality.joint import double_utility
 from plurality.links import prob
+from plurality.selection import NewTo, Trace
 from plurality.tensors import Tensors, to_tensor
 
 if TYPE_CHECKING:

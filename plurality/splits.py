@@ -103,12 +103,12 @@ def cells(
     return Cells(train, data.take(in_support), tests, by)
 
 
-def folds_apart(data: Comparisons, share: float, seed: int, *, anybody: bool) -> tuple[Mask, Mask]:
+def folds_apart(data: Comparisons, share: float, seed: int, fold: int = 0, *, anybody: bool) -> tuple[Mask, Mask]:
     """Rows to train on and rows to choose settings on, by item: the held-out items are new to the user who compares
     them, with `anybody` to everybody. Where items hardly recur, whole sets of connected items are held out.
     """
-    held = _by_component(data, share, seed, 0)
-    return (~held, held) if held is not None else _masks(data, "item", share, seed, 0, anybody)
+    held = _by_component(data, share, seed, fold)
+    return (~held, held) if held is not None else _masks(data, "item", share, seed, fold, anybody)
 
 
 def items_recur(data: Comparisons) -> bool:

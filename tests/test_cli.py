@@ -169,7 +169,7 @@ def test_help(name, capsys):
         main([name, "--help"])
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: plurality {name}")
-    assert "--out OUT" in shown
+    assert "--json" in shown
     assert " ".join(COMMANDS[name].split()) in " ".join(shown.split())
 
 
@@ -334,7 +334,7 @@ def test_a_missing_extra_is_said_before_the_work(road, town, command, monkeypatc
     for loaded in [m for m in sys.modules if m in ("plurality.analyses.figures", "plurality.analyses.report")]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, library, None)
-    monkeypatch.setattr("plurality.compare.compare", interrupted)
+    monkeypatch.setattr("plurality.comparing.compare", interrupted)
     done = command(name, *steps(town, folder)[name])
     assert (done.code, done.err) == (2, f"plurality: {library} is not installed; pip install 'plurality-rm[plot]'\n")
 

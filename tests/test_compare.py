@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss
 
-from plurality.compare import BASELINE, TEMPERATURE, compare
+from plurality.comparing import BASELINE, TEMPERATURE, compare
 from plurality.comparison import METRICS, tabulate, worst_share
 from plurality.comparisons import Comparisons
 from plurality.datasets import planted

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from plurality.datasets import planted
 from plurality.errors import InputError
-from plurality.fitters import Trace
 from plurality.models import PAL, BradleyTerry
 from plurality.persistence import SCHEMA, load
+from plurality.selection import Trace
 
 
 @pytest.fixture(scope="module")

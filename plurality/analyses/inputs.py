@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ MISSING = "(missing)"
 NOT_LISTED = "(not in users table)"
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".parquet": pl.read_parquet,
-    ".csv": pl.read_csv,
+    ".csv": partial(pl.read_csv, schema_overrides={"user_id": pl.String}),  # 007 is not 7
     ".jsonl": pl.read_ndjson,
 }
 
@@ -92,7 +93,8 @@ def read_predictions(frame: pl.DataFrame) -> tuple[Predictions, Notes]:
     frame, notes = user_column(frame, "predictions"), Notes()
     missing = [c for c in ("prob_first", "label") if c not in frame.columns]
     if missing:
-        raise InputError(f"predictions: no column {' or '.join(missing)}, found {listed(frame.columns)}; add it")
+        found = listed([name for name in frame.columns if name != ROW])
+        raise InputError(f"predictions: no column {' or '.join(missing)}, found {found}; add it")
     p, y = _numbers(frame, "prob_first", 0, 1), _numbers(frame, "label", 0, 1)
     weight = _numbers(frame, "weight", 0, np.inf) if "weight" in frame.columns else np.ones(len(p))
     gap = _numbers(frame, "gap", -np.inf, np.inf) if "gap" in frame.columns else None

@@ -97,7 +97,7 @@ def _module(name: str) -> Any:
     return import_module(f"plurality.cli.{name}")
 
 
-def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+def _note(message: Warning | str, *_: Any) -> None:
     print(f"note: {message}", file=sys.stderr)
 
 

@@ -27,21 +27,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import plurality.analyses.report  # noqa: F401 - where matplotlib or jinja2 is missing, that shows now
     from plurality.analyses.audit import MARKER, audit
     from plurality.analyses.slices import Disclosure
+    from plurality.errors import InputError
     from plurality.folders import check_target
 
     check_target(args.out, MARKER)
-    result = audit(
-        args.predictions,
-        args.users,
-        by=[c for group in args.by for c in group.split(",")] if args.by else None,
-        pairs=not args.no_pairs,
-        draws=args.draws,
-        seed=args.seed,
-        disclosure=Disclosure(publish=args.publish, suppress=args.suppress),
-        model=args.model,
-        cell=args.cell,
-        progress=not args.json,
-    )
+    try:
+        result = audit(
+            args.predictions,
+            args.users,
+            by=[c for group in args.by for c in group.split(",")] if args.by else None,
+            pairs=not args.no_pairs,
+            draws=args.draws,
+            seed=args.seed,
+            disclosure=Disclosure(publish=args.publish, suppress=args.suppress),
+            model=args.model,
+            cell=args.cell,
+            progress=not args.json,
+        )
+    except InputError as error:  # an audit is handed tables; here they have the names of files
+        table, colon, rest = str(error).partition(": ")
+        place = {"predictions": args.predictions, "users": args.users}.get(table, table)
+        raise InputError(f"{place}{colon}{rest}") from None
     result.save(args.out)
     say(args, result, f"report: {args.out / 'index.html'}")
     return {"report": str(args.out / "index.html"), "verdict": list(result.verdict), "notes": list(result.notes)}

@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, fit everything, print the table, save."""
-    from plurality.compare import compare
+    from plurality.comparing import compare
     from plurality.comparison import MARKER
     from plurality.errors import InputError
     from plurality.folders import check_target

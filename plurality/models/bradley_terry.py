@@ -7,9 +7,11 @@ import torch
 
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitters import Candidate, NewTo, Plan, Run, fit
+from plurality.fitters import fit
 from plurality.heads import Pooled
+from plurality.joint import Plan
 from plurality.reward import RewardModel
+from plurality.selection import Candidate, NewTo, Run
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,6 @@ class BradleyTerry:
         convex = self.hidden == 0 and not self.temperature
         grid = Plan.decays if self.decay is None else (self.decay,)
         plan = Plan(n_init=self.n_init, convex=convex, decays=grid)
-        start = self.decay if self.decay is not None else 60.0 if self.hidden else 20.0
+        start = self.decay if self.decay is not None else 2.0 if self.hidden else 20.0
         candidate = Candidate(self.name, lambda g: self.head(data.dim, g), start, code_sd=0.5)
         return RewardModel.of(self, fit([candidate], data, plan, Run(seed, new_to, device, progress)), data)

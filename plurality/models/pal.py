@@ -1,6 +1,6 @@
 """PAL: a user is a mixture of a few prototype ideal points (form A) or prompt-dependent directions (form B)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -8,9 +8,11 @@ from torch import Tensor
 
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitters import Candidate, NewTo, Plan, Run, fit
+from plurality.fitters import fit
 from plurality.heads import Head, IdealPoint, PromptDirection
+from plurality.joint import Plan
 from plurality.reward import RewardModel
+from plurality.selection import Candidate, NewTo, Run
 
 UTILITIES = {"A": ("squared", "norm"), "B": ("inner", "angle")}
 
@@ -86,6 +88,8 @@ class PAL:
         Raises InputError for unusable data.
         """
         plan = Plan(n_init=self.n_init, decays=Plan.decays if self.decay is None else (self.decay,))
+        if self.utility == "angle":  # its steep scale makes large steps chaotic
+            plan = replace(plan, rate=plan.rate / 10, steps=(200, 60, 120))
         fitted = fit(self._candidates(data.dim), data, plan, Run(seed, new_to, device, progress))
         return RewardModel.of(self, fitted, data)
 

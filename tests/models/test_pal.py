@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from plurality.codes import Prior, laplace
 from plurality.datasets import planted
 from plurality.errors import InputError
-from plurality.fitters import double_utility
+from plurality.joint import double_utility
 from plurality.keys import text_keys
 from plurality.models import PAL, BradleyTerry
 from plurality.tensors import Tensors

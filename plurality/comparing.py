@@ -13,11 +13,11 @@ from plurality import controls
 from plurality.comparison import POPULATION, Comparison, tabulate
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitters import NewTo
 from plurality.metering import metered
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.progress import stages
 from plurality.reward import RewardModel, Spec
+from plurality.selection import NewTo
 
 BASELINE = "bradley_terry"
 TEMPERATURE = "bradley_terry · per-user temperature"

@@ -1,0 +1,221 @@
+"""The rules of the house as code: who may import whom, what is written nowhere, and that the README runs."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import plurality
+from plurality.cli import COMMANDS
+from plurality.errors import InputWarning
+from plurality.models import FAMILIES
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "plurality"
+SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+LAYERS = (  # at its top a module imports from the rows above, a folder also from itself
+    "errors",
+    "links keys folders progress metering optimisers",
+    "sources encoders analyses",
+    "comparisons",
+    "tensor_files items splits stored_encoder",
+    "embeddings pairs store",
+    "reading heads",
+    "codes",
+    "tensors",
+    "joint",
+    "selection",
+    "fitters",
+    "reward",
+    "models datasets",
+    "persistence",
+    "controls comparison comparison_view checks",
+    "comparing recipes",
+    "cli",
+    "__init__ __main__",
+)
+RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
+ONLY_IN = {
+    "matplotlib": "analyses/figures.py",
+    "jinja2": "analyses/report.py",
+    "transformers": "encoders/transformers.py",
+}
+LIGHT = ("torch", "transformers", "matplotlib", "sklearn", "scipy", "polars", "numpy", "pandas", "jax", "rich")
+FORBIDDEN_CALLS = {
+    "torch.manual_seed",
+    "np.random.seed",
+    "torch.load",
+    "torch.save",
+    "hasattr",
+    "setattr",
+    "eval",
+    "exec",
+}
+FORBIDDEN_MODULES = {"pickle", "joblib", "cloudpickle", "dill", "random"}
+TEXT = {".py", ".md", ".toml", ".json", ".txt", ".jinja", ".ipynb", ".yml", ".yaml", ".cfg", ""}
+
+
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from walk(node)
+
+
+def imports(nodes: Iterator[ast.AST]) -> set[str]:
+    """Dotted names of what import statements among the nodes name, `from a import b` as a.b."""
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room(name: str) -> str:
+    """The module of the package, or its folder, that a dotted name or a file belongs to."""
+    return name.removeprefix("plurality.").replace("/", ".").split(".")[0]
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_imports_run_one_way(name):
+    """What `import plurality.x` pulls in; imports inside functions and for types alone may point anywhere."""
+    mine = room(name)
+    assert mine in RANK, f"{name} has no layer; give it one"
+    for other in imports(iter(TREES[name].body)):
+        theirs = room(other)
+        if other.startswith("plurality.") and theirs != mine and theirs != "__version__":
+            assert RANK[theirs] < RANK[mine], f"{name} imports {other}, which is not below it"
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name.startswith("analyses/")])
+def test_analyses_know_no_model(name):
+    names = imports(walk(TREES[name]))
+    own = {room(n) for n in names if n.startswith("plurality.")}
+    assert own <= {"analyses", "errors", "folders"}
+    assert not {n.split(".")[0] for n in names} & {"torch", "transformers"}
+
+
+def test_heavy_libraries_have_one_place_each():
+    for library, place in ONLY_IN.items():
+        used = {name for name, tree in TREES.items() if library in {n.split(".")[0] for n in imports(walk(tree))}}
+        assert used == {place}
+
+
+def test_import_plurality_is_light():
+    code = f"import sys, plurality, plurality.cli; print([m for m in {LIGHT} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_what_is_written_nowhere(name):
+    assert not {n.split(".")[0] for n in imports(ast.walk(TREES[name]))} & FORBIDDEN_MODULES
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).replace("numpy.", "np.")
+            assert called not in FORBIDDEN_CALLS or (name, called) == ("checks.py", "setattr"), (
+                f"{called}, {node.lineno}"
+            )
+            assert not any(k.arg == "allow_pickle" and ast.unparse(k.value) != "False" for k in node.keywords)
+        if isinstance(node, ast.FunctionDef):
+            assert node.args.kwarg is None, f"**{node.args.kwarg} in line {node.lineno}; name the arguments"
+
+
+def test_files_are_small():
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in SOURCES.items()}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+
+
+@pytest.mark.parametrize("folder", ["models", "datasets", "analyses"])
+def test_rooms_of_documents_are_no_packages(folder):
+    """With an __init__.py, `datasets/` would stand before the library of that name."""
+    assert not list((ROOT / folder).rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_has_its_name_in_every_room(family):
+    rooms = [PACKAGE / "models" / f"{family}.py", ROOT / "tests" / "models" / f"test_{family}.py"]
+    rooms += [ROOT / "models" / family / name for name in ("card.md", "recipe.toml", "golden.json")]
+    assert [str(path.relative_to(ROOT)) for path in rooms if not path.is_file()] == []
+
+
+def test_public_names_are_what_they_say():
+    """A module called as a public name would stand in its place as soon as it is imported."""
+    assert set(plurality.__all__) == set(plurality._HOME)
+    assert not {room(name) for name in SOURCES} & set(plurality.__all__)
+    for name in plurality.__all__:
+        for _ in range(2):
+            assert not isinstance(getattr(plurality, name), ModuleType)
+
+
+def test_the_wheel_holds_the_package_alone():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["plurality"]
+    assert project["project"]["scripts"] == {"plurality": "plurality.cli:main"}
+
+
+def documents() -> Iterator[Path]:
+    """Files of the repository, not of what is installed or generated beside it."""
+    for path in sorted(ROOT.iterdir()):
+        if path.name in (".ci", ".gitignore") or not path.name.startswith("."):
+            yield from (p for p in [path, *path.rglob("*")] if p.is_file() and "__pycache__" not in p.parts)
+
+
+def test_nothing_names_a_machine():
+    place = re.compile("|".join(f"/{name}/" for name in ("work", "root", "home", "Users")))
+    named = [path for path in documents() if path.suffix in TEXT and place.search(path.read_text(encoding="utf-8"))]
+    assert named == []
+
+
+def test_links_lead_somewhere():
+    for page in (path for path in documents() if path.suffix == ".md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def blocks(language: str) -> list[str]:
+    """Fenced blocks of the README in a language."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def reader(town, tmp_path, monkeypatch):
+    """A reader of the README in a folder with the files it speaks of."""
+    shutil.copytree(town, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_readme_s_commands_run(reader, command):
+    lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
+    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("plurality ")]
+    assert {arguments[0] for arguments in commands} >= COMMANDS.keys() - {"demo", "reproduce"}
+    for arguments in commands:
+        done = command(*arguments)
+        assert done.code == 0, f"{arguments}: {done.err}"
+    assert (reader / "audit" / "index.html").is_file()
+    assert (reader / "scored.parquet").is_file()
+
+
+def test_the_readme_s_python_runs(reader):
+    assert blocks("python")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # few texts support few dimensions
+        for block in blocks("python"):
+            exec(compile(block, "README.md", "exec"), {})
