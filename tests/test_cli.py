@@ -184,7 +184,7 @@ def test_help_names_every_command(capsys):
     ("arguments", "message"),
     [
         ("fit gpt STORE --out O", "model 'gpt' is unknown; choose one of bradley_terry, pal"),
-        ("fit pal STORE --out O --set k=3", "--set k=3: settings n_prototypes, .*; write one as name=value"),
+        ("fit pal STORE --out O --set k=3", "--set k=3: pal has the settings .*; write one as name=value"),
         ("fit pal STORE --out O --set n_prototypes", "--set n_prototypes: pal has the settings"),
         ("fit pal STORE --out O --set n_prototypes=2.5", "'2.5' is not a whole number"),
         ("fit pal STORE --out O --set decay=strong", "'strong' is not a number"),

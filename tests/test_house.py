@@ -48,7 +48,6 @@ LAYERS = (  # at its top a module imports from the rows above, a folder also fro
 RANK = {module: rank for rank, row in enumerate(LAYERS) for module in row.split()}
 ONLY_IN = {
     "matplotlib": "analyses/figures.py",
-    "jinja2": "analyses/report.py",
     "transformers": "encoders/transformers.py",
 }
 LIGHT = ("torch", "transformers", "matplotlib", "sklearn", "scipy", "polars", "numpy", "pandas", "jax", "rich")

@@ -245,7 +245,7 @@ def comparison(table: pl.DataFrame, *, width: float = 7.0) -> Figure:
             grid = part.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
             for axes, cell in zip(grid, cells, strict=True):
                 rows = order.filter((pl.col("metric") == metric) & (pl.col("cell") == cell))
-                _comparison_panel(axes, rows, models)
+                _comparison_panel(axes, rows, models, 36 if width > 5 else 24)
                 title = textwrap.fill(str(cell), max(12, int(14 * width / across) - 8), max_lines=2, placeholder="…")
                 axes.set_title(title, loc="left", fontweight="bold", fontsize=7)
             part.supxlabel(axis_label(str(metric)))
@@ -258,7 +258,7 @@ def comparison(table: pl.DataFrame, *, width: float = 7.0) -> Figure:
     return figure
 
 
-def _comparison_panel(axes: Axes, rows: pl.DataFrame, models: list[str]) -> None:
+def _comparison_panel(axes: Axes, rows: pl.DataFrame, models: list[str], letters: int) -> None:
     controls = rows.filter("control")
     first = models.index(controls["model"][0]) if controls.height else len(models)
     y = {model: i + 0.5 * (i >= first) for i, model in enumerate(models)}
@@ -273,7 +273,7 @@ def _comparison_panel(axes: Axes, rows: pl.DataFrame, models: list[str]) -> None
         shape, fill = ("s", "white") if row["control"] else ("o", INK)
         axes.plot([row["lo"], row["hi"]], [y[row["model"]]] * 2, color=INK, lw=0.9, zorder=2)
         axes.plot(row["estimate"], y[row["model"]], shape, ms=4, mec=INK, mfc=fill, mew=0.9, zorder=3)
-    axes.set_yticks(list(y.values()), [shorten(model, 24) for model in models])
+    axes.set_yticks(list(y.values()), [shorten(model, letters) for model in models])
     axes.set_ylim(max(y.values()) + 0.6, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

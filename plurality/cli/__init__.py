@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import plurality
 from plurality.errors import InputError, InputWarning
@@ -97,7 +97,14 @@ def _module(name: str) -> Any:
     return import_module(f"plurality.cli.{name}")
 
 
-def _note(message: Warning | str, *_: Any) -> None:
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     print(f"note: {message}", file=sys.stderr)
 
 
