@@ -9,7 +9,7 @@ from plurality.comparisons import Comparisons
 from plurality.embeddings import check_finite
 from plurality.errors import InputError
 from plurality.heads import Head
-from plurality.joint import CHEAP, LAST, Joint, Plan
+from plurality.joint import LAST, Joint, Plan
 from plurality.optimisers import threads_for
 from plurality.progress import stages
 from plurality.selection import Candidate, Run, Trace, choose
@@ -35,9 +35,8 @@ def fit(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run
         raise InputError(f"{data.source}: no comparison to fit on")
     check_finite(data.items, data.source)
     data, trace = data.in_key_order(), Trace()
-    items = len(data.items) if len(data.items) <= CHEAP else 2 * plan.batch  # looked at in a step
     total = len(candidates) * plan.n_init + 4
-    with threads_for(items * data.dim * 16.0), stages("fit", total, show=run.progress) as bar:
+    with threads_for(len(data.items) * data.dim * 16.0), stages("fit", total, show=run.progress) as bar:
         choice = choose(candidates, data, plan, run, trace, bar)
         bar("all comparisons")
         warm = choice.warm

@@ -121,7 +121,8 @@ def interval(
     shift = np.zeros_like(z)
     if estimate is not None:
         value = np.broadcast_to(np.asarray(estimate, dtype=float), table.shape[1:]).ravel()
-        below = (ordered < value).sum(axis=0) + 0.5 * (ordered == value).sum(axis=0)
+        same = np.abs(ordered - value) <= 1e-9 * np.maximum(1, np.abs(value))  # a tie is one up to rounding
+        below = ((ordered < value) & ~same).sum(axis=0) + 0.5 * same.sum(axis=0)
         shift = 2 * norm.ppf((below + 0.5) / (valid + 1))
     lo = _order_statistic(ordered, valid, norm.cdf(shift - z))
     hi = _order_statistic(ordered, valid, norm.cdf(shift + z))
