@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch is installed first and by itself, so that pip takes the pinned (CPU) build and nothing replaces it
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint benchmarks reproduce clean
+.PHONY: demo polis test lint benchmarks reproduce clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,6 +15,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/plurality demo --out demo
+
+# the same road on real people, where the data are there: 13 Polis consultations, statements instead of answers
+polis: $(STAMP)
+	@if [ -d ../shared/data/polis ]; then \
+	  $(BIN)/plurality demo --data ../shared/data/polis --split item --out demo-polis; \
+	else echo "no ../shared/data/polis beside this folder: skipped"; fi
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -31,4 +37,4 @@ reproduce: $(STAMP)
 	for model in models/*/; do $(BIN)/plurality reproduce $$model || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo demo-polis

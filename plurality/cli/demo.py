@@ -1,10 +1,13 @@
-"""`plurality demo`: the whole road on a simulated population, text to report, with no download."""
+"""`plurality demo`: the whole road on a simulated population, or on one's own data, text to report, no download."""
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plurality.cli.settings import add_seed, at_least, say
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -12,21 +15,24 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (default demo/)")
     parser.add_argument("--users", type=at_least(1), default=300, help="simulated people (default 300)")
     parser.add_argument("--comparisons", type=at_least(1), default=60, help="comparisons each (default 60)")
+    parser.add_argument("--data", type=Path, help="folder with comparisons.parquet and users.parquet to run on instead")
+    parser.add_argument("--split", default="prompt", choices=("prompt", "group", "item"), help="split of compare")
     add_seed(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """The README's commands, one after the other, on planted text."""
+    """The README's commands, one after the other."""
+    import polars as pl
+
     from plurality import cli
-    from plurality.datasets import planted_text
     from plurality.folders import whole_folder
 
     out: Path = args.out
-    say(args, f"Simulating {args.users} people who disagree about {args.comparisons} pairs of answers each …")
-    people = planted_text.simulate(n_users=args.users, n_comparisons=args.comparisons, seed=args.seed)
-    new = people.comparisons.filter(people.comparisons["user_id"] == people.users["user_id"][0]).head(20)
+    comparisons, people = _given(args.data) if args.data else _simulated(args)
+    new = comparisons.filter(pl.col("user_id") == comparisons["user_id"][0]).head(20)
     with whole_folder(out / "data", marker="new_user.parquet") as folder:
-        people.save(folder)
+        comparisons.write_parquet(folder / "comparisons.parquet")
+        people.write_parquet(folder / "users.parquet")
         new.write_parquet(folder / "new_user.parquet")
         new.select("user_id", "prompt", completion="chosen").write_parquet(folder / "candidates.parquet")
     data, users = str(out / "data" / "comparisons.parquet"), str(out / "data" / "users.parquet")
@@ -34,7 +40,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     steps = [
         ["embed", data, "--users", users, "--encoder", "lsa", "--out", store, *seed],
         ["fit", "pal", store, "--out", str(out / "reward"), "--set", "n_prototypes=4", *seed],
-        ["compare", store, "--models", "bradley_terry,pal", "--split", "prompt", "--out", str(out / "compare"), *seed],
+        ["compare", store, "--models", "bradley_terry,pal", "--split", args.split,
+         "--out", str(out / "compare"), *seed],
         ["audit", str(out / "compare" / "predictions.parquet"), "--users", users, "--model", "pal",
          "--out", str(out / "audit"), *seed],
         ["adapt", str(out / "reward"), str(out / "data" / "new_user.parquet"), "--out", str(out / "reward2")],
@@ -50,3 +57,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         f"Done. Open {report} for who is served how well, {out / 'compare' / 'comparison.png'} for the models.",
     )
     return {"report": str(report), "out": str(out)}
+
+
+def _simulated(args: argparse.Namespace) -> "tuple[pl.DataFrame, pl.DataFrame]":
+    from plurality.datasets import planted_text
+
+    say(args, f"Simulating {args.users} people who disagree about {args.comparisons} pairs of answers each …")
+    people = planted_text.simulate(n_users=args.users, n_comparisons=args.comparisons, seed=args.seed)
+    return people.comparisons, people.users
+
+
+def _given(folder: Path) -> "tuple[pl.DataFrame, pl.DataFrame]":
+    from plurality.sources.frames import open_frame
+
+    comparisons, _ = open_frame(folder / "comparisons.parquet", "comparisons")
+    people, _ = open_frame(folder / "users.parquet", "users")
+    return comparisons, people
