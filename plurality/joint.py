@@ -37,15 +37,16 @@ class Plan:
     rate         learning rate of codes, prototypes and hidden layers; linear maps take ten times that
     holdout      share of items held out on each inner split
     held_rows    held-out comparisons to choose settings by; inner splits are added, at most `splits`, to reach them
-    batch        comparisons a step where looking at all of them would be dear, and `batched_steps` to go with it
+    batch        comparisons a step where looking at all of them would be dear, with steps and rate to go with it
     """
 
     decays: tuple[float, ...] = (0.06, 0.2, 0.6, 2.0, 6.0, 20.0, 60.0, 200.0, 600.0, 2e3, 6e3, 2e4)
     n_init: int = 1
     convex: bool = False
     steps: tuple[int, int, int] = (70, 25, 50)
-    batched_steps: tuple[int, int, int] = (400, 60, 150)
+    batched_steps: tuple[int, int, int] = (300, 50, 120)
     rate: float = 0.15
+    batched_rate: float = 0.05
     holdout: float = 0.25
     held_rows: int = 5_000
     splits: int = 3
@@ -102,7 +103,8 @@ class Joint:
         if plan.convex:
             value = lbfgs(loss, [*maps, *others], steps=5 * steps)
         else:
-            rate = plan.rate if stage == FIRST else plan.rate / 2
+            full = plan.rate if batch is None else plan.batched_rate
+            rate = full if stage == FIRST else full / 2
             value = adam(loss, [(maps, 10 * rate), (others, rate)], steps=steps)
         self.codes = codes.detach()
         if not math.isfinite(value):
