@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from plurality.comparison import Comparison
 
 HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "Brier", "ECE (null)", "Worst⅒")
-WIDTH = 80
+WIDTH, NAME_WIDTH = 80, 22  # a long name is cut, the numbers beside it never
 SMALL_ACCURACY, SMALL_NATS = 0.002, 0.002  # differences that nobody would notice, however sure they are
 
 
@@ -44,7 +44,7 @@ def _render(comparison: "Comparison") -> RenderableType:
     parts: list[RenderableType] = []
     for title, rows in _blocks(comparison):
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, title=title, title_justify="left")
-        table.add_column("", no_wrap=True)
+        table.add_column("", no_wrap=True, max_width=NAME_WIDTH)
         for name in HEAD:
             table.add_column(name, justify="right", no_wrap=True)
         for row in rows:
@@ -95,14 +95,13 @@ def _blocks(comparison: "Comparison") -> list[tuple[str, list[list[str]]]]:
         rows = []
         for (model,), lines in part.group_by("model", maintain_order=True):
             by_metric = {line["metric"]: line for line in lines.iter_rows(named=True)}
-            rows.append([_name(str(model)), *_numbers(by_metric)])
+            rows.append([_name(str(model), by_metric["accuracy"]["control"]), *_numbers(by_metric)])
         blocks.append((title, rows))
     return blocks
 
 
-def _name(model: str) -> str:
-    _, dot, control = model.partition(" · ")
-    return f"  {control}" if dot else model
+def _name(model: str, control: bool) -> str:
+    return f"  {model.rpartition(' · ')[2]}" if control else model
 
 
 def _numbers(m: dict[str, dict[str, Any]]) -> list[str]:
@@ -118,13 +117,16 @@ def _numbers(m: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
-def _short(value: float) -> str:
-    """Three decimals without the leading zero, as such tables are printed."""
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+def _short(value: float, sign: str = "-") -> str:
+    """Three decimals without the leading zero, as such tables are printed; a dash for what is not known."""
+    if value != value:
+        return "–"
+    text = f"{value:{sign}.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def _difference(row: dict[str, Any]) -> str:
     if row["diff"] is None:
         return "–"
     star = "*" if row["diff_lo"] > 0 or row["diff_hi"] < 0 else " "
-    return f"{row['diff']:+.3f}".replace("0.", ".", 1) + star
+    return _short(row["diff"], "+") + star
