@@ -358,6 +358,21 @@ USES = {
         audit(PREDICTIONS, "--users", table_of(user_id=["ann", "bob"], age=["30", "40"]), "--by", "height"),
         "'height' is no attribute of the users table; it has 'age'",
     ),
+    "a demo on a folder without data": (
+        lambda p: ["demo", "--data", p.here, "--out", p.out],
+        "comparisons.parquet does not exist",
+        "give the path of the comparisons",
+    ),
+    "a demo on data without users": (
+        lambda p: ["demo", "--data", p.parquet(TEXTS.drop("user_id"), "comparisons.parquet").parent, "--out", p.out],
+        "comparisons.parquet: column user_id is missing",
+        "add or rename it",
+    ),
+    "a recipe that is not there": (
+        lambda p: ["reproduce", p.here / "models" / "pal"],
+        "models/pal/recipe.toml: No such file or directory",
+        "give a folder such as models/pal",
+    ),
     "predictions that are not there": (
         lambda p: ["audit", p.here / "none.parquet", "--out", p.out],
         "none.parquet: no such file for predictions",

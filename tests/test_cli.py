@@ -80,6 +80,7 @@ def test_embed_writes_what_read_gives(road, data):
     folder, printed = road
     store = plurality.Comparisons.load(folder / "store")
     np.testing.assert_array_equal(store.items, data.items)
+    assert store.items.ctypes.data % 64 == 0  # as fresh memory lies, since products round by that
     for name in ("first", "second", "user", "label", "weight", "group"):
         np.testing.assert_array_equal(getattr(store, name), getattr(data, name))
     assert store.users.equals(data.users)
@@ -287,6 +288,54 @@ def test_demo(command, tmp_path):
                                                      "store"]  # fmt: skip
     assert pl.read_parquet(out / "scored.parquet").height == 12
     assert len(plurality.load(out / "reward2").user_ids) == 30
+
+
+def test_demo_on_one_s_own_data(town, command, tmp_path):
+    out = tmp_path / "demo"
+    done = command("demo", "--data", town, "--split", "item", "--out", out, "--json")
+    assert done.code == 0, done.err
+    assert pl.read_parquet(out / "data" / "comparisons.parquet").equals(pl.read_parquet(town / "comparisons.parquet"))
+    cells = pl.read_parquet(out / "compare" / "table.parquet")["cell"].unique()
+    assert all("item" in cell for cell in cells)
+
+
+def test_reproduce_sets_numbers_beside_golden_ones(command, tmp_path):
+    """A number below its golden value is an error, after the whole table was shown."""
+    recipe = """
+        model = "bradley_terry"
+        [[case]]
+        name = "one taste"
+        population = "taste_groups"
+        settings = { decay = 30.0 }
+        planted = { n_users = 12, shares = [1.0] }
+    """
+    (tmp_path / "recipe.toml").write_text(recipe)
+    better = {"seen": {"expected": 0.6, "tol": 0.1, "source": "better than chance"}}
+    perfect = {"unseen": {"expected": 1.01, "tol": 0.0, "source": "nobody"}}
+    (tmp_path / "golden.json").write_text(json.dumps({"one taste": better}))
+    done = command("reproduce", tmp_path, "--json")
+    assert (done.code, done.err) == (0, "")
+    (result,) = strict(done.out)["results"]
+    assert result["holds"]
+    assert 0.5 < result["measured"] <= 1
+    (tmp_path / "golden.json").write_text(json.dumps({"one taste": better | perfect}))
+    done = command("reproduce", tmp_path)
+    assert done.code == 2
+    assert done.err == f"plurality: {tmp_path}: 1 of 2 numbers are below their golden value\n"
+    assert [line.split()[0] for line in done.out.splitlines()] == ["ok", "BELOW"]
+
+
+def test_ids_of_a_csv_stay_text(command, tmp_path):
+    """007 of the predictions is 007 of a users table in CSV, not 7."""
+    ids = [f"{number:03}" for number in range(30)]
+    rng = np.random.default_rng(0)
+    predictions = pl.DataFrame({"user_id": ids * 4, "prob_first": rng.random(120), "label": rng.integers(0, 2, 120)})
+    predictions.write_parquet(tmp_path / "predictions.parquet")
+    pl.DataFrame({"user_id": ids, "half": ["a", "b"] * 15}).write_csv(tmp_path / "users.csv")
+    arguments = [tmp_path / "predictions.parquet", "--users", tmp_path / "users.csv", "--draws", 20]
+    assert command("audit", *arguments, "--out", tmp_path / "audit").code == 0
+    table = pl.read_parquet(tmp_path / "audit" / "audit.parquet").filter(attribute="half")
+    assert set(table["level"]) == {"a", "b"}
 
 
 def test_demo_stops_with_one_line(command, tmp_path):

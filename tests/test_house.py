@@ -169,8 +169,9 @@ def test_the_wheel_holds_the_package_alone():
 
 def documents() -> Iterator[Path]:
     """Files of the repository, not of what is installed or generated beside it."""
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()}
     for path in sorted(ROOT.iterdir()):
-        if path.name in (".ci", ".gitignore") or not path.name.startswith("."):
+        if path.name in (".ci", ".gitignore") or (not path.name.startswith(".") and path.name not in ignored):
             yield from (p for p in [path, *path.rglob("*")] if p.is_file() and "__pycache__" not in p.parts)
 
 

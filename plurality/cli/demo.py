@@ -68,8 +68,11 @@ def _simulated(args: argparse.Namespace) -> "tuple[pl.DataFrame, pl.DataFrame]":
 
 
 def _given(folder: Path) -> "tuple[pl.DataFrame, pl.DataFrame]":
+    from plurality.sources.columns import column
     from plurality.sources.frames import open_frame
 
-    comparisons, _ = open_frame(folder / "comparisons.parquet", "comparisons")
+    comparisons, place = open_frame(folder / "comparisons.parquet", "comparisons")
+    for name in ("user_id", "prompt", "chosen"):  # of which new users and candidates are made
+        column(comparisons, name, place)
     people, _ = open_frame(folder / "users.parquet", "users")
     return comparisons, people
