@@ -14,7 +14,7 @@ SEEDS = (0, 1, 2)
 
 def accuracy(model: RewardModel, data: Comparisons) -> float:
     """Share of labels predicted."""
-    return float(np.mean((model.gap(data) > 0) == (data.label > 0.5)))
+    return float(np.mean((model.log_odds(data) > 0) == (data.label > 0.5)))
 
 
 def run() -> Iterator[Row]:

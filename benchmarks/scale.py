@@ -30,7 +30,7 @@ def run() -> Iterator[Row]:
             model = PAL(n_prototypes=3).fit(data)
         with metered() as adapt:
             model.adapt(support)
-        right = np.mean((model.gap(test, unknown="population") > 0) == (test.label > 0.5))
+        right = np.mean((model.log_odds(test, unknown="population") > 0) == (test.label > 0.5))
     yield Row(
         "PAL.fit, wall", f"{fit.seconds:.0f} s ({fit.cpu_seconds:.0f} CPU s)", "< 60 s on 2 cores", fit.seconds < 60
     )

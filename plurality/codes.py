@@ -1,10 +1,11 @@
 """What is known of users: a Gaussian prior on codes, and the posterior that a user's comparisons give.
 
 Every user is a small problem of its own: minimise over z ∈ R^C
-    Σ_i w_i nll(u(x_i1, z) − u(x_i2, z), y_i) + ½ (z − μ)ᵀ Λ (z − μ).
+    Σ_i w_i nll(log-odds(x_i1, x_i2, z), y_i) + ½ (z − μ)ᵀ Λ (z − μ).
 Thousands are solved at once by damped Newton steps; the last information matrix is the Laplace posterior.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,10 +15,12 @@ from torch import Tensor
 from plurality.errors import InputError
 from plurality.links import nll
 
+POINTS = 32  # draws of a code that a prediction is averaged over
+
 
 @dataclass(frozen=True)
 class Prior:
-    """z ~ N(mean, precision⁻¹) over users, in code space: mean (C,), precision (C, C), float64."""
+    """z ~ N(mean, precision⁻¹) over users, in code space: mean (C,), or (U, C) by user, precision (C, C), float64."""
 
     mean: Tensor
     precision: Tensor
@@ -63,8 +66,41 @@ class Posterior:
         logdet = torch.linalg.slogdet(self.covariance).logabsdet + torch.linalg.slogdet(prior.precision).logabsdet
         return (logdet / (2 * width)).exp()
 
+    @staticmethod
+    def of_strangers(prior: Prior, n_users: int) -> "Posterior":
+        """What is believed of users without comparisons: the prior itself."""
+        covariance = torch.linalg.inv(prior.precision)
+        return Posterior(prior.mean.expand(n_users, -1), covariance.expand(n_users, -1, -1))
 
-UtilityFn = Callable[[Tensor, Tensor], Tensor]  # (N, F), (N, C) -> (N,)
+    def of(self, rows: Tensor) -> "Posterior":
+        """The users at `rows`, indices or mask."""
+        return Posterior(self.codes[rows], self.covariance[rows])
+
+    def and_(self, other: "Posterior") -> "Posterior":
+        """These users, then the other ones."""
+        return Posterior(torch.cat([self.codes, other.codes]), torch.cat([self.covariance, other.covariance]))
+
+    def normal_points(self) -> Tensor:
+        """The same quasi-random normal draws for everybody, moved to each user's mode and spread: (U, S, C)."""
+        width = self.codes.shape[1]
+        if width == 0:
+            return self.codes[:, None]
+        root, failed = torch.linalg.cholesky_ex(self.covariance)
+        if failed.any():  # a covariance without full rank
+            values, vectors = torch.linalg.eigh(self.covariance)
+            root = vectors * values.clamp_min(0).sqrt()[:, None, :]
+        return self.codes[:, None] + _normal_draws(width).to(root) @ root.mT
+
+
+@functools.cache
+def _normal_draws(width: int) -> Tensor:
+    """Antithetic scrambled Sobol points through the normal quantile: (S, C), mean exactly 0."""
+    uniform = torch.quasirandom.SobolEngine(width, scramble=True, seed=0).draw(POINTS // 2, dtype=torch.float64)
+    half = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
+    return torch.cat([half, -half])
+
+
+LogOdds = Callable[[Tensor, Tensor, Tensor], Tensor]  # (N, F), (N, F), (N, C) -> (N,)
 
 
 @dataclass(frozen=True)
@@ -85,14 +121,13 @@ class Evidence:
             self.first[rows], self.second[rows], number[self.user[rows]], self.label[rows], self.weight[rows]
         )
 
-    def gap(self, utility: UtilityFn, codes: Tensor) -> Tensor:
-        """Utility gap of each comparison under its user's code, in log-odds: (U, C) -> (N,)."""
-        z = codes[self.user]
-        return utility(self.first, z) - utility(self.second, z)
+    def gap(self, log_odds: LogOdds, codes: Tensor) -> Tensor:
+        """Log-odds of each comparison under its user's code: (U, C) -> (N,)."""
+        return log_odds(self.first, self.second, codes[self.user])
 
 
 def laplace(
-    utility: UtilityFn,
+    log_odds: LogOdds,
     evidence: Evidence,
     prior: Prior,
     n_users: int,
@@ -108,12 +143,13 @@ def laplace(
     inverse Fisher information at the mode. A user without comparisons keeps the prior. Raises InputError where a
     utility is not finite.
     """
-    width = prior.mean.numel()
-    codes = (prior.mean.expand(n_users, width) if start is None else start).clone()
+    width = prior.mean.shape[-1]
+    prior = Prior(prior.mean.expand(n_users, width), prior.precision)
+    codes = (prior.mean if start is None else start).clone()
     if width == 0:
         return Posterior(codes, codes.new_zeros(n_users, 0, 0))
     damping = torch.full((n_users,), 1e-3, dtype=codes.dtype, device=codes.device)
-    value = _objective(utility, evidence, prior, codes)
+    value = _objective(log_odds, evidence, prior, codes)
     if not torch.isfinite(value).all():
         raise InputError(
             f"codes of {int((~torch.isfinite(value)).sum()):,} users cannot be inferred, as utilities of their items "
@@ -123,14 +159,14 @@ def laplace(
     part = evidence
     eye = torch.eye(width, dtype=codes.dtype, device=codes.device)
     for _ in range(max_iter):
-        z = codes[active]
-        gradient, information, hessian = _derivatives(utility, part, prior, z)
+        z, centred = codes[active], Prior(prior.mean[active], prior.precision)
+        gradient, information, hessian = _derivatives(log_odds, part, centred, z)
         convex = torch.linalg.cholesky_ex(hessian).info == 0
         information = torch.where(convex[:, None, None], hessian, information)
         scale = information.diagonal(dim1=-2, dim2=-1).mean(-1)
         damped = information + (damping[active] * scale)[:, None, None] * eye
         step = torch.linalg.solve(damped, gradient.unsqueeze(-1)).squeeze(-1)
-        trial_value = _objective(utility, part, prior, z - step)
+        trial_value = _objective(log_odds, part, centred, z - step)
         better = trial_value <= value[active]
         codes[active] = torch.where(better[:, None], z - step, z)
         value[active] = torch.where(better, trial_value, value[active])
@@ -140,18 +176,18 @@ def laplace(
             break
         if moving.sum() < 0.7 * len(active):
             part, active = part.of_users(moving), active[moving]
-    _, information, _ = _derivatives(utility, evidence, prior, codes)
+    _, information, _ = _derivatives(log_odds, evidence, prior, codes)
     return Posterior(codes, torch.linalg.inv(information))
 
 
-def _objective(utility: UtilityFn, evidence: Evidence, prior: Prior, codes: Tensor) -> Tensor:
-    loss = evidence.weight * nll(evidence.gap(utility, codes), evidence.label)
+def _objective(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Tensor) -> Tensor:
+    loss = evidence.weight * nll(evidence.gap(log_odds, codes), evidence.label)
     off = codes - prior.mean
     penalty = 0.5 * (off @ prior.precision * off).sum(-1)
     return penalty.index_add(0, evidence.user, loss)
 
 
-def _derivatives(utility: UtilityFn, evidence: Evidence, prior: Prior, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _derivatives(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient (U, C), Fisher information and Hessian (U, C, C) of each user's objective, by autograd.
 
     Fisher's is JᵀDJ + Λ with J = ∂gap/∂z and D = ∂²nll/∂gap², never indefinite; the Hessian adds the curvature of
@@ -159,7 +195,7 @@ def _derivatives(utility: UtilityFn, evidence: Evidence, prior: Prior, codes: Te
     """
     z = codes[evidence.user].requires_grad_()  # one row a comparison: one backward pass gives every row's gradient
     with torch.enable_grad():
-        gap = utility(evidence.first, z) - utility(evidence.second, z)
+        gap = log_odds(evidence.first, evidence.second, z)
         (jacobian,) = torch.autograd.grad(gap.sum(), z, create_graph=True)
         second = torch.stack(
             [

@@ -16,8 +16,9 @@ from plurality.errors import InputError
 from plurality.metering import metered
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.progress import stages
-from plurality.reward import RewardModel, Spec
+from plurality.reward import RewardModel
 from plurality.selection import NewTo
+from plurality.spec import Spec
 
 BASELINE = "bradley_terry"
 TEMPERATURE = "bradley_terry · per-user temperature"
@@ -29,7 +30,7 @@ class Entry:
 
     model: str
     control: bool
-    gaps: dict[str, NDArray[np.float64]]  # cell -> (N,) log-odds
+    log_odds: dict[str, NDArray[np.float64]]  # cell -> (N,)
 
 
 def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
@@ -70,6 +71,8 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
             job = _Job(
                 cells.train, cells.support, {k: v for k, v in cells.tests.items() if len(v)}, new_to, seed, device
             )
+            for spec in specs.values():
+                spec.ready(job.train)  # whoever cannot work on the data says so before the first long fit
             for name, spec in specs.items():
                 bar(name)
                 with metered() as cost:
@@ -131,38 +134,38 @@ class _Job:
 
     def entries(self, name: str, model: RewardModel) -> list[Entry]:
         """The model under users' own codes and, where it has codes, under the population's and another user's."""
-        known = model.adapt(self.support) if len(self.support) and model.head.n_codes else model
-        lines = [Entry(name, name == TEMPERATURE, self._gaps(known))]
+        known = self._adapted(model, self.support)
+        lines = [Entry(name, name == TEMPERATURE, self._log_odds(known))]
         if model.head.n_codes and name != TEMPERATURE:
-            for label, codes in (
-                (POPULATION, controls.population_codes(known, self.train)),
-                (controls.ANOTHER, None),
+            for label, beliefs in (
+                (POPULATION, lambda test: controls.population_beliefs(known, test)),
+                (controls.ANOTHER, lambda test: controls.another_users_beliefs(known, test, self.seed)),
             ):
-                gaps = {
-                    cell: known.gap(
-                        test,
-                        codes=codes if codes is not None else controls.another_users_codes(known, test, self.seed),
-                    )
-                    for cell, test in self.tests.items()
-                }
-                lines.append(Entry(f"{name} · {label}", True, gaps))
+                odds = {cell: known.log_odds(test, beliefs=beliefs(test)) for cell, test in self.tests.items()}
+                lines.append(Entry(f"{name} · {label}", True, odds))
         return lines
 
     def shuffled(self, name: str, spec: Spec) -> Entry:
         """The model fitted and adapted on comparisons dealt out to users at random."""
         model = self.fitted(spec, controls.shuffled_users(self.train, self.seed))
-        if len(self.support):
-            model = model.adapt(controls.shuffled_users(self.support, self.seed))
-        return Entry(f"{name} · {controls.SHUFFLED}", True, self._gaps(model))
+        model = self._adapted(model, controls.shuffled_users(self.support, self.seed))
+        return Entry(f"{name} · {controls.SHUFFLED}", True, self._log_odds(model))
 
-    def _gaps(self, model: RewardModel) -> dict[str, NDArray[np.float64]]:
-        return {cell: model.gap(test, unknown="population") for cell, test in self.tests.items()}
+    def _adapted(self, model: RewardModel, support: Comparisons) -> RewardModel:
+        """The model that also knows the users, or units, of the support it did not know."""
+        if not len(support) or not model.head.n_codes:
+            return model
+        new = model.strangers(support)
+        return model.adapt(new) if len(new) else model
+
+    def _log_odds(self, model: RewardModel) -> dict[str, NDArray[np.float64]]:
+        return {cell: model.log_odds(test, unknown="population") for cell, test in self.tests.items()}
 
     def predictions(self, entry: Entry, fold: int) -> pl.DataFrame:
         """Tidy rows: model, control, fold, cell, row, user_id, prob_first, gap, label, weight."""
         parts = []
         for cell, test in self.tests.items():
-            gap = entry.gaps[cell]
+            gap = entry.log_odds[cell]
             parts.append(
                 pl.DataFrame(
                     {

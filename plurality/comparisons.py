@@ -38,6 +38,7 @@ class Comparisons:
     texts       polars frame `prompt, completion`, a row an item; None for ready-made embeddings
     prompts     (Q, d) prompt embeddings, for models whose head looks at the prompt
     encoder     what made the embeddings; None for ready-made ones
+    objective   (N,) place in `objectives` of what was asked or where the row came from; None if there is but one
     """
 
     items: Array
@@ -56,6 +57,8 @@ class Comparisons:
     encoder: "Encoder | None" = None
     source: str = "comparisons"
     duplicates: int = field(default=0)
+    objective: Int | None = None
+    objectives: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.first)
@@ -85,6 +88,7 @@ class Comparisons:
             label=self.label[rows],
             weight=self.weight[rows],
             group=self.group[rows],
+            objective=None if self.objective is None else self.objective[rows],
         )
 
     def swapped(self) -> "Comparisons":
@@ -93,7 +97,8 @@ class Comparisons:
 
     def in_key_order(self) -> "Comparisons":
         """The rows in the order of their keys, so that sums over them do not know how a file was sorted."""
-        by = (self.weight, self.label, self.user_keys()[self.user], self.group)
+        asked = np.zeros(len(self)) if self.objective is None else self.objective
+        by = (asked, self.weight, self.label, self.user_keys()[self.user], self.group)
         return self.take(np.lexsort((*by, self.item_keys[self.second], self.item_keys[self.first])))
 
     def of_users(self, user_ids: Sequence[str]) -> "Comparisons":
@@ -112,6 +117,31 @@ class Comparisons:
     def with_users(self, user_ids: Sequence[str]) -> "Comparisons":
         """The same comparisons under other ids, in the order of `users`."""
         return replace(self, users=self.users.with_columns(pl.Series("user_id", list(user_ids))))
+
+    def by_unit(self, column: str) -> "Comparisons":
+        """The same comparisons with the values of a column of `users` as users: codes then belong to, say, countries.
+
+        Of the other columns those stay that have one value in every unit. Raises InputError for a column that is not
+        there, or that is empty for somebody who has comparisons.
+        """
+        if column == "user_id":
+            return self
+        if column not in self.users.columns:
+            raise InputError(
+                f"{self.source}: the users table has no column {column!r} to be the unit of codes; "
+                f"it has {', '.join(self.users.columns)}"
+            )
+        value = self.users[column].cast(pl.String)
+        if value.gather(self.present).null_count():
+            who = self.users["user_id"].gather(self.present).filter(value.gather(self.present).is_null())[0]
+            raise InputError(f"{self.source}: user {who!r} has comparisons but no {column!r}; fill it in or drop them")
+        frame = self.users.with_columns(value.alias(column)).filter(value.is_not_null()).drop("user_id")
+        units = frame.group_by(column).agg(pl.all().first()).sort(column)
+        spread = frame.group_by(column).agg(pl.all().n_unique()).drop(column).max()
+        same = [name for name in spread.columns if spread[name][0] == 1]
+        units = units.select(pl.col(column).alias("user_id"), column, *same)
+        place = units["user_id"].search_sorted(value.fill_null("")).to_numpy().astype(np.int64)
+        return replace(self, users=units, user=place[self.user])
 
     def user_keys(self) -> Keys:
         """Stable key of every user in `users`: (U,)."""

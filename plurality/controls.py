@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from plurality.codes import Posterior
 from plurality.comparisons import Comparisons
 from plurality.keys import mix
 from plurality.reward import RewardModel
@@ -14,23 +14,29 @@ ANOTHER = "another user's code"
 SHUFFLED = "shuffled users"
 
 
-def population_codes(model: RewardModel, data: Comparisons) -> Tensor:
-    """The population's code for everybody in `data.users`: (U, C). What is lost is what own codes were worth."""
-    return model.prior.mean.expand(data.users.height, -1)
+def population_beliefs(model: RewardModel, data: Comparisons) -> Posterior:
+    """The population's prior for everybody in `data.users`, whose loss is what own codes were worth.
+
+    Rows are those of the users table regrouped by the model's unit; demographics are not looked at.
+    """
+    return Posterior.of_strangers(model.prior, data.by_unit(model.spec.unit).users.height)
 
 
-def another_users_codes(model: RewardModel, data: Comparisons, seed: int) -> Tensor:
-    """The code of some other present user for every user of `data`: (U, C), a random cyclic exchange.
+def another_users_beliefs(model: RewardModel, data: Comparisons, seed: int) -> Posterior:
+    """What is believed of some other present user, for every user of `data`: a random cyclic exchange.
 
     A code that helps whoever it is given to is no personal taste.
     """
-    codes = population_codes(model, data).clone()
+    data = data.by_unit(model.spec.unit)
     present = data.present
-    own = model.codes(data.user_ids, "population")
+    own = model.beliefs(data.users[present], "population")
     order = np.argsort(mix(data.user_keys()[present], seed))
-    to = torch.as_tensor(present[order])
-    codes[to] = own[torch.as_tensor(np.roll(order, 1))]
-    return codes
+    to, taken = torch.as_tensor(present[order]), torch.as_tensor(np.roll(order, 1))
+    everybody = population_beliefs(model, data)
+    return Posterior(
+        everybody.codes.index_copy(0, to, own.codes[taken]),
+        everybody.covariance.index_copy(0, to, own.covariance[taken]),
+    )
 
 
 def shuffled_users(data: Comparisons, seed: int) -> Comparisons:

@@ -2,39 +2,44 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from plurality.codes import Posterior, Prior
 from plurality.comparisons import Comparisons
-from plurality.embeddings import check_finite
-from plurality.errors import InputError
 from plurality.heads import Head
 from plurality.joint import LAST, Joint, Plan
 from plurality.optimisers import threads_for
 from plurality.progress import stages
 from plurality.selection import Candidate, Run, Trace, choose
 
+if TYPE_CHECKING:
+    from plurality.spec import Spec
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit returns: the head, the prior over codes, the posterior of the users in `data`, the trace."""
+    """What a fit returns.
+
+    posterior   a row a user of the fitted data's users table
+    spec        the spec with what was chosen filled in, so that it builds this very head; None if it does already
+    report      what the family found out, ready for JSON: shares, reliabilities, diagnostics
+    """
 
     head: Head
     prior: Prior
     posterior: Posterior
     trace: Trace
+    spec: "Spec | None" = None
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 def fit(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run) -> Fitted:
     """Choose candidate, decay and code prior on held-out items, refit on everything, infer every user's code.
 
-    Raises InputError when there is nothing to fit on, an embedding is not finite, or a head needs prompts that are
-    not embedded.
+    Raises InputError when a head needs prompts that are not embedded.
     """
-    if not len(data):
-        raise InputError(f"{data.source}: no comparison to fit on")
-    check_finite(data.items, data.source)
-    data, trace = data.in_key_order(), Trace()
+    trace = Trace()
     total = len(candidates) * plan.n_init + 4
     with threads_for(len(data.items) * data.dim * 16.0), stages("fit", total, show=run.progress) as bar:
         choice = choose(candidates, data, plan, run, trace, bar)

@@ -4,13 +4,22 @@ Shapes: M items, U users, N comparisons, d embedding width, F features, C code w
 Every head here is bilinear, u(x, z) = ⟨φ(x), c(z)⟩, except the norm and angle forms of PAL.
 """
 
+import copy
+
+import polars as pl
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softmax
 
+from plurality.codes import Evidence, Posterior, Prior, laplace
+
 
 class Head(nn.Module):
-    """Utility u(x, z) in log-odds, computed through features φ(x) that do not depend on the user."""
+    """Utility u(x, z) in log-odds, computed through features φ(x) that do not depend on the user.
+
+    All that is learned and shared by users is here; `infer` and the three after it say how a user's code is got
+    and what is believed of it. The defaults are those of a Gaussian code in a utility that is smooth in it.
+    """
 
     n_codes: int  # C, the width of a user's unconstrained code z
     n_embedding: int  # d
@@ -32,6 +41,13 @@ class Head(nn.Module):
         """c(z): (..., C) -> (..., F)."""
         raise NotImplementedError
 
+    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
+        """Log-odds that the first is preferred, as labels have it: features (..., F) a side, codes (..., C) -> (...).
+
+        The gap of utilities, except where labels are more than that: turned round at times, or of variable utilities.
+        """
+        return self.utility(first, codes) - self.utility(second, codes)
+
     def penalty(self, decay: float) -> Tensor:
         """Minus the log-prior (nats) of the shared weights at this decay: a scalar."""
         raise NotImplementedError
@@ -47,6 +63,29 @@ class Head(nn.Module):
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         """The code as a person reads it (simplex weights, a temperature): named columns of shape (U,)."""
         raise NotImplementedError
+
+    def infer(
+        self, evidence: Evidence, prior: Prior, n_users: int, *, start: Tensor | None = None, tol: float = 1e-6
+    ) -> Posterior:
+        """What a user's comparisons say of their code, all users at once; on a head in double precision."""
+        return laplace(self.log_odds, evidence, prior, n_users, start=start, tol=tol)
+
+    def points(self, posterior: Posterior) -> tuple[Tensor, Tensor]:
+        """Codes (U, S, C), with log-weights (S,) or (U, S), that a prediction is averaged over."""
+        points = posterior.normal_points()
+        return points, points.new_zeros(points.shape[1]) - torch.tensor(points.shape[1]).log()
+
+    def prior_of(self, prior: Prior, users: pl.DataFrame) -> Prior:
+        """The prior of these users, given what the frame says of them; here the same for everybody."""
+        return prior
+
+    def uncertainty(self, posterior: Posterior, prior: Prior) -> Tensor:
+        """How much is not known of each user: 1 before any comparison, towards 0 with them; (U,)."""
+        return posterior.uncertainty(prior)
+
+    def doubled(self) -> "Head":
+        """A copy in double precision on the CPU, where codes are inferred."""
+        return copy.deepcopy(self).cpu().double().requires_grad_(False)
 
 
 class Projector(nn.Module):

@@ -6,7 +6,6 @@ It is computed in full at every step while that is cheap: features once an item,
 that weights are exactly repetitions and row order is irrelevant. Large sets go in batches, as fast as many steps.
 """
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plurality.codes import Posterior, Prior, laplace
+from plurality.codes import Posterior, Prior
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.heads import Head, Projector
@@ -131,17 +130,11 @@ class Joint:
 
     def posterior(self, prior: Prior, *, start: Tensor, tol: float = 1e-6) -> Posterior:
         """Laplace posterior of every user's code on these comparisons."""
-        head = self.head
-        evidence = self.rows.evidence(head)
-        return laplace(double_utility(head), evidence, prior, len(self.codes), start=start, tol=tol)
+        evidence = self.rows.evidence(self.head)
+        return self.head.doubled().infer(evidence, prior, len(self.codes), start=start, tol=tol)
 
     def held_out(self, other: Tensors, codes: Tensor | None = None) -> float:
         """Sum of nats of other comparisons by the same users, under their present or the given codes."""
         codes = self.codes if codes is None else codes.to(self.codes)
         with torch.no_grad():
             return float(other.nll(self.head, codes).sum())
-
-
-def double_utility(head: Head) -> Callable[[Tensor, Tensor], Tensor]:
-    """The head's utility with its parameters in double precision on the CPU, where codes are inferred."""
-    return copy.deepcopy(head).cpu().double().requires_grad_(False).utility

@@ -34,9 +34,10 @@ def save(model: RewardModel, folder: str | Path) -> Path:
     config = {
         "schema_version": SCHEMA,
         "model": model.spec.name,
-        "settings": asdict(model.spec),  # type: ignore[call-overload]
+        "settings": asdict(model.spec),
         "n_embedding": model.head.n_embedding,
         "encoder": None if model.encoder is None else model.encoder.describe(),
+        "report": model.report,
         "trace": [{k: None if v != v else v for k, v in row.items()} for row in model.trace.rows],  # JSON has no NaN
     }
     codes = {
@@ -65,7 +66,7 @@ def load(folder: str | Path) -> RewardModel:
     config = _config(folder)
     cls = spec_class(config["model"])
     try:
-        spec = cls(**config["settings"])
+        spec = cls(**_frozen(config["settings"]))
         head = spec.head(config["n_embedding"], torch.Generator())
     except TypeError as error:
         raise InputError(f"{folder / CONFIG}: settings do not fit model {config['model']!r} ({error})") from None
@@ -96,8 +97,16 @@ def load(folder: str | Path) -> RewardModel:
         prior=prior,
         n_comparisons=n_comparisons,
         trace=Trace([{k: math.nan if v is None else v for k, v in row.items()} for row in config["trace"]]),
+        report=config.get("report", {}),
         encoder=encoder,
     )
+
+
+def _frozen(value: Any) -> Any:
+    """Lists of JSON as the tuples that settings are."""
+    if isinstance(value, dict):
+        return {k: _frozen(v) for k, v in value.items()}
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
 
 
 def _config(folder: Path) -> dict[str, Any]:

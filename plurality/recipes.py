@@ -81,4 +81,4 @@ def _run(model: str, case: dict[str, Any], seed: int) -> dict[str, tuple[float, 
 
 
 def _accuracy(model: RewardModel, data: Comparisons) -> float:
-    return float(np.mean((model.gap(data) > 0) == (data.label > 0.5)))
+    return float(np.mean((model.log_odds(data) > 0) == (data.label > 0.5)))

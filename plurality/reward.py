@@ -1,9 +1,9 @@
 """`RewardModel`: a fitted head and the codes of the users it knows; no data inside."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -11,50 +11,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurality.codes import Posterior, Prior, laplace
+from plurality.codes import Posterior, Prior
 from plurality.comparisons import Array, Comparisons
 from plurality.errors import InputError
 from plurality.fitters import Fitted
 from plurality.heads import Head
-from plurality.joint import double_utility
-from plurality.links import prob
-from plurality.selection import NewTo, Trace
+from plurality.links import log_prob, prob
+from plurality.selection import Trace
 from plurality.tensors import Tensors, to_tensor
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder
+    from plurality.spec import Spec
 
 Unknown = Literal["error", "population"]
 BLOCK = 16_384  # items whose features are held at once while scoring
 
 
-class Spec(Protocol):
-    """What a family is to the rest of the package: a frozen dataclass of settings that can build its head."""
-
-    name: ClassVar[str]
-
-    def head(self, width: int, generator: torch.Generator) -> Head: ...
-
-    def fit(
-        self,
-        data: Comparisons,
-        *,
-        seed: int = 0,
-        new_to: NewTo = "anybody",
-        device: str = "cpu",
-        progress: bool = False,
-    ) -> "RewardModel": ...
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class RewardModel:
-    """A reward that knows whose preference it predicts: P(first ≻ second | user) = σ(u(x₁, z) − u(x₂, z)).
+    """A reward that knows whose preference it predicts: P(first ≻ second | user) = E_z σ(u(x₁, z) − u(x₂, z)).
 
+    The expectation is over what is believed of the user's code z. Users are the values of the column `spec.unit` of
+    the users table, "user_id" unless another was asked for.
+
+    spec        the settings, with what the fit chose filled in
     user_ids    the users it knows, row i of codes (U, C) and of covariance (U, C, C)
-    prior       the population of codes; its mean is what a user nothing is known of gets
+    prior       the population of codes, which is all that is believed of a user nothing is known of
+    report      what the family found out: shares, reliabilities, diagnostics
     """
 
-    spec: Spec
+    spec: "Spec"
     head: Head
     user_ids: tuple[str, ...]
     posterior: Posterior
@@ -62,25 +49,37 @@ class RewardModel:
     n_comparisons: NDArray[np.int64]
     trace: Trace
     encoder: "Encoder | None" = None
+    report: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def of(spec: Spec, fitted: Fitted, data: Comparisons) -> "RewardModel":
-        """The model of a fit on `data`: it knows the users who have comparisons there."""
+    def of(spec: "Spec", fitted: Fitted, data: Comparisons) -> "RewardModel":
+        """The model of a fit on `data`, regrouped by the spec's unit: it knows the users with comparisons there."""
         seen = data.present
         count = np.bincount(data.user, minlength=data.users.height)[seen]
-        posterior = Posterior(fitted.posterior.codes[seen], fitted.posterior.covariance[seen])
-        ids = tuple(data.user_ids)
-        return RewardModel(spec, fitted.head, ids, posterior, fitted.prior, count, fitted.trace, data.encoder)
+        return RewardModel(
+            spec=fitted.spec or spec,
+            head=fitted.head,
+            user_ids=tuple(data.user_ids),
+            posterior=fitted.posterior.of(torch.as_tensor(seen)),
+            prior=fitted.prior,
+            n_comparisons=count,
+            trace=fitted.trace,
+            encoder=data.encoder,
+            report=fitted.report,
+        )
 
     @property
     def users(self) -> pl.DataFrame:
         """A row a user: user_id, the code as a person reads it, n_comparisons, uncertainty.
 
-        Uncertainty is the geometric mean over directions of posterior sd over prior sd: 1 for a user nothing is
-        known of, towards 0 with evidence.
+        Uncertainty is 1 for a user nothing is known of and goes towards 0 with evidence: the geometric mean over
+        directions of posterior sd over prior sd, or a ratio of entropies where the code is a choice of group.
         """
         shown = {k: v.numpy() for k, v in self.head.show(self.posterior.codes).items()}
-        extra = {"n_comparisons": self.n_comparisons, "uncertainty": self.posterior.uncertainty(self.prior).numpy()}
+        extra = {
+            "n_comparisons": self.n_comparisons,
+            "uncertainty": self.head.uncertainty(self.posterior, self.prior).numpy(),
+        }
         return pl.DataFrame({"user_id": list(self.user_ids), **shown, **extra}, schema_overrides={"user_id": pl.String})
 
     @property
@@ -88,43 +87,94 @@ class RewardModel:
         """The population's code as a person reads it; what a zero-shot user gets."""
         return {k: float(v[0]) for k, v in self.head.show(self.prior.mean[None]).items()}
 
-    def codes(self, user_ids: Sequence[str], unknown: Unknown = "error") -> Tensor:
-        """Codes of these users (n, C); the population's for users it does not know, if asked.
+    def codes(self, users: Sequence[str] | pl.DataFrame, unknown: Unknown = "error") -> Tensor:
+        """Codes of these users (n, C), the mode or mean of `beliefs`."""
+        return self.beliefs(users, unknown).codes
 
+    def beliefs(self, users: Sequence[str] | pl.DataFrame, unknown: Unknown = "error") -> Posterior:
+        """What is believed of these users' codes; for users it does not know the population's prior, if asked.
+
+        Give a frame with `user_id` and demographics, and a model that uses them has its prior from them.
         Raises InputError that names the first unknown user and the remedy.
         """
         if unknown not in get_args(Unknown):
             raise InputError(f"unknown={unknown!r} is no choice; give one of {', '.join(get_args(Unknown))}")
+        frame = (
+            users if isinstance(users, pl.DataFrame) else pl.DataFrame({"user_id": pl.Series(users, dtype=pl.String)})
+        )
+        ids = frame["user_id"].to_list()
         index = {u: i for i, u in enumerate(self.user_ids)}
-        rows = np.array([index.get(u, -1) for u in user_ids], dtype=np.int64)
-        strangers = np.flatnonzero(rows < 0)
-        if len(strangers) and unknown == "error":
+        rows = torch.as_tensor([index.get(u, -1) for u in ids], dtype=torch.int64)
+        strange = rows < 0
+        if strange.any() and unknown == "error":
+            strangers = [u for u, i in zip(ids, rows.tolist(), strict=True) if i < 0]
             raise InputError(
-                f"{len(set(np.asarray(user_ids)[strangers].tolist()))} users are not known to this model, first "
-                f"{user_ids[strangers[0]]!r}; call adapt with some of their comparisons, "
+                f"{len(set(strangers))} users are not known to this model, first "
+                f"{strangers[0]!r}; call adapt with some of their comparisons, "
                 "or score them with unknown='population' (--unknown population)"
             )
-        known = torch.cat([self.posterior.codes, self.prior.mean[None]])
-        return known[torch.as_tensor(rows)]
+        known = self.posterior.of(rows[~strange])
+        prior = self.head.prior_of(self.prior, frame.filter(pl.Series(strange.numpy(), dtype=pl.Boolean)))
+        both = known.and_(Posterior.of_strangers(prior, int(strange.sum())))
+        place = torch.where(strange, strange.cumsum(0) + len(known.codes), (~strange).cumsum(0)) - 1
+        return both.of(place)
 
-    def gap(self, data: Comparisons, *, unknown: Unknown = "error", codes: Tensor | None = None) -> NDArray[np.float64]:
-        """Utility gap of every comparison in log-odds: (N,).
+    def gap(self, data: Comparisons, *, unknown: Unknown = "error") -> NDArray[np.float64]:
+        """Utility gap u(x₁, z) − u(x₂, z) of every comparison at its user's code, in log-odds: (N,).
 
-        `codes` (one a row of data.users) replaces the users' own, for controls. Raises InputError for unknown
-        users, another embedding width, another encoder or embeddings that are not finite.
+        Raises InputError for unknown users, another embedding width, another encoder or embeddings that are not finite.
         """
+        data = self._ready(data)
+        codes = self._everybody(data, self.beliefs(data.users[data.present], unknown)).codes
+
+        def of_block(block: Tensors) -> Tensor:
+            return block.gap(self.head, codes.to(block.items.dtype))
+
+        return self._by_blocks(data, of_block)
+
+    def log_odds(
+        self, data: Comparisons, *, unknown: Unknown = "error", beliefs: Posterior | None = None
+    ) -> NDArray[np.float64]:
+        """Log-odds that first is preferred, log p / (1 − p) with p = E_z P(first ≻ second | z): (N,).
+
+        `beliefs` (a row a user of `data.users`, regrouped by the model's unit) replace those of the users, for
+        controls. Raises InputError as `gap` does.
+        """
+        data = self._ready(data)
+        if beliefs is None:
+            beliefs = self._everybody(data, self.beliefs(data.users[data.present], unknown))
+        points, weight = self.head.points(beliefs)  # (U, S, C), (S,) or (U, S)
+        weight = weight.expand(points.shape[:2])
+
+        def of_block(block: Tensors) -> Tensor:
+            each, mass = block.log_odds(self.head, points.to(block.items.dtype)).double(), weight[block.user]
+            return (log_prob(each) + mass).logsumexp(1) - (log_prob(-each) + mass).logsumexp(1)
+
+        return self._by_blocks(data, of_block, points.shape[1])
+
+    def prefer(
+        self, data: Comparisons, *, unknown: Unknown = "error", beliefs: Posterior | None = None
+    ) -> NDArray[np.float64]:
+        """P(first preferred) of every comparison, what is not known of its user averaged out: (N,), probabilities."""
+        return prob(torch.as_tensor(self.log_odds(data, unknown=unknown, beliefs=beliefs))).numpy()
+
+    def _ready(self, data: Comparisons) -> Comparisons:
         self.check(data)
-        if codes is None:
-            known = self.codes(data.user_ids, unknown)
-            codes = known.new_zeros(data.users.height, known.shape[1]).index_copy(
-                0, torch.as_tensor(data.present), known
-            )
-        out = np.empty(len(data))
+        return data.by_unit(self.spec.unit)
+
+    def _everybody(self, data: Comparisons, present: Posterior) -> Posterior:
+        """Beliefs of the present users at their rows of `data.users`, the others' rows empty."""
+        rows, n, width = torch.as_tensor(data.present), data.users.height, present.codes.shape[1]
+        codes = present.codes.new_zeros(n, width).index_copy(0, rows, present.codes)
+        return Posterior(codes, present.codes.new_zeros(n, width, width).index_copy(0, rows, present.covariance))
+
+    def _by_blocks(self, data: Comparisons, value: Callable[[Tensors], Tensor], points: int = 1) -> NDArray[np.float64]:
+        """`value` of every comparison, block by block: (N,)."""
+        out, step = np.empty(len(data)), max(1024, 4 * BLOCK // points)
         with torch.no_grad():
-            for start in range(0, len(data), 4 * BLOCK):
-                rows = np.arange(start, min(start + 4 * BLOCK, len(data)))
-                block = Tensors.of(data, self.head, rows)
-                out[rows] = block.gap(self.head, codes.to(block.items.dtype)).double().numpy()
+            for start in range(0, len(data), step):
+                rows = np.arange(start, min(start + step, len(data)))
+                out[rows] = value(Tensors.of(data, self.head, rows)).double().numpy()
         if not np.isfinite(out).all():
             row = int(np.argmin(np.isfinite(out)))
             raise InputError(
@@ -132,12 +182,6 @@ class RewardModel:
                 "embeddings and embed their texts again"
             )
         return out
-
-    def prefer(
-        self, data: Comparisons, *, unknown: Unknown = "error", codes: Tensor | None = None
-    ) -> NDArray[np.float64]:
-        """P(first preferred) of every comparison under its user's code: (N,), probabilities."""
-        return prob(torch.as_tensor(self.gap(data, unknown=unknown, codes=codes))).numpy()
 
     def features(self, items: Array, prompts: Array | None = None) -> Tensor:
         """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F)."""
@@ -191,6 +235,30 @@ class RewardModel:
         with torch.no_grad():
             return self.head.utility(features, self.codes(user_ids, unknown).to(features.dtype)).double().numpy()
 
+    def win_probability(
+        self,
+        items: Array,
+        reference: Array,
+        users: Sequence[str] | None = None,
+        *,
+        prompts: Array | None = None,
+        reference_prompts: Array | None = None,
+        unknown: Unknown = "error",
+    ) -> NDArray[np.float32]:
+        """Mean probability that an item beats a reference item, E_r σ(u(x, z) − u(r, z)): (M, d), (R, d) -> (U, M).
+
+        A reward in [0, 1] that means the same to everybody, whatever the scale of their utility. Source: VPL-SPO,
+        arXiv 2408.10075, §4.3. Raises InputError where there is no reference.
+        """
+        if not len(reference):
+            raise InputError("win_probability: there is no reference item to win against; give some embeddings")
+        u = torch.as_tensor(self.utility(items, users, prompts=prompts, unknown=unknown))
+        against = torch.as_tensor(self.utility(reference, users, prompts=reference_prompts, unknown=unknown))
+        total = torch.zeros_like(u)
+        for r in against.unbind(1):  # one pass a reference item, so that no (U, M, R) is ever held
+            total += prob(u - r[:, None])
+        return (total / against.shape[1]).numpy()
+
     def text_encoder(self) -> "Encoder":
         """The encoder the model was fitted with; InputError if it was fitted on ready-made embeddings."""
         if self.encoder is None:
@@ -202,28 +270,32 @@ class RewardModel:
     def adapt(self, support: Comparisons) -> "RewardModel":
         """A new model that also knows the users of `support`; shared weights and other users are untouched.
 
-        Each user's code is the mode of their posterior under the model's prior. A user it knew already is inferred
-        anew from the comparisons given here. Raises InputError for another embedding width or encoder.
+        Each user's code is inferred under the model's prior. A user it knew already is inferred anew from the
+        comparisons given here. Raises InputError for another embedding width or encoder.
         """
-        self.check(support)
+        support = self._ready(support)
         if not len(support):
             raise InputError(f"{support.source}: no comparison to adapt on")
         seen = support.present
         compact = replace(support, user=np.searchsorted(seen, support.user), users=support.users[seen])
         evidence = Tensors.of(compact, self.head).evidence(self.head)
-        new = laplace(double_utility(self.head), evidence, self.prior, len(seen))
+        prior = self.head.prior_of(self.prior, compact.users)
+        new = self.head.doubled().infer(evidence, prior, len(seen))
         ids = compact.users["user_id"].to_list()
         fresh = set(ids)
         keep = np.array([i for i, u in enumerate(self.user_ids) if u not in fresh], dtype=np.int64)
-        rows = torch.as_tensor(keep)
-        old = self.posterior
-        joined = Posterior(torch.cat([old.codes[rows], new.codes]), torch.cat([old.covariance[rows], new.covariance]))
+        joined = self.posterior.of(torch.as_tensor(keep)).and_(new)
         return replace(
             self,
             user_ids=(*(self.user_ids[i] for i in keep), *ids),
             posterior=joined,
             n_comparisons=np.concatenate([self.n_comparisons[keep], np.bincount(compact.user, minlength=len(seen))]),
         )
+
+    def strangers(self, data: Comparisons) -> Comparisons:
+        """The comparisons by users, or whatever the unit is, that this model does not know."""
+        data, known = data.by_unit(self.spec.unit), set(self.user_ids)
+        return data.of_users([u for u in data.user_ids if u not in known])
 
     def check(self, data: Comparisons) -> None:
         """Raise InputError if `data` was not embedded as this model's training data was."""
@@ -249,7 +321,8 @@ class RewardModel:
         return save(self, folder)
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{k}={v!r}" for k, v in asdict(self.spec).items())  # type: ignore[call-overload]
+        usual = {f.name: f.default for f in fields(self.spec)}
+        settings = ", ".join(f"{k}={v!r}" for k, v in asdict(self.spec).items() if v != usual[k])
         return f"RewardModel({type(self.spec).__name__}({settings}), {len(self.user_ids):,} users)"
 
     def _repr_html_(self) -> str:

@@ -89,10 +89,17 @@ class Tensors:
         z = codes[self.user]
         return head.utility(features[self.first], z) - head.utility(features[self.second], z)
 
+    def log_odds(self, head: Head, codes: Tensor) -> Tensor:
+        """Log-odds that first is preferred, as labels have it: (U, C) -> (N,), or points (U, S, C) -> (N, S)."""
+        features = head.features(self.items, self.prompts)
+        z = codes[self.user]
+        shape = (len(z), *[1] * (z.dim() - 2), -1)
+        return head.log_odds(features[self.first].view(shape), features[self.second].view(shape), z)
+
     def nll(self, head: Head, codes: Tensor) -> Tensor:
         """Weighted nats of every comparison (N,), in double precision: a line search sees the steps of float32 sums."""
         wide = torch.float32 if self.label.device.type == "mps" else torch.float64
-        return self.weight.to(wide) * nll(self.gap(head, codes).to(wide), self.label.to(wide))
+        return self.weight.to(wide) * nll(self.log_odds(head, codes).to(wide), self.label.to(wide))
 
 
 def to_tensor(array: np.ndarray, like: Tensor) -> Tensor:

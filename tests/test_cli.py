@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 import torch
 from polars.testing import assert_frame_equal
-from scipy.special import expit
 
 import plurality
 from plurality.cli import COMMANDS, main
@@ -128,7 +127,7 @@ def test_audit_writes_the_report(road, town):
 
 
 def test_adapt_and_score_agree_with_each_other_and_with_python(road, town, model):
-    """σ(reward of the chosen − reward of the rejected) is what `prefer` says of the comparison."""
+    """Reward of the chosen − reward of the rejected is the utility gap of the comparison."""
     folder, printed = road
     support = plurality.read(town / "new_users.parquet", encoder=model.encoder)
     adapted = model.adapt(support)
@@ -138,9 +137,9 @@ def test_adapt_and_score_agree_with_each_other_and_with_python(road, town, model
     assert scored.drop("reward").equals(pl.read_parquet(town / "candidates.parquet"))
     assert printed["score"]["rows"] == scored.height == 144
     chosen, rejected = np.split(scored["reward"].to_numpy(), 2)
-    p = np.where(support.label == 1, adapted.prefer(support), 1 - adapted.prefer(support))
-    np.testing.assert_allclose(expit(chosen - rejected), p, atol=1e-5)
-    assert np.std(p) > 0.05
+    gap = np.where(support.label == 1, 1, -1) * adapted.gap(support)
+    np.testing.assert_allclose(chosen - rejected, gap, atol=1e-5)
+    assert np.std(gap) > 0.2
 
 
 def test_unknown_users_can_get_the_population_s_reward(road, town, command, tmp_path, model):

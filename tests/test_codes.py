@@ -25,6 +25,11 @@ def scaled(features, codes):
     return codes[..., 0].exp() * features[..., 0]
 
 
+def gap_of(utility):
+    """The log-odds of a utility: its gap."""
+    return lambda first, second, codes: utility(first, codes) - utility(second, codes)
+
+
 UTILITIES = {"linear": linear, "simplex": simplex, "scaled": scaled}
 WIDTHS = {"linear": 3, "simplex": 3, "scaled": 1}
 
@@ -75,7 +80,7 @@ def numeric_hessian(f, z, h=1e-4):
 @pytest.mark.parametrize("name", UTILITIES)
 def test_mode_is_where_scipy_finds_it(name):
     evidence, prior = drawn(name, 12, seed=3)
-    found = laplace(UTILITIES[name], evidence, prior, 12, tol=1e-9)
+    found = laplace(gap_of(UTILITIES[name]), evidence, prior, 12, tol=1e-9)
     for user in range(12):
         f = objective_of_one(name, evidence, prior, user)
         best = minimize(f, prior.mean.numpy(), method="BFGS", options={"gtol": 1e-9})
@@ -85,7 +90,7 @@ def test_mode_is_where_scipy_finds_it(name):
 
 def test_covariance_is_the_inverse_hessian_where_codes_are_linear():
     evidence, prior = drawn("linear", 8, seed=4)
-    found = laplace(linear, evidence, prior, 8)
+    found = laplace(gap_of(linear), evidence, prior, 8)
     for user in range(8):
         hessian = numeric_hessian(objective_of_one("linear", evidence, prior, user), found.codes[user].numpy())
         np.testing.assert_allclose(found.covariance[user], np.linalg.inv(hessian), rtol=1e-4, atol=1e-6)
@@ -93,7 +98,7 @@ def test_covariance_is_the_inverse_hessian_where_codes_are_linear():
 
 def test_covariance_is_the_inverse_fisher_information_where_they_are_not():
     evidence, prior = drawn("simplex", 5, seed=5)
-    found = laplace(simplex, evidence, prior, 5)
+    found = laplace(gap_of(simplex), evidence, prior, 5)
     for user in range(5):
         z = found.codes[user].numpy()
         mine = (evidence.user == user).numpy()
@@ -109,7 +114,7 @@ def test_covariance_is_the_inverse_fisher_information_where_they_are_not():
 def test_linear_codes_are_penalised_logistic_regressions():
     evidence, _ = drawn("linear", 6, seed=6, each=(20, 40), soft=False)
     sd = 0.8
-    found = laplace(linear, evidence, Prior.isotropic(3, sd), 6)
+    found = laplace(gap_of(linear), evidence, Prior.isotropic(3, sd), 6)
     for user in (0, 1, 3, 4, 5):
         mine = (evidence.user == user).numpy()
         x, y = (evidence.first - evidence.second).numpy()[mine], evidence.label.numpy()[mine]
@@ -120,7 +125,7 @@ def test_linear_codes_are_penalised_logistic_regressions():
 @pytest.mark.parametrize("name", UTILITIES)
 def test_a_user_without_comparisons_keeps_the_prior(name):
     evidence, prior = drawn(name, 5, seed=7)
-    found = laplace(UTILITIES[name], evidence, prior, 5)
+    found = laplace(gap_of(UTILITIES[name]), evidence, prior, 5)
     np.testing.assert_array_equal(found.codes[2], prior.mean)
     np.testing.assert_allclose(found.covariance[2], torch.linalg.inv(prior.precision), rtol=1e-10)
     uncertainty = found.uncertainty(prior)
@@ -130,7 +135,7 @@ def test_a_user_without_comparisons_keeps_the_prior(name):
 
 def test_no_codes_no_uncertainty():
     nobody = Evidence(*(torch.zeros(3, 2, dtype=torch.float64),) * 2, torch.tensor([0, 1, 1]), *(torch.ones(3),) * 2)
-    found = laplace(lambda f, z: f[:, 0], nobody, Prior.isotropic(0, 1.0), 4)
+    found = laplace(gap_of(lambda f, z: f[:, 0]), nobody, Prior.isotropic(0, 1.0), 4)
     assert found.codes.shape == (4, 0)
     assert found.covariance.shape == (4, 0, 0)
     np.testing.assert_array_equal(found.uncertainty(Prior.isotropic(0, 1.0)), np.zeros(4))
@@ -139,11 +144,11 @@ def test_no_codes_no_uncertainty():
 @pytest.mark.parametrize("name", UTILITIES)
 def test_two_thousand_users_at_once_are_each_alone(name):
     evidence, prior = drawn(name, 2000, seed=8, size=3.0)
-    together = laplace(UTILITIES[name], evidence, prior, 2000, tol=1e-9)
+    together = laplace(gap_of(UTILITIES[name]), evidence, prior, 2000, tol=1e-9)
     for user in (0, 1, 2, 777, 1999):
         one = torch.zeros(2000, dtype=torch.bool)
         one[user] = True
-        alone = laplace(UTILITIES[name], evidence.of_users(one), prior, 1, tol=1e-9)
+        alone = laplace(gap_of(UTILITIES[name]), evidence.of_users(one), prior, 1, tol=1e-9)
         np.testing.assert_allclose(together.codes[user], alone.codes[0], atol=1e-6)
         np.testing.assert_allclose(together.covariance[user], alone.covariance[0], atol=1e-6)
 
@@ -151,10 +156,10 @@ def test_two_thousand_users_at_once_are_each_alone(name):
 @pytest.mark.parametrize("name", UTILITIES)
 def test_no_step_raises_any_users_objective(name):
     evidence, prior = drawn(name, 50, seed=9, size=5.0)
-    before = _objective(UTILITIES[name], evidence, prior, prior.mean.expand(50, -1))
+    before = _objective(gap_of(UTILITIES[name]), evidence, prior, prior.mean.expand(50, -1))
     for steps in (1, 2, 3, 5, 8, 13, 40):
-        codes = laplace(UTILITIES[name], evidence, prior, 50, max_iter=steps).codes
-        now = _objective(UTILITIES[name], evidence, prior, codes)
+        codes = laplace(gap_of(UTILITIES[name]), evidence, prior, 50, max_iter=steps).codes
+        now = _objective(gap_of(UTILITIES[name]), evidence, prior, codes)
         assert (now <= before + 1e-12).all()
         before = now
 
@@ -162,7 +167,7 @@ def test_no_step_raises_any_users_objective(name):
 def test_a_far_start_reaches_the_same_mode():
     evidence, prior = drawn("linear", 20, seed=10)
     far = 30 * torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    at_prior, from_far = (laplace(linear, evidence, prior, 20, start=start, tol=1e-9) for start in (None, far))
+    at_prior, from_far = (laplace(gap_of(linear), evidence, prior, 20, start=start, tol=1e-9) for start in (None, far))
     np.testing.assert_allclose(at_prior.codes, from_far.codes, atol=1e-7)
 
 
@@ -173,7 +178,7 @@ def test_a_user_who_always_prefers_first_stays_finite(name, size):
     a = size * torch.rand(200, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     ones, nobody = torch.ones(200, dtype=torch.float64), torch.zeros(200, dtype=torch.int64)
     prior = Prior.isotropic(width, 1.0)
-    found = laplace(UTILITIES[name], Evidence(a + size, -a, nobody, ones, ones), prior, 1)
+    found = laplace(gap_of(UTILITIES[name]), Evidence(a + size, -a, nobody, ones, ones), prior, 1)
     assert torch.isfinite(found.codes).all()
     assert torch.isfinite(found.covariance).all()
     assert (torch.linalg.eigvalsh(found.covariance) > 0).all()
@@ -187,7 +192,7 @@ def test_a_weight_is_so_many_repetitions():
     rows = torch.repeat_interleave(torch.arange(len(times)), times)
     repeated = Evidence(*(t[rows] for t in (evidence.first, evidence.second, evidence.user, evidence.label)),
                         torch.ones(len(rows), dtype=torch.float64))  # fmt: skip
-    a, b = laplace(simplex, weighted, prior, 6), laplace(simplex, repeated, prior, 6)
+    a, b = laplace(gap_of(simplex), weighted, prior, 6), laplace(gap_of(simplex), repeated, prior, 6)
     np.testing.assert_allclose(a.codes, b.codes, atol=1e-9)
     np.testing.assert_allclose(a.covariance, b.covariance, atol=1e-9)
 
@@ -200,7 +205,7 @@ def test_a_soft_label_is_that_share_of_either_answer():
         torch.cat([evidence.weight * evidence.label, evidence.weight * (1 - evidence.label)]),
     )
     np.testing.assert_allclose(
-        laplace(linear, evidence, prior, 6).codes, laplace(linear, both, prior, 6).codes, atol=1e-7
+        laplace(gap_of(linear), evidence, prior, 6).codes, laplace(gap_of(linear), both, prior, 6).codes, atol=1e-7
     )
 
 

@@ -19,16 +19,19 @@ def model(data):
     return PAL(n_prototypes=2, preference=3, decay=3.0).fit(data)
 
 
-def test_population_codes_are_what_a_stranger_gets(data, model):
-    codes = controls.population_codes(model, data)
+def test_the_populations_beliefs_are_what_a_stranger_gets(data, model):
+    beliefs = controls.population_beliefs(model, data)
     strangers = data.with_users([f"stranger {i}" for i in range(20)])
-    np.testing.assert_array_equal(model.gap(data, codes=codes), model.gap(strangers, unknown="population"))
+    np.testing.assert_array_equal(
+        model.log_odds(data, beliefs=beliefs), model.log_odds(strangers, unknown="population")
+    )
 
 
 @pytest.mark.parametrize("rows", ["all", "some users"])
 def test_everybody_present_gets_somebody_elses_code(data, model, rows):
     part = data if rows == "all" else data.of_users([f"user-{i}" for i in range(3, 20, 4)])
-    codes = controls.another_users_codes(model, part, seed=5)
+    beliefs = controls.another_users_beliefs(model, part, seed=5)
+    codes = beliefs.codes
     assert codes.shape == (20, 2)
     own = model.codes(data.users["user_id"].to_list())
     present = part.present
@@ -40,11 +43,11 @@ def test_everybody_present_gets_somebody_elses_code(data, model, rows):
 
 
 def test_the_exchange_is_the_seeds_alone(data, model):
-    again = [controls.another_users_codes(model, data, seed=s) for s in (1, 1, 2)]
+    again = [controls.another_users_beliefs(model, data, seed=s).codes for s in (1, 1, 2)]
     assert (again[0] == again[1]).all()
     assert not (again[0] == again[2]).all()
     moved = data.take(np.random.default_rng(0).permutation(len(data)))
-    assert (controls.another_users_codes(model, moved, seed=1) == again[0]).all()
+    assert (controls.another_users_beliefs(model, moved, seed=1).codes == again[0]).all()
 
 
 def test_shuffled_users_keep_their_number_of_comparisons_and_lose_their_labels(data):
@@ -58,6 +61,6 @@ def test_shuffled_users_keep_their_number_of_comparisons_and_lose_their_labels(d
 
 
 def test_another_users_code_is_worse_than_ones_own(data, model):
-    own, other = model.prefer(data), model.prefer(data, codes=controls.another_users_codes(model, data, seed=0))
+    own, other = model.prefer(data), model.prefer(data, beliefs=controls.another_users_beliefs(model, data, seed=0))
     right = data.label > 0.5
     assert np.mean((own > 0.5) == right) > np.mean((other > 0.5) == right) + 0.05

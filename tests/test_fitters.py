@@ -14,6 +14,7 @@ from plurality.datasets import planted
 from plurality.errors import InputError
 from plurality.heads import IdealPoint, Pooled
 from plurality.joint import Joint, Plan
+from plurality.models import BradleyTerry
 from plurality.optimisers import adam, lbfgs, threads_for
 from plurality.selection import Candidate, Run, Split, Trace, Trial
 from plurality.splits import folds_apart
@@ -131,17 +132,18 @@ def test_trace_tells_every_stage(data):
 def test_the_best_start_is_kept(data):
     """Of three starts, what goes on is the one that stands alone under its own seed."""
     near = [Candidate("near", ideal, 3.0)]
+    data = data.in_key_order()
     trace = fitters.fit(near, data, Plan(n_init=3, decays=(3.0,)), Run()).trace
     starts = [float(row["held_out"]) for row in trace.rows if row["stage"] == "near"]
     best = int(np.argmin(starts))
     assert len({*starts}) == 3
     plan = Plan(decays=(3.0,))
-    train, valid = folds_apart(data.in_key_order(), plan.holdout, 0, anybody=True)
+    train, valid = folds_apart(data, plan.holdout, 0, anybody=True)
     alone = selection.started(near[0], data, best, "cpu")
-    fit = Joint(alone, data.in_key_order().take(train), plan)
+    fit = Joint(alone, data.take(train), plan)
     fit.minimise(3.0, joint.FIRST)
     spread = fit.infer()[1].codes
-    held = Tensors.of(data.in_key_order().take(valid), alone)
+    held = Tensors.of(data.take(valid), alone)
     assert fit.held_out(held) / valid.sum() == pytest.approx(starts[best], rel=1e-12)
     after = next(float(row["held_out"]) for row in trace.rows if row["stage"] == "spread 1")
     assert fit.held_out(held, spread) / valid.sum() == pytest.approx(after, abs=1e-3)
@@ -162,11 +164,11 @@ def test_one_comparison_is_enough(data):
 
 def test_what_cannot_be_fitted_is_refused(data):
     with pytest.raises(InputError, match="planted: no comparison to fit on"):
-        fitters.fit([Candidate("linear", linear, 30.0)], data.take(np.zeros(0, dtype=int)), Plan(), Run())
+        BradleyTerry().fit(data.take(np.zeros(0, dtype=int)))
     broken = data.items.copy()
     broken[data.first[3], 0] = np.nan
     with pytest.raises(InputError, match=r"planted: embedding 3 \(from 0\) holds NaN"):
-        fitters.fit([Candidate("linear", linear, 30.0)], replace(data, items=broken), Plan(convex=True), Run())
+        BradleyTerry().fit(replace(data, items=broken))
 
 
 def test_an_epoch_of_batches_is_every_comparison_once(data):

@@ -9,6 +9,7 @@ import torch
 from scipy.special import expit
 
 from plurality import reward as reward_module
+from plurality.codes import Posterior
 from plurality.datasets import planted
 from plurality.errors import InputError
 from plurality.models import PAL, BradleyTerry
@@ -36,10 +37,19 @@ class Named:
         return {"kind": "toy", "name": self.fingerprint}
 
 
-def test_prefer_is_the_sigmoid_of_the_gap(data, model):
-    gap = model.gap(data)
-    assert gap.dtype == np.float64
-    np.testing.assert_allclose(model.prefer(data), expit(gap), rtol=1e-12)
+def test_prefer_averages_over_what_is_not_known_of_the_code(data, model):
+    """Against a thousand plain draws of each code; a certain code leaves the sigmoid of the gap."""
+    assert model.log_odds(data).dtype == np.float64
+    np.testing.assert_allclose(model.prefer(data), expit(model.log_odds(data)), rtol=1e-12)
+    some = data.take(np.arange(0, len(data), 50))
+    post = model.posterior
+    noise = torch.randn(1000, 25, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    draws = post.codes + (torch.linalg.cholesky(post.covariance) @ noise[..., None]).squeeze(-1)
+    certain = torch.full((25, 3, 3), 0.0, dtype=torch.float64)
+    mean = np.mean([model.prefer(some, beliefs=Posterior(z, certain)) for z in draws], 0)
+    np.testing.assert_allclose(model.prefer(some), mean, atol=0.03)
+    at_code = model.log_odds(data, beliefs=Posterior(post.codes, certain))
+    np.testing.assert_allclose(at_code, model.gap(data), atol=1e-5)
 
 
 def test_all_doors_give_the_same_utility(data, model):
@@ -120,16 +130,55 @@ def test_adapting_on_known_users_forgets_what_they_said_before(data, model):
 def test_population_code_for_strangers(data, model):
     strangers = data.with_users([f"stranger {i}" for i in range(25)])
     zero_shot = model.prefer(strangers, unknown="population")
-    codes = model.prior.mean.expand(25, -1)
-    np.testing.assert_array_equal(zero_shot, model.prefer(data, codes=codes))
+    prior = Posterior.of_strangers(model.prior, 25)
+    np.testing.assert_array_equal(zero_shot, model.prefer(data, beliefs=prior))
 
 
-def test_given_codes_replace_the_users_own(data, model):
-    own = model.codes(data.users["user_id"].to_list())
-    np.testing.assert_array_equal(model.gap(data, codes=own), model.gap(data))
+def test_given_beliefs_replace_the_users_own(data, model):
+    own = model.beliefs(data.users)
+    np.testing.assert_array_equal(model.log_odds(data, beliefs=own), model.log_odds(data))
     order = np.roll(np.arange(25), 1)
     renamed = data.with_users([f"user-{i}" for i in order])
-    np.testing.assert_array_equal(model.gap(data, codes=own[order]), model.gap(renamed))
+    np.testing.assert_array_equal(model.log_odds(data, beliefs=own.of(torch.as_tensor(order))), model.log_odds(renamed))
+
+
+def test_a_few_strangers_among_known_users_get_the_prior(data, model):
+    ids = ["x", "user-3", "y", "user-1"]
+    beliefs = model.beliefs(ids, "population")
+    np.testing.assert_array_equal(beliefs.codes[[1, 3]], model.codes(["user-3", "user-1"]))
+    np.testing.assert_array_equal(beliefs.codes[[0, 2]], model.prior.mean.expand(2, -1))
+    np.testing.assert_allclose(beliefs.covariance[0], torch.linalg.inv(model.prior.precision))
+
+
+def test_win_probability_is_the_mean_over_references(data, model):
+    items, reference, ids = data.items[:5], data.items[5:12], ["user-2", "user-4"]
+    u, r = model.utility(items, ids), model.utility(reference, ids)
+    wanted = expit(u[:, :, None] - r[:, None, :]).mean(2)
+    np.testing.assert_allclose(model.win_probability(items, reference, ids), wanted, atol=1e-6)
+    with pytest.raises(InputError, match="no reference"):
+        model.win_probability(items, reference[:0], ids)
+
+
+def test_any_column_can_be_the_unit(data):
+    """A group's code is that of one user who made all of the group's comparisons."""
+    by_group = PAL(n_prototypes=2, preference=3, decay=3.0, unit="group").fit(data)
+    group = data.users["group"].to_list()
+    assert by_group.user_ids == tuple(sorted(set(group)))
+    names = sorted(set(group))
+    as_one = replace(
+        data,
+        users=pl.DataFrame({"user_id": names}),
+        user=np.array([names.index(g) for g in group])[data.user],
+    )
+    told = PAL(n_prototypes=2, preference=3, decay=3.0).fit(as_one)
+    np.testing.assert_allclose(by_group.prefer(data), told.prefer(as_one), atol=1e-6)
+    again = by_group.adapt(data.of_users(["user-0"]))
+    assert set(again.user_ids) == set(names)
+    with pytest.raises(InputError, match="no column 'country'"):
+        PAL(unit="country").fit(data)
+    gone = replace(data, users=data.users.with_columns(group=pl.lit(None, pl.String)))
+    with pytest.raises(InputError, match="'user-0' has comparisons but no 'group'"):
+        PAL(unit="group").fit(gone)
 
 
 def test_weights_of_two_prototypes_by_hand(data):
@@ -178,7 +227,7 @@ def test_another_encoder_is_refused(data):
 
 
 def test_a_model_shows_what_it_is(model):
-    assert repr(model).startswith("RewardModel(PAL(n_prototypes=3, preference=4")
+    assert repr(model).startswith("RewardModel(PAL(n_prototypes=3, preference=4, decay=3.0)")
     assert repr(model).endswith("25 users)")
     assert "user-0" in model._repr_html_()
 

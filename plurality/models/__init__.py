@@ -1,8 +1,18 @@
-"""The families. Each is a frozen spec with `fit(data, seed=...)` and `infer(...)`; one file a family."""
+"""The families. Each is a `Spec`, frozen settings with `fit(data, seed=...)`; one file a family."""
 
 from typing import TYPE_CHECKING, Any
 
-FAMILIES = {"bradley_terry": "BradleyTerry", "pal": "PAL"}
+FAMILIES = {
+    "bradley_terry": "BradleyTerry",
+    "pal": "PAL",
+    "low_rank": "LowRank",
+    "maxmin": "MaxMin",
+    "vpl": "VPL",
+    "hierarchical": "Hierarchical",
+    "lcpo": "LCPO",
+    "more": "MORE",
+    "dpl": "DPL",
+}
 
 if TYPE_CHECKING:
     from plurality.models.bradley_terry import BradleyTerry

@@ -7,15 +7,15 @@ import torch
 
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitters import fit
+from plurality.fitters import Fitted, fit
 from plurality.heads import Pooled
 from plurality.joint import Plan
-from plurality.reward import RewardModel
-from plurality.selection import Candidate, NewTo, Run
+from plurality.selection import Candidate, Run
+from plurality.spec import Spec
 
 
 @dataclass(frozen=True)
-class BradleyTerry:
+class BradleyTerry(Spec):
     """P(first ≻ second) = σ(r(x₁) − r(x₂)), r linear in the embedding, or an MLP with `hidden` units.
 
     With `temperature`, P = σ(e^{z_u}(r(x₁) − r(x₂))), z_u ~ N(0, s²): people differ in care before they differ in
@@ -41,22 +41,9 @@ class BradleyTerry:
         """The torch module for embeddings of this width."""
         return Pooled(width, hidden=self.hidden, temperature=self.temperature, generator=generator)
 
-    def fit(
-        self,
-        data: Comparisons,
-        *,
-        seed: int = 0,
-        new_to: NewTo = "anybody",
-        device: str = "cpu",
-        progress: bool = False,
-    ) -> RewardModel:
-        """Fit to comparisons; returns a new RewardModel. See `fitters.Run` for the arguments.
-
-        Raises InputError for unusable data.
-        """
+    def learn(self, data: Comparisons, run: Run) -> Fitted:
         convex = self.hidden == 0 and not self.temperature
         grid = Plan.decays if self.decay is None else (self.decay,)
         plan = Plan(n_init=self.n_init, convex=convex, decays=grid)
         start = self.decay if self.decay is not None else 2.0 if self.hidden else 20.0
-        candidate = Candidate(self.name, lambda g: self.head(data.dim, g), start, code_sd=0.5)
-        return RewardModel.of(self, fit([candidate], data, plan, Run(seed, new_to, device, progress)), data)
+        return fit([Candidate(self.name, lambda g: self.head(data.dim, g), start, code_sd=0.5)], data, plan, run)

@@ -8,17 +8,17 @@ from torch import Tensor
 
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitters import fit
+from plurality.fitters import Fitted, fit
 from plurality.heads import Head, IdealPoint, PromptDirection
 from plurality.joint import Plan
-from plurality.reward import RewardModel
-from plurality.selection import Candidate, NewTo, Run
+from plurality.selection import Candidate, Run
+from plurality.spec import Spec
 
 UTILITIES = {"A": ("squared", "norm"), "B": ("inner", "angle")}
 
 
 @dataclass(frozen=True)
-class PAL:
+class PAL(Spec):
     """Pluralistic alignment by a mixture of K prototypes, user weights w_u = softmax(z_u) on the simplex.
 
     form A: u = −‖f(x) − P w_u‖² (utility="squared", default) or −s‖f(x) − P w_u‖ ("norm"); x is prompt and response.
@@ -74,24 +74,11 @@ class PAL:
             generator=generator,
         )
 
-    def fit(
-        self,
-        data: Comparisons,
-        *,
-        seed: int = 0,
-        new_to: NewTo = "anybody",
-        device: str = "cpu",
-        progress: bool = False,
-    ) -> RewardModel:
-        """Fit to comparisons; returns a new RewardModel. See `fitters.Run` for the arguments.
-
-        Raises InputError for unusable data.
-        """
+    def learn(self, data: Comparisons, run: Run) -> Fitted:
         plan = Plan(n_init=self.n_init, decays=Plan.decays if self.decay is None else (self.decay,))
         if self.utility == "angle":  # its steep scale makes large steps chaotic
             plan = replace(plan, rate=plan.rate / 10, steps=(200, 60, 120))
-        fitted = fit(self._candidates(data.dim), data, plan, Run(seed, new_to, device, progress))
-        return RewardModel.of(self, fitted, data)
+        return fit(self._candidates(data.dim), data, plan, run)
 
     def _candidates(self, width: int) -> list[Candidate]:
         """Distinct users first; where that does not clearly beat one reward for all, users alike, and far ideals."""

@@ -9,10 +9,9 @@ import torch
 from scipy.special import expit
 from sklearn.metrics import adjusted_rand_score
 
-from plurality.codes import Prior, laplace
+from plurality.codes import Posterior, Prior
 from plurality.datasets import planted
 from plurality.errors import InputError
-from plurality.joint import double_utility
 from plurality.keys import text_keys
 from plurality.models import PAL, BradleyTerry
 from plurality.tensors import Tensors
@@ -158,12 +157,8 @@ def test_two_comparisons_do_not_push_a_user_into_a_corner(ideal):
     assert shares.max() < 0.8
     assert shares.min() > 0.05
     assert mine["uncertainty"].min() > 0.5
-    flat = laplace(
-        double_utility(model.head),
-        Tensors.of(two, model.head).evidence(model.head),
-        Prior.isotropic(3, 100.0),
-        40,
-    )
+    evidence = Tensors.of(two, model.head).evidence(model.head)
+    flat = model.head.doubled().infer(evidence, Prior.isotropic(3, 100.0), 40)
     assert np.median(torch.softmax(flat.codes, -1).min(1).values) < 0.01
     zero_shot = accuracy(model.prefer(test.data, unknown="population"), test.data)
     assert accuracy(adapted.prefer(test.data), test.data) > zero_shot
@@ -175,7 +170,7 @@ def test_a_population_without_differences_is_not_torn_apart():
     data, test = seen.sample(30, seed=13).data, seen.sample(40, seed=14)
     model, pooled = PAL().fit(data), BradleyTerry().fit(data)
     assert accuracy(model.prefer(test.data), test.data) > accuracy(pooled.prefer(test.data), test.data) - 0.015
-    own, shared = model.prefer(test.data), model.prefer(test.data, codes=model.prior.mean.expand(60, -1))
+    own, shared = model.prefer(test.data), model.prefer(test.data, beliefs=Posterior.of_strangers(model.prior, 60))
     assert np.abs(own - shared).mean() < 0.05
 
 
