@@ -6,50 +6,42 @@ each case and measure: what is expected, within which tolerance, and where that 
 
 import json
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from plurality.comparisons import Comparisons
-from plurality.datasets import planted
 from plurality.errors import InputError
-from plurality.models import spec_class
-from plurality.reward import RewardModel
-
-POPULATIONS: dict[str, Callable[..., tuple[planted.Population, planted.Population]]] = {
-    "pal": planted.pal,
-    "low_rank": planted.low_rank,
-    "taste_groups": planted.taste_groups,
-    "careless": planted.careless,
-    "objectives": planted.objectives,
-}
+from plurality.measures import Measured, Trial, measure
 
 
 @dataclass(frozen=True)
 class Result:
-    """One measure of one case: accuracy measured and expected, the tolerance, and where the expectation is from."""
+    """One measure of one case: measured and expected, the tolerance, and where the expectation is from.
+
+    better is "more" where only falling short counts, "less" where only exceeding does, "same" where both do.
+    """
 
     case: str
     measure: str
     measured: float
     expected: float
     tol: float
+    better: str
     source: str
 
     @property
     def holds(self) -> bool:
-        """Whether the measured accuracy is no further below the expected one than the tolerance."""
-        return self.measured >= self.expected - self.tol
+        """Whether what was measured is as good as expected, within the tolerance; NaN never is."""
+        off = self.measured - self.expected
+        return {"more": off >= -self.tol, "less": off <= self.tol, "same": abs(off) <= self.tol}[self.better]
 
 
 def reproduce(folder: str | Path, *, seed: int = 0) -> Iterator[Result]:
     """Run every case of a model's folder; yields a Result a golden number.
 
-    Seen users have 100 comparisons and unseen ones 20 supports, as in PAL's protocol; both are judged on items in no
-    other comparison. Raises InputError for a folder without a readable recipe.
+    Seen users have 100 comparisons and unseen ones 20 supports, as in PAL's protocol, unless the case says otherwise;
+    both are judged on items in no other comparison. Raises InputError for a folder without a readable recipe.
     """
     folder = Path(folder)
     try:
@@ -60,25 +52,11 @@ def reproduce(folder: str | Path, *, seed: int = 0) -> Iterator[Result]:
     except ValueError as error:
         raise InputError(f"{folder}: recipe.toml or golden.json cannot be read ({error})") from None
     for case in recipe["case"]:
-        measured = _run(recipe["model"], case, seed)
-        for measure, entry in golden[case["name"]].items():
-            value, truth = measured[measure]
-            expected = truth if entry["expected"] == "truth" else float(entry["expected"])
-            yield Result(case["name"], measure, value, expected, float(entry["tol"]), entry["source"])
+        trial = Trial.of(recipe["model"], case, seed)
+        for name, entry in golden[case["name"]].items():
+            yield _result(case["name"], name, entry, measure(name, trial))
 
 
-def _run(model: str, case: dict[str, Any], seed: int) -> dict[str, tuple[float, float]]:
-    """Accuracy and the accuracy of the truth, for seen and unseen users."""
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in case["planted"].items()}
-    seen, new = POPULATIONS[case["population"]](seed=seed, **settings)
-    train, test = seen.sample(100, seed=seed + 1), seen.sample(100, seed=seed + 2)
-    support, query = new.sample(20, seed=seed + 3), new.sample(100, seed=seed + 4)
-    fitted = spec_class(model)(**case["settings"]).fit(train.data, seed=seed).adapt(support.data)
-    return {
-        "seen": (_accuracy(fitted, test.data), test.accuracy()),
-        "unseen": (_accuracy(fitted, query.data), query.accuracy()),
-    }
-
-
-def _accuracy(model: RewardModel, data: Comparisons) -> float:
-    return float(np.mean((model.log_odds(data) > 0) == (data.label > 0.5)))
+def _result(case: str, name: str, entry: dict[str, Any], found: Measured) -> Result:
+    expected = found.truth if entry["expected"] == "truth" else float(entry["expected"])
+    return Result(case, name, found.value, expected, float(entry["tol"]), found.better, entry["source"])

@@ -320,8 +320,8 @@ def test_reproduce_sets_numbers_beside_golden_ones(command, tmp_path):
     (tmp_path / "golden.json").write_text(json.dumps({"one taste": better | perfect}))
     done = command("reproduce", tmp_path)
     assert done.code == 2
-    assert done.err == f"plurality: {tmp_path}: 1 of 2 numbers are below their golden value\n"
-    assert [line.split()[0] for line in done.out.splitlines()] == ["ok", "BELOW"]
+    assert done.err == f"plurality: {tmp_path}: 1 of 2 numbers miss their golden value\n"
+    assert [line.split()[0] for line in done.out.splitlines()] == ["ok", "MISSED"]
 
 
 def test_ids_of_a_csv_stay_text(command, tmp_path):

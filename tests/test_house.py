@@ -42,7 +42,8 @@ LAYERS = (  # at its top a module imports from the rows above, a folder also fro
     "models datasets",
     "persistence",
     "controls comparison comparison_view checks",
-    "comparing recipes",
+    "comparing measures elicitation",
+    "recipes",
     "cli",
     "__init__ __main__",
 )

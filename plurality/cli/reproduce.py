@@ -22,13 +22,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     results = []
     for result in reproduce(args.folder, seed=args.seed):
         results.append(result)
-        verdict = "ok" if result.holds else "BELOW"
+        verdict = "ok" if result.holds else "MISSED"
+        slack = {"more": "−", "less": "+", "same": "±"}[result.better]
         say(
             args,
-            f"{verdict:5} {result.case}, {result.measure}: {result.measured:.3f}, "
-            f"expected {result.expected:.3f} − {result.tol:.3f} ({result.source})",
+            f"{verdict:6} {result.case}, {result.measure}: {result.measured:.3f}, "
+            f"expected {result.expected:.3f} {slack} {result.tol:.3f} ({result.source})",
         )
     missed = [r for r in results if not r.holds]
     if missed:
-        raise InputError(f"{args.folder}: {len(missed)} of {len(results)} numbers are below their golden value")
+        raise InputError(f"{args.folder}: {len(missed)} of {len(results)} numbers miss their golden value")
     return {"results": [asdict(r) | {"holds": r.holds} for r in results]}

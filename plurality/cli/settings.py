@@ -5,7 +5,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from plurality.errors import InputError
 from plurality.models import spec_class
@@ -69,6 +69,11 @@ def _value(text: str, hint: Any, setting: str) -> Any:
     kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if text.lower() == "none" and type(None) in kinds:
         return None
+    for kind in kinds:
+        if get_origin(kind) is tuple:
+            return tuple(_value(part.strip(), get_args(kind)[0], setting) for part in text.split(",") if part.strip())
+        if get_origin(kind) is Literal:
+            return text  # the spec says which are allowed
     if bool in kinds:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"

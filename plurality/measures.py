@@ -1,0 +1,167 @@
+"""What a recipe measures of a model fitted to a planted population, and the same of the planted truth."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import log_expit
+from scipy.stats import spearmanr
+from sklearn.metrics import adjusted_rand_score
+
+from plurality.comparisons import Comparisons
+from plurality.datasets import planted
+from plurality.errors import InputError
+from plurality.models import spec_class
+from plurality.models.bradley_terry import BradleyTerry
+from plurality.reward import RewardModel
+from plurality.spec import Spec
+
+POPULATIONS: dict[str, Callable[..., tuple[planted.Population, planted.Population]]] = {
+    "pal": planted.pal,
+    "low_rank": planted.low_rank,
+    "taste_groups": planted.taste_groups,
+    "careless": planted.careless,
+    "objectives": planted.objectives,
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number, the same of the planted truth (NaN where there is none), and which way is better."""
+
+    value: float
+    truth: float = math.nan
+    better: str = "more"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A spec, the planted users it is fitted to and judged on, and others it has never seen."""
+
+    spec: Spec
+    seed: int
+    seen: planted.Population
+    new: planted.Population
+    each: int
+    supports: int
+
+    @staticmethod
+    def of(model: str, case: dict[str, Any], seed: int) -> "Trial":
+        """A case of recipe.toml: name, population, planted, settings, and comparisons a user and supports if others."""
+        given, settings = ({k: _tuples(v) for k, v in case[part].items()} for part in ("planted", "settings"))
+        if case["population"] not in POPULATIONS:
+            raise InputError(f"population {case['population']!r} is unknown; choose one of {', '.join(POPULATIONS)}")
+        seen, new = POPULATIONS[case["population"]](seed=seed, **given)
+        return Trial(
+            spec_class(model)(**settings), seed, seen, new, case.get("comparisons", 100), case.get("supports", 20)
+        )
+
+    @cached_property
+    def train(self) -> planted.Sample:
+        return self.seen.sample(self.each, seed=self.seed + 1)
+
+    @cached_property
+    def test(self) -> planted.Sample:
+        return self.seen.sample(100, seed=self.seed + 2)
+
+    @cached_property
+    def support(self) -> planted.Sample:
+        return self.new.sample(self.supports, seed=self.seed + 3)
+
+    @cached_property
+    def query(self) -> planted.Sample:
+        return self.new.sample(100, seed=self.seed + 4)
+
+    @cached_property
+    def model(self) -> RewardModel:
+        return self.spec.fit(self.train.data, seed=self.seed)
+
+    def adapted(self, n: int) -> RewardModel:
+        """The model after n supports of every unseen user."""
+        data = self.support.data
+        return self.model.adapt(data.take(np.arange(len(data)) % self.supports < n)) if n else self.model
+
+
+def accuracy(log_odds: np.ndarray, data: Comparisons) -> float:
+    """Share of labels on the likelier side."""
+    return float(np.mean((log_odds > 0) == (data.label > 0.5)))
+
+
+def log_loss(log_odds: np.ndarray, data: Comparisons) -> float:
+    """Mean nats a comparison."""
+    return float(-np.mean(data.label * log_expit(log_odds) + (1 - data.label) * log_expit(-log_odds)))
+
+
+def seen(trial: Trial) -> Measured:
+    """Accuracy on new items of the users fitted to."""
+    return Measured(accuracy(trial.model.log_odds(trial.test.data), trial.test.data), trial.test.accuracy())
+
+
+def unseen(trial: Trial, n: int | None = None) -> Measured:
+    """Accuracy on unseen users after n supports, all of them by default."""
+    odds = trial.adapted(trial.supports if n is None else n).log_odds(trial.query.data, unknown="population")
+    return Measured(accuracy(odds, trial.query.data), trial.query.accuracy())
+
+
+def clusters(trial: Trial) -> Measured:
+    """Adjusted Rand index of users' likeliest component and the planted group."""
+    found = trial.model.posterior.codes.argmax(1).numpy()
+    group = trial.seen.group[trial.train.data.present]
+    return Measured(float(adjusted_rand_score(group, found)), 1.0)
+
+
+def minority(trial: Trial) -> Measured:
+    """Accuracy on new items of the smallest planted group."""
+    return _of_minority(trial, trial.model)
+
+
+def minority_pooled(trial: Trial) -> Measured:
+    """The same of one pooled Bradley–Terry reward, which a minority should not have to live with."""
+    found = _of_minority(trial, BradleyTerry().fit(trial.train.data, seed=trial.seed))
+    return Measured(found.value, found.truth, "less")
+
+
+def _of_minority(trial: Trial, model: RewardModel) -> Measured:
+    data, smallest = trial.test.data, np.bincount(trial.seen.group).argmin()
+    mine = trial.seen.group[data.user] == smallest
+    truth = np.mean((trial.test.gap[mine] > 0) == (data.label[mine] > 0.5))
+    return Measured(accuracy(model.log_odds(data)[mine], data.take(mine)), float(truth))
+
+
+def reliabilities(trial: Trial) -> Measured:
+    """Rank correlation of users' reliabilities with the planted ones."""
+    flip = trial.seen.flip[trial.train.data.present]
+    return Measured(float(spearmanr(trial.model.users["reliability"], -flip).statistic), 1.0)
+
+
+def flip_rate(trial: Trial) -> Measured:
+    """Share of labels turned round, over everybody, as the model reports it."""
+    return Measured(float(trial.model.report["flip_rate"]), float(trial.seen.flip.mean()), "same")
+
+
+MEASURES: dict[str, Callable[[Trial], Measured]] = {
+    "seen": seen,
+    "unseen": unseen,
+    "clusters": clusters,
+    "minority": minority,
+    "minority, pooled": minority_pooled,
+    "reliabilities": reliabilities,
+    "flip rate": flip_rate,
+}
+
+
+def measure(name: str, trial: Trial) -> Measured:
+    """A measure by name, "unseen@4" being "unseen" after 4 supports. Raises InputError for an unknown one."""
+    base, _, n = name.partition("@")
+    if base == "unseen" and n:
+        return unseen(trial, int(n))
+    if name not in MEASURES:
+        raise InputError(f"measure {name!r} is unknown; choose one of {', '.join(MEASURES)}, unseen@N")
+    return MEASURES[name](trial)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
