@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from plurality import controls
-from plurality.comparison import POPULATION, Comparison, tabulate
+from plurality.comparison import Comparison, tabulate
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.metering import metered
@@ -138,7 +138,7 @@ class _Job:
         lines = [Entry(name, name == TEMPERATURE, self._log_odds(known))]
         if model.head.n_codes and name != TEMPERATURE:
             for label, beliefs in (
-                (POPULATION, lambda test: controls.population_beliefs(known, test)),
+                (controls.POPULATION, lambda test: controls.population_beliefs(known, test)),
                 (controls.ANOTHER, lambda test: controls.another_users_beliefs(known, test, self.seed)),
             ):
                 odds = {cell: known.log_odds(test, beliefs=beliefs(test)) for cell, test in self.tests.items()}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from plurality.analyses.binning import bin_index
 from plurality.analyses.bootstrap import interval, per_user_sums, ratio_draws, resample_counts
 from plurality.analyses.calibration import ece, ece_null, log_loss_rows
+from plurality.analyses.labels import CONTROLS
 from plurality.folders import whole_folder
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,7 @@ METRICS = {
 BIASED = ("ece", "worst_decile")  # plug-in values that a resample of users exceeds or falls short of
 BINS = 5
 MARKER = "comparison.json"
-POPULATION = "population code"
+POPULATION = next(iter(CONTROLS))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

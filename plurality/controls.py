@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from plurality.analyses.labels import CONTROLS
 from plurality.codes import Posterior
 from plurality.comparisons import Comparisons
 from plurality.keys import mix
 from plurality.reward import RewardModel
 
-ANOTHER = "another user's code"
-SHUFFLED = "shuffled users"
+POPULATION, ANOTHER, SHUFFLED = CONTROLS
 
 
 def population_beliefs(model: RewardModel, data: Comparisons) -> Posterior:

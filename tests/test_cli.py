@@ -159,7 +159,7 @@ def test_people_read_a_table_and_a_report(road, town, command):
     everything = steps(town, folder)
     compared, audited = (command(name, *everything[name]) for name in ("compare", "audit"))
     assert "Seen user, unseen prompt" in compared.out
-    assert "another user's code" in compared.out
+    assert "Other Shuf." in compared.out
     assert f"report: {folder / 'audit' / 'index.html'}" in audited.out
     assert max(map(len, audited.out.split("\n"))) <= max(80, len(f"report: {folder}/audit/index.html"))
 

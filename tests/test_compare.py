@@ -278,6 +278,6 @@ def test_saved_tables_come_back(groups, tmp_path):
 
 def test_text_and_notebook_show_every_model(groups):
     for shown in (str(groups), groups._repr_html_()):
-        for words in ("per-user temperature", "pal", "population code", "shuffled users", "unseen user"):
+        for words in ("bt · temperature", "pal", "Pop.", "Shuf.", "Unseen user"):
             assert words in shown
     assert max(map(len, str(groups).splitlines())) <= 80

@@ -1,5 +1,6 @@
 """The words on figures: which line of a forest plot says what, and text cut to fit."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from plurality.analyses.metrics import METRICS, Metric
 from plurality.analyses.slices import CROSS, OVERALL
 
 MOST_LINES = 60
+CONTROLS = {"population code": "s", "another user's code": "^", "shuffled users": "D"}  # and their marks in figures
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,9 @@ def number(value: float | None, places: int) -> str:
 def shorten(text: str, width: int) -> str:
     """The text, cut at `width` characters with an ellipsis."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def control_of(model: str, models: Container[str]) -> str | None:
+    """The model among `models` that this one, called "model · control", is a control of; None if it is a model."""
+    base, _, kind = model.rpartition(" · ")
+    return base if kind in CONTROLS and base in models else None

@@ -28,9 +28,9 @@ def compared():
     rng = np.random.default_rng(0)
     cells = [f"{u} users, {p} prompts" for u in ("seen", "unseen") for p in ("seen", "unseen")]
     rows = [
-        (model, cell, metric, at, at - 0.02, at + 0.02, "control" in model)
+        (model, cell, metric, at, at - 0.02, at + 0.02, " · " in model)
         for cell in cells
-        for model in ("control: shuffled users", "PAL with four prototypes", "VPL", "control: population")
+        for model in ("VPL", "VPL · shuffled users", "VPL · population code", "PAL with four prototypes", "BT · warm")
         for metric, base in (("accuracy", 0.7), ("log_loss", 0.55))
         for at in [base + rng.normal(0, 0.02)]
     ]
@@ -112,11 +112,13 @@ def test_reliability_shows_everybody_first_and_every_group(result):
     assert not any(title.startswith("rare") for title in titles)
 
 
-def test_controls_stand_below_and_the_best_is_marked():
+def test_controls_stand_on_their_models_line_and_the_best_is_marked():
     table = compared()
     panel = comparison(table).subfigs[0].axes[0]
     labels = [t.get_text() for t in panel.get_yticklabels()]
-    assert labels == ["PAL with four prototypes", "VPL", "control: shuffled users", "control: population"]
+    assert labels == ["VPL", "PAL with four prototypes", "BT · warm"]
+    marks = {line.get_marker(): line.get_ydata()[0] for line in panel.lines if line.get_markerfacecolor() == "white"}
+    assert marks == {"D": 0, "s": 0, "o": 2}
     here = table.filter(pl.col("metric") == "accuracy", pl.col("cell") == "seen users, seen prompts")
     best = here.filter("control")["estimate"].max()
     assert any(line.get_linestyle() == "--" and line.get_xdata()[0] == best for line in panel.lines)
