@@ -43,6 +43,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     support: int = 20,
     folds: int = 1,
     shuffled: bool = True,
+    leave_out: bool = False,
     draws: int = 1000,
     seed: int = 0,
     device: str = "cpu",
@@ -53,11 +54,12 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     Cells are {seen, unseen} user × {seen, unseen} `split` unit ("prompt", "group", "item", "row"). Bradley–Terry and
     Bradley–Terry with a per-user temperature always take part; every model with codes brings its controls: the
     population's code for everybody, another user's code, and (`shuffled`) the same model fitted on shuffled users.
-    `folds` > 1 repeats on disjoint test parts and pools the predictions. With split="item", settings are chosen on
-    items new to the user, as they are judged; otherwise on items new to anybody.
+    `folds` > 1 repeats on disjoint test parts and pools the predictions. A model that cannot work on the data is an
+    error before anything is fitted; with `leave_out` it is left out, and why is said below the table. With
+    split="item", settings are chosen on items new to the user, as they are judged; otherwise on items new to anybody.
     Raises InputError for an empty split or a model that cannot use the data.
     """
-    specs = _with_baselines(models)
+    specs, left_out = _with_baselines(models), {}
     if 0 < test < 1 and not 1 <= folds <= round(1 / test):  # said before the first of them is fitted
         raise InputError(
             f"compare: folds={folds}, but a test share of {test} has 1 to {round(1 / test)}; change either"
@@ -71,8 +73,14 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
             job = _Job(
                 cells.train, cells.support, {k: v for k, v in cells.tests.items() if len(v)}, new_to, seed, device
             )
-            for spec in specs.values():
-                spec.ready(job.train)  # whoever cannot work on the data says so before the first long fit
+            for name, spec in list(specs.items()) if fold == 0 else []:
+                try:  # whoever cannot work on the data says so before the first long fit
+                    spec.ready(job.train)
+                except InputError as reason:
+                    if not leave_out:
+                        raise
+                    left_out[name] = str(reason)
+                    del specs[name]
             for name, spec in specs.items():
                 bar(name)
                 with metered() as cost:
@@ -96,6 +104,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         "comparisons": len(data),
         "users": len(data.present),
         "models": {name: repr(spec) for name, spec in specs.items()},
+        "left_out": left_out,
     }
     table, gains = tabulate(predictions, baseline=BASELINE, draws=draws, seed=seed)
     return Comparison(table, gains, predictions, pl.DataFrame(fits), about)

@@ -33,7 +33,8 @@ def as_html(comparison: "Comparison") -> str:
     parts = [_html_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
     if asked := _gains(comparison.gains):
         parts.append(_html_table(*asked))
-    return "".join(parts) + f"<p>{escape(_costs(comparison))} {escape(_legend(comparison))}</p>"
+    said = [_costs(comparison), *_left_out(comparison), _legend(comparison)]
+    return "".join(parts) + "".join(f"<p>{escape(line)}</p>" for line in said)
 
 
 def _html_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> str:
@@ -50,7 +51,7 @@ def _render(comparison: "Comparison") -> RenderableType:
     parts: list[RenderableType] = [_text_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
     if asked := _gains(comparison.gains):
         parts.append(_text_table(*asked))
-    return Group(*parts, Text(_costs(comparison)), Text(_legend(comparison)))
+    return Group(*parts, Text(_costs(comparison)), *map(Text, _left_out(comparison)), Text(_legend(comparison)))
 
 
 def _text_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> Table:
@@ -68,6 +69,10 @@ def _costs(comparison: "Comparison") -> str:
     fits = by_model.agg(pl.col("seconds").mean(), pl.col("peak_mib").max())
     costs = "; ".join(f"{m} {s:.1f} s, {p:.0f} MiB" for m, s, p in fits.iter_rows())
     return f"Fit time and peak memory: {costs}."
+
+
+def _left_out(comparison: "Comparison") -> list[str]:
+    return [f"Left out: {name}, as {reason}." for name, reason in comparison.about.get("left_out", {}).items()]
 
 
 def _gains(gains: pl.DataFrame) -> tuple[str, tuple[str, ...], list[list[str]]] | None:

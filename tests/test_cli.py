@@ -196,7 +196,7 @@ def test_help_names_every_command(capsys):
         ("fit pal STORE", "required: --out; see `plurality fit --help`"),
         ("compare STORE --split star", r"--split: invalid choice: 'star' \(choose from .*; see `plurality compare --h"),
         ("compare STORE --models pal,gpt", "model 'gpt' is unknown"),
-        ("compare STORE --set n_prototypes=2", "write MODEL.NAME=VALUE with a model of --models bradley_terry,pal"),
+        ("compare STORE --set n_prototypes=2", "write MODEL.NAME=VALUE with a model of --models all"),
         ("compare STORE --set vpl.width=2", "write MODEL.NAME=VALUE"),
         ("compare STORE --test 1.5", "test share 1.5 must lie between 0 and 1"),
         ("compare STORE --unseen-users 1", "share of unseen users 1.0"),

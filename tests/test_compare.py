@@ -1,6 +1,8 @@
 """The comparison table by hand and against scikit-learn; its controls on populations whose truth is known."""
 
 import json
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -281,3 +283,42 @@ def test_text_and_notebook_show_every_model(groups):
         for words in ("bt · temperature", "pal", "Pop.", "Shuf.", "Unseen user"):
             assert words in shown
     assert max(map(len, str(groups).splitlines())) <= 80
+
+
+@dataclass(frozen=True)
+class Picky(BradleyTerry):
+    """Works on nothing."""
+
+    name: ClassVar[str] = "picky"
+
+    def check(self, data):
+        raise InputError("picky: this data has no moon; try bradley_terry")
+
+
+def test_a_model_that_cannot_work_stops_everything_before_the_first_fit(monkeypatch):
+    data = planted.pal(30, width=4, preference=2)[0].sample(10, seed=0).data
+    monkeypatch.setattr(BradleyTerry, "learn", None)
+    with pytest.raises(InputError, match="no moon"):
+        compare(data, [Picky()], split="item")
+
+
+def test_or_is_left_out_and_said_so():
+    data = planted.pal(30, width=4, preference=2)[0].sample(10, seed=0).data
+    result = compare(data, [Picky()], split="item", leave_out=True, draws=20)
+    assert "picky" not in result.table["model"].to_list()
+    assert result.about["left_out"] == {"picky": "picky: this data has no moon; try bradley_terry"}
+    for shown in (str(result), result._repr_html_()):
+        assert "Left out: picky" in shown
+
+
+def test_units_other_than_users_keep_their_codes_for_unseen_users():
+    """A group is known from its seen users; their newcomers need no support of their own."""
+    seen, _ = planted.taste_groups(60, shares=(0.5, 0.5), width=6, scale=3.0, seed=0)
+    data = seen.sample(20, seed=1).data
+    spec = PAL(n_prototypes=2, preference=3, decay=3.0, unit="group")
+    result = compare(data, {"by group": spec}, split="item", support=2, shuffled=False, draws=50)
+    for kind in ("seen", "unseen"):
+        cell = f"{kind} user, unseen item"
+        own = value(result.table, "by group", "accuracy", cell=cell)
+        assert own > value(result.table, BASELINE, "accuracy", cell=cell) + 0.1
+        assert own > value(result.table, "by group · another user's code", "accuracy", cell=cell) + 0.1

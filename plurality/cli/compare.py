@@ -10,7 +10,9 @@ from plurality.cli.settings import add_device, add_seed, at_least, say, spec_of
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("store", type=Path, help="store folder that `embed` wrote")
-    parser.add_argument("--models", default="bradley_terry,pal", help="comma-separated (default bradley_terry,pal)")
+    parser.add_argument(
+        "--models", default="all", help="comma-separated; by default all that can work on the data, others are named"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="MODEL.NAME=VALUE", help="a setting, such as pal.n_prototypes=8"
     )
@@ -36,13 +38,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.comparison import MARKER
     from plurality.errors import InputError
     from plurality.folders import check_target
+    from plurality.models import FAMILIES
     from plurality.store import load
 
     if args.out:
         import plurality.analyses.figures  # noqa: F401 - where matplotlib is missing, that shows now
 
         check_target(args.out, MARKER)
-    names = [name.strip() for name in args.models.split(",") if name.strip()]
+    everything = args.models == "all"
+    names = list(FAMILIES) if everything else [name.strip() for name in args.models.split(",") if name.strip()]
     settings: dict[str, list[str]] = {name: [] for name in names}
     for setting in args.set:
         name, dot, rest = setting.partition(".")
@@ -58,6 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         support=args.support,
         folds=args.folds,
         shuffled=not args.no_shuffled,
+        leave_out=everything,
         draws=args.draws,
         seed=args.seed,
         device=args.device,
