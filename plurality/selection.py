@@ -156,25 +156,32 @@ def choose(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: 
 
 
 def _splits(data: Comparisons, plan: Plan, run: Run, trace: Trace) -> list[Split]:
-    """Inner splits until there are `plan.held_rows` held-out comparisons, or none if there are too few of them."""
-    splits: list[Split] = []
+    """The inner splits, with what a pooled head does on each."""
+    splits = []
+    for inner, outer in inner_parts(data, plan, run):
+        splits.append(Split(inner, outer, *_pooled(inner, outer, run)))
+        trace.add("pooled", MIDDLING, math.nan, splits[-1].pooled)
+    return splits
+
+
+def inner_parts(data: Comparisons, plan: Plan, run: Run) -> list[tuple[Comparisons, Comparisons]]:
+    """Parts to fit on and to choose by, items apart, until `plan.held_rows` are held out; none if there are too few."""
+    parts: list[tuple[Comparisons, Comparisons]] = []
     most = min(plan.splits, round(1 / plan.holdout)) if len(plan.decays) > 1 else 1
     for fold in range(most):
         train, valid = folds_apart(data, plan.holdout, run.seed, fold, anybody=run.new_to == "anybody")
         if min(train.sum(), valid.sum()) < ENOUGH:
             continue
-        inner, outer = data.take(train), data.take(valid)
-        splits.append(Split(inner, outer, *_pooled(inner, outer, run)))
-        trace.add("pooled", MIDDLING, math.nan, splits[-1].pooled)
-        if sum(len(s.outer) for s in splits) >= plan.held_rows:
+        parts.append((data.take(train), data.take(valid)))
+        if sum(len(outer) for _, outer in parts) >= plan.held_rows:
             break
-    return splits
+    return parts
 
 
 def _pooled(inner: Comparisons, outer: Comparisons | None, run: Run) -> tuple[Tensor, float]:
     """Weights (d,) and held-out nats of one linear reward for everybody, at a middling decay: the mark to beat."""
     head = Pooled(inner.dim, hidden=0, temperature=False, generator=torch.Generator())
-    _standardise(head, inner)
+    standardise(head, inner)
     some = np.arange(len(inner)) % math.ceil(len(inner) / ENOUGH_POOLED) == 0
     joint = Joint(head.to(run.device), inner.take(some), Plan(convex=True, steps=(10, 10, 10)))
     joint.minimise(MIDDLING, FIRST)
@@ -242,13 +249,13 @@ def choose_spread(trial: Trial, decay: float, trace: Trace) -> float:
 def started(candidate: Candidate, data: Comparisons, seed: int, device: str, weights: Tensor | None = None) -> Head:
     """A head at its random start, with its input scale and what it takes over from the pooled head."""
     head = candidate.build(torch.Generator().manual_seed(seed))
-    _standardise(head, data)
+    standardise(head, data)
     if candidate.take_over is not None and weights is not None:
         candidate.take_over(head, weights.cpu())
     return head.to(device)
 
 
-def _standardise(head: Head, data: Comparisons) -> None:
+def standardise(head: Head, data: Comparisons) -> None:
     """Give the head its input scale, learned from an even sample of comparisons."""
     sample = Tensors.of(data, head, np.argsort(uniform(data.item_keys[data.first], 0))[:20_000])
     prompts = None if sample.prompts is None else sample.prompts[sample.first]
