@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from torch import Tensor
+
 Params = TypeVar("Params")
 Soft = TypeVar("Soft")
 
@@ -59,6 +61,32 @@ def em(
         if gain <= tol * (1 + abs(bound)):
             return Em(params, soft, bounds, True)
     return Em(params, soft, bounds, False)
+
+
+def squared(
+    e_step: Callable[[Params], tuple[Soft, float]],
+    m_step: Callable[[Soft, Params], Params],
+    to_vector: Callable[[Params], Tensor],
+    from_vector: Callable[[Tensor], Params],
+) -> Callable[[Soft, Params], Params]:
+    """An M-step for slow problems: two steps of EM, then a leap along them, taken only where the bound is higher.
+
+    Source: Varadhan & Roland 2008, scheme S3 of SQUAREM.
+    """
+
+    def step(soft: Soft, params: Params) -> Params:
+        once = m_step(soft, params)
+        soft_once, _ = e_step(once)
+        twice = m_step(soft_once, once)
+        start, first, second = map(to_vector, (params, once, twice))
+        change, bend = first - start, second - 2 * first + start
+        if not (length := float(bend.norm())) > 0:
+            return twice
+        stride = max(1.0, float(change.norm()) / length)
+        leap = from_vector(start + 2 * stride * change + stride**2 * bend)
+        return leap if e_step(leap)[1] > e_step(twice)[1] else twice
+
+    return step
 
 
 def best_of(

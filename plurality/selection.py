@@ -131,7 +131,7 @@ def choose(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: 
         default = candidates[-1]  # the stiffest: with little to go by, stay close to one reward for everybody
         bar("first stage")
         trace.add("too few comparisons to hold items out: the default decay is used", default.decay, math.nan)
-        weights, _ = _pooled(data, None, run)
+        weights, _ = pooled(data, None, run)
         joint = Joint(started(default, data, run.seed, run.device, weights), data, plan, default.code_sd)
         joint.minimise(default.decay, FIRST)
         return Choice(joint, default.decay, 1.0)
@@ -159,7 +159,7 @@ def _splits(data: Comparisons, plan: Plan, run: Run, trace: Trace) -> list[Split
     """The inner splits, with what a pooled head does on each."""
     splits = []
     for inner, outer in inner_parts(data, plan, run):
-        splits.append(Split(inner, outer, *_pooled(inner, outer, run)))
+        splits.append(Split(inner, outer, *pooled(inner, outer, run)))
         trace.add("pooled", MIDDLING, math.nan, splits[-1].pooled)
     return splits
 
@@ -178,7 +178,7 @@ def inner_parts(data: Comparisons, plan: Plan, run: Run) -> list[tuple[Compariso
     return parts
 
 
-def _pooled(inner: Comparisons, outer: Comparisons | None, run: Run) -> tuple[Tensor, float]:
+def pooled(inner: Comparisons, outer: Comparisons | None, run: Run) -> tuple[Tensor, float]:
     """Weights (d,) and held-out nats of one linear reward for everybody, at a middling decay: the mark to beat."""
     head = Pooled(inner.dim, hidden=0, temperature=False, generator=torch.Generator())
     standardise(head, inner)
@@ -214,6 +214,20 @@ def walk_decays(trial: Trial, plan: Plan, trace: Trace) -> float:
         if trial.decay != start:
             break
     return vertex(tried, trial.decay)
+
+
+def descend(nats: Callable[[float], float], decays: Sequence[float], start: float) -> float:
+    """The decay at which held-out nats stop falling: weaker ones first, and if that does not help stronger ones."""
+    best = (nats(start), start)
+    for path in ([d for d in decays[::-1] if d < start], [d for d in decays if d > start]):
+        for decay in path:
+            value = nats(decay)
+            if value >= best[0]:
+                break
+            best = (value, decay)
+        if best[1] != start:
+            break
+    return best[1]
 
 
 def vertex(tried: dict[float, float], best: float) -> float:

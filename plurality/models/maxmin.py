@@ -17,7 +17,7 @@ from plurality.mixture import Mixture
 from plurality.mixture_fit import Groups, MixtureFit
 from plurality.optimisers import threads_for
 from plurality.progress import Bar, stages
-from plurality.selection import MIDDLING, Run, Trace, inner_parts
+from plurality.selection import MIDDLING, Run, Trace, descend, inner_parts
 from plurality.spec import Spec
 from plurality.tensors import Tensors
 
@@ -142,18 +142,13 @@ class _Trial:
 
     def walk(self, start: float, decays: tuple[float, ...]) -> _Held:
         """The best decay: weaker ones, and if that does not help stronger ones, while held-out evidence grows."""
-        best = self.held_out(start)
-        weaker = [d for d in decays[::-1] if d < start]
-        stronger = [d for d in decays if d > start]
-        for path in (weaker, stronger):
-            for decay in path:
-                found = self.held_out(decay)
-                if found.nats >= best.nats:
-                    break
-                best = found
-            if best.decay != start:
-                break
-        return best
+        tried: dict[float, _Held] = {}
+
+        def nats(decay: float) -> float:
+            tried[decay] = self.held_out(decay)
+            return tried[decay].nats
+
+        return tried[descend(nats, decays, start)]
 
     def held_out(self, decay: float) -> _Held:
         """The evidence of held-out items at this decay, users of every split."""
