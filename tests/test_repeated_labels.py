@@ -21,7 +21,7 @@ def drawn(seed, comparisons=300, each=6, sd=None):
     return comparison, annotator, label, margin, truth, eta
 
 
-@pytest.mark.filterwarnings("ignore:The inplace keyword")  # pandas on crowd-kit
+@pytest.mark.filterwarnings("ignore:The (inplace|copy) keyword")  # pandas on crowd-kit
 def test_the_same_as_crowd_kit():
     comparison, annotator, label, *_ = drawn(0)
     found = dawid_skene(comparison, annotator, label, max_iter=2000)
