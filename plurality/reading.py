@@ -46,6 +46,8 @@ class _Judgements:
     label: Float
     weight: Float
     group: Keys | None
+    objective: Int | None
+    objectives: tuple[str, ...]
     users: pl.DataFrame
     keep: NDArray[np.bool_]
     place: str
@@ -69,7 +71,7 @@ def read(  # noqa: PLR0913
 
     Columns: `user_id`; `prompt` with `chosen`, `rejected` (a `label` of 1/2 marks a tie), or with `first`,
     `second`, `label` = P(first preferred). Texts are strings or message lists as in TRL, also with its
-    implicit prompt. Optional: `weight` > 0, `group_id` (siblings; default: the prompt) and `strength` s in
+    implicit prompt. Optional: `weight` > 0, `group_id` (siblings; default: the prompt), `objective` (what was asked) and `strength` s in
     (0, 1], which multiplies the weight, or with strength_as="label" gives 1/2 + s (label - 1/2).
     `users` is a table of the same kinds keyed by `user_id`; without it users are known by their id only.
 
@@ -161,6 +163,8 @@ def _comparisons(
         encoder=encoder,
         source=judgements.place,
         duplicates=int(np.sum(~judgements.keep)),
+        objective=judgements.objective,
+        objectives=judgements.objectives,
     )
     return data.take(judgements.keep) if data.duplicates else data
 
@@ -172,6 +176,11 @@ def _judgements(frame: pl.DataFrame, place: str, users: Any, repeats: Repeats, s
     if columns.given(frame, "group_id"):
         _, keys, row = by_key(columns.ids(frame, "group_id", place))
         group = keys[row]
+    objective, objectives = None, tuple[str, ...]()
+    if columns.given(frame, "objective"):
+        asked = columns.ids(frame, "objective", place)
+        names = asked.unique().sort()
+        objective, objectives = names.search_sorted(asked).to_numpy().astype(np.int64), tuple(names.to_list())
     table, user = _users(users, user_ids, place)
     keep = frame.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy(writable=True)
     if repeats == "keep":
@@ -179,7 +188,7 @@ def _judgements(frame: pl.DataFrame, place: str, users: Any, repeats: Repeats, s
     elif not keep.all():
         note = f"{place}: {np.sum(~keep):,} rows repeat another in every column and are dropped; "
         warnings.warn(InputWarning(note + 'read with repeats="keep" if they count'), stacklevel=3)
-    return _Judgements(user, label, weight, group, table, keep, place)
+    return _Judgements(user, label, weight, group, objective, objectives, table, keep, place)
 
 
 def _labels(frame: pl.DataFrame, place: str, strength_as: StrengthAs) -> tuple[Float, Float]:

@@ -76,6 +76,8 @@ def _write(data: Comparisons, folder: Path) -> None:
 
     rows: dict[str, Array] = {"user": data.user, "first": data.first, "second": data.second}
     rows |= {"label": data.label, "weight": data.weight, "group": data.group}
+    if data.objective is not None:
+        rows["objective"] = data.objective
     items = pl.DataFrame({"key": data.item_keys, "prompt_row": data.prompt})
     if data.texts is not None:
         items = pl.concat([items, data.texts], how="horizontal")
@@ -101,6 +103,7 @@ def _write(data: Comparisons, folder: Path) -> None:
         "plurality": __version__,
         "source": data.source,
         "duplicates": data.duplicates,
+        "objectives": list(data.objectives),
         "encoder": described,
         "counts": _counts(data),
         "content_hash": content_hash(files),
@@ -177,6 +180,8 @@ def _restore(
         encoder=encoder,
         source=str(folder),
         duplicates=meta["duplicates"],
+        objective=rows.get("objective"),
+        objectives=tuple(meta.get("objectives", ())),
     )
     if _counts(data) != meta["counts"] or len(data.items) != items.height:
         raise InputError(f"{folder} is damaged, its files are of different lengths; {AGAIN}")

@@ -267,3 +267,12 @@ def test_polis_from_end_to_end(tmp_path, real_data):
     trained = set((users + np.concatenate([train.first, train.second])).tolist())
     for side in (test.first, test.second):
         assert trained.isdisjoint((test.user * len(data.items) + side).tolist())
+
+
+def test_the_objective_of_every_row_is_kept(letters):
+    asked = ["style", "truth", "style", "calm"]
+    data = read(pl.DataFrame(ROWS).head(4).with_columns(objective=pl.Series(asked)), encoder=letters)
+    assert data.objectives == ("calm", "style", "truth")
+    assert [data.objectives[k] for k in data.objective] == asked
+    assert data.take([2, 3]).objective.tolist() == [1, 0]
+    assert read(pl.DataFrame(ROWS), encoder=letters).objective is None

@@ -22,7 +22,7 @@ CHAT = [[{"role": "user", "content": "tea?"}], [{"role": "user", "content": "sea
 @pytest.fixture
 def data(letters) -> Comparisons:
     rows = {"user_id": ["ann", "bob"], "prompt": CHAT, "chosen": ["green", "calm"], "rejected": ["black", "wild"]}
-    extra = {"group_id": [1, 2], "strength": [0.3, 0.7], "label": [1.0, 0.5]}
+    extra = {"group_id": [1, 2], "strength": [0.3, 0.7], "label": [1.0, 0.5], "objective": ["taste", "calm"]}
     users = pl.DataFrame({"user_id": ["bob", "ann", "dan"], "age": [30, None, 50], "tags": [["x"], [], ["y", "z"]]})
     return read(pl.DataFrame({**rows, **extra}), users=users, encoder=letters, prompts=True)
 
@@ -38,6 +38,8 @@ def same(one: Comparisons, other: Comparisons) -> bool:
     assert (one.prompts is None) == (other.prompts is None)
     assert one.prompts is None or one.prompts.tobytes() == other.prompts.tobytes()
     assert one.duplicates == other.duplicates
+    assert one.objectives == other.objectives
+    assert (one.objective is None and other.objective is None) or (one.objective == other.objective).all()
     return True
 
 

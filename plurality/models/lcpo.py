@@ -217,9 +217,8 @@ class LCPO(Spec):
         if self.personal:
             prior = population.prior()
         else:
-            posterior = Posterior(torch.zeros(data.users.height, 0), torch.zeros(data.users.height, 0, 0))
-            posterior = Posterior(posterior.codes.double(), posterior.covariance.double())
             prior = Prior.isotropic(0, 1.0)
+            posterior = Posterior.of_strangers(prior, data.users.height)
             head.log_odds_right.fill_(math.log(population.mode / (1 - population.mode)))
         report = self._report(data, some, ends, flips, gap, rows, population)
         if self.personal:
