@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,13 @@ from scipy.special import log_expit
 from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 
+from plurality.analyses.calibration import ece
 from plurality.comparisons import Comparisons
-from plurality.datasets import planted
+from plurality.datasets import planted, planted_rank, planted_sources
 from plurality.errors import InputError
 from plurality.models import spec_class
 from plurality.models.bradley_terry import BradleyTerry
+from plurality.models.more import MORE
 from plurality.reward import RewardModel
 from plurality.spec import Spec
 
@@ -25,6 +27,10 @@ POPULATIONS: dict[str, Callable[..., tuple[planted.Population, planted.Populatio
     "taste_groups": planted.taste_groups,
     "careless": planted.careless,
     "objectives": planted.objectives,
+    "signed": planted_rank.signed,
+    "simplex": planted_rank.simplex,
+    "deviations": planted_rank.deviations,
+    "sources": planted_sources.sources,
 }
 
 
@@ -142,6 +148,31 @@ def flip_rate(trial: Trial) -> Measured:
     return Measured(float(trial.model.report["flip_rate"]), float(trial.seen.flip.mean()), "same")
 
 
+def calibration(trial: Trial) -> Measured:
+    """Mean over planted groups of the symmetrised calibration error, and the same of the plain mixture of sources."""
+    if not isinstance(trial.spec, MORE):
+        raise InputError(f"calibration by source is a measure of more, not of {trial.spec.name}")
+    plain = replace(trial.spec, balance="plain").fit(trial.train.data, seed=trial.seed)
+    return Measured(_ece_by_group(trial, trial.model), _ece_by_group(trial, plain), "less")
+
+
+def _ece_by_group(trial: Trial, model: RewardModel) -> float:
+    data = trial.test.data
+    p, group = model.prefer(data), trial.seen.group[data.user]
+    return float(
+        np.mean(
+            [ece(p[group == k], data.label[group == k], orientation="symmetrised", bins=10) for k in np.unique(group)]
+        )
+    )
+
+
+def pooled_accuracy(trial: Trial) -> Measured:
+    """Accuracy on new items, and a pooled Bradley–Terry's, which no reward without users can pass by much."""
+    data = trial.test.data
+    pooled = BradleyTerry().fit(trial.train.data, seed=trial.seed)
+    return Measured(accuracy(trial.model.log_odds(data), data), accuracy(pooled.log_odds(data), data), "same")
+
+
 MEASURES: dict[str, Callable[[Trial], Measured]] = {
     "seen": seen,
     "unseen": unseen,
@@ -150,6 +181,8 @@ MEASURES: dict[str, Callable[[Trial], Measured]] = {
     "minority, pooled": minority_pooled,
     "reliabilities": reliabilities,
     "flip rate": flip_rate,
+    "calibration by source": calibration,
+    "as a pooled reward": pooled_accuracy,
 }
 
 
