@@ -9,6 +9,10 @@ import torch
 
 from plurality.checks import CHECKS, Case, check_model, planted_data
 from plurality.models import FAMILIES, PAL, BradleyTerry, spec_class
+from plurality.models.dpl import DPL
+from plurality.models.lcpo import LCPO
+from plurality.models.maxmin import MaxMin
+from plurality.models.more import MORE
 
 SMALL = {"n_prototypes": 2, "preference": 3, "decay": 3.0}
 VARIANTS = [
@@ -21,6 +25,18 @@ VARIANTS = [
     PAL(**SMALL, utility="norm"),
     PAL(**SMALL, form="B"),
     PAL(**SMALL, form="B", utility="angle"),
+    MaxMin(),
+    MaxMin(n_groups=2, decay=3.0),
+    MaxMin(n_groups=2, decay=3.0, hard=True, init="round_robin"),
+    LCPO(unidentified="report"),
+    LCPO(unidentified="report", decay=3.0, reliability="global"),
+    LCPO(noise="smoothing", flip_rate=0.1, decay=3.0),
+    LCPO(noise="unbiased", flip_rate=0.1, decay=3.0),
+    MORE(source="group", decay=3.0, steps=60),
+    MORE(source="group", decay=3.0, steps=60, multi_head=True),
+    MORE(source="group", decay=3.0, steps=60, hidden=4, normalise="loss+"),
+    DPL(),
+    DPL(kind="categorical", decay=3.0, quantile=0.05),
 ]
 
 
@@ -114,9 +130,7 @@ def test_a_broken_promise_is_named(spec, check, complaint):
 
 
 def test_the_failing_check_and_the_spec_are_in_the_message():
-    with pytest.raises(
-        AssertionError, match=r"ForgetsWeights\(.*\): a weight of 3 is the row three times: "
-    ):
+    with pytest.raises(AssertionError, match=r"ForgetsWeights\(.*\): a weight of 3 is the row three times: "):
         check_model(ForgetsWeights())
 
 

@@ -40,8 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     steps = [
         ["embed", data, "--users", users, "--encoder", "lsa", "--out", store, *seed],
         ["fit", "pal", store, "--out", str(out / "reward"), "--set", "n_prototypes=4", *seed],
-        ["compare", store, "--models", "bradley_terry,pal", "--split", args.split,
-         "--out", str(out / "compare"), *seed],
+        ["compare", store, *_panels(people), "--split", args.split, "--out", str(out / "compare"), *seed],
         ["audit", str(out / "compare" / "predictions.parquet"), "--users", users, "--model", "pal",
          "--out", str(out / "audit"), *seed],
         ["adapt", str(out / "reward"), str(out / "data" / "new_user.parquet"), "--out", str(out / "reward2")],
@@ -57,6 +56,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         f"Done. Open {report} for who is served how well, {out / 'compare' / 'comparison.png'} for the models.",
     )
     return {"report": str(report), "out": str(out)}
+
+
+def _panels(people: "pl.DataFrame") -> list[str]:
+    """Whom people were recruited with is MORE's source: region, or the first thing that is known of them."""
+    known = people.columns[1:]
+    return ["--set", f"more.source={'region' if 'region' in known else known[0]}"] if known else []
 
 
 def _simulated(args: argparse.Namespace) -> "tuple[pl.DataFrame, pl.DataFrame]":
