@@ -10,10 +10,11 @@ from torch.nn.functional import log_softmax, softplus
 from plurality.heads import Head, Projector
 
 ATOMS = 10
+FLOOR = 0.05  # of a reward's standard deviation, where softplus alone would run to 0 and the probit to infinity
 
 
 class MeanVariance(Head):
-    """Reward of an item ~ N(m(x), s(x)²), s = softplus: P = Φ((m₁ − m₂) / √(s₁² + s₂²)), the exact normal CDF.
+    """Reward of an item ~ N(m(x), s(x)²), s = softplus + .05: P = Φ((m₁ − m₂) / √(s₁² + s₂²)), the exact normal CDF.
 
     Utility is m, or with `quantile` the reward that an item falls short of with that probability.
     """
@@ -34,7 +35,7 @@ class MeanVariance(Head):
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
         """Mean and standard deviation of the reward: (M, 2)."""
         out = self.projector(items)
-        return torch.stack([out[:, 0], softplus(out[:, 1])], 1)
+        return torch.stack([out[:, 0], softplus(out[:, 1]) + FLOOR], 1)
 
     def utility(self, features: Tensor, codes: Tensor) -> Tensor:
         return features @ self._reading().to(features)
