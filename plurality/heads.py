@@ -5,6 +5,7 @@ Every head here is bilinear, u(x, z) = ⟨φ(x), c(z)⟩, except the norm and an
 """
 
 import copy
+from typing import Self
 
 import polars as pl
 import torch
@@ -83,7 +84,7 @@ class Head(nn.Module):
         """How much is not known of each user: 1 before any comparison, towards 0 with them; (U,)."""
         return posterior.uncertainty(prior)
 
-    def doubled(self) -> "Head":
+    def doubled(self) -> Self:
         """A copy in double precision on the CPU, where codes are inferred."""
         return copy.deepcopy(self).cpu().double().requires_grad_(False)
 
