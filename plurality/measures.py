@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from plurality.analyses.calibration import ece
 from plurality.comparisons import Comparisons
-from plurality.datasets import planted, planted_rank, planted_sources
+from plurality.datasets import planted, planted_modes, planted_rank, planted_sources
 from plurality.errors import InputError
 from plurality.models import spec_class
 from plurality.models.bradley_terry import BradleyTerry
@@ -31,6 +31,7 @@ POPULATIONS: dict[str, Callable[..., tuple[planted.Population, planted.Populatio
     "simplex": planted_rank.simplex,
     "deviations": planted_rank.deviations,
     "sources": planted_sources.sources,
+    "two_modes": planted_modes.two_modes,
 }
 
 
@@ -112,6 +113,20 @@ def unseen(trial: Trial, n: int | None = None) -> Measured:
     return Measured(accuracy(odds, trial.query.data), trial.query.accuracy())
 
 
+def against_ideal(trial: Trial, n: int) -> Measured:
+    """Accuracy on unseen users after n supports, and the ideal observer's, who knows the groups but not whose."""
+    odds = trial.adapted(n).log_odds(trial.query.data, unknown="population")
+    ideal = planted_modes.ideal_observer(trial.new, trial.support, trial.query, n)
+    return Measured(accuracy(odds, trial.query.data), accuracy(ideal, trial.query.data))
+
+
+def nats_against_ideal(trial: Trial, n: int) -> Measured:
+    """The same in nats a comparison."""
+    odds = trial.adapted(n).log_odds(trial.query.data, unknown="population")
+    ideal = planted_modes.ideal_observer(trial.new, trial.support, trial.query, n)
+    return Measured(log_loss(odds, trial.query.data), log_loss(ideal, trial.query.data), "less")
+
+
 def clusters(trial: Trial) -> Measured:
     """Adjusted Rand index of users' likeliest component and the planted group."""
     found = trial.model.posterior.codes.argmax(1).numpy()
@@ -186,13 +201,21 @@ MEASURES: dict[str, Callable[[Trial], Measured]] = {
 }
 
 
+AFTER: dict[str, Callable[[Trial, int], Measured]] = {
+    "unseen": unseen,
+    "ideal observer": against_ideal,
+    "nats of the ideal observer": nats_against_ideal,
+}
+
+
 def measure(name: str, trial: Trial) -> Measured:
     """A measure by name, "unseen@4" being "unseen" after 4 supports. Raises InputError for an unknown one."""
-    base, _, n = name.partition("@")
-    if base == "unseen" and n:
-        return unseen(trial, int(n))
+    base, at, n = name.partition("@")
+    if at and base in AFTER:
+        return AFTER[base](trial, int(n))
     if name not in MEASURES:
-        raise InputError(f"measure {name!r} is unknown; choose one of {', '.join(MEASURES)}, unseen@N")
+        known = [*MEASURES, *(f"{name}@N" for name in AFTER)]
+        raise InputError(f"measure {name!r} is unknown; choose one of {', '.join(known)}")
     return MEASURES[name](trial)
 
 
