@@ -31,6 +31,7 @@ from plurality.tensors import Tensors
 
 NOISES = ("mixture", "smoothing", "unbiased")
 UNSURE = 0.05  # standard error of a reliability from which on it is said aloud
+APART = 0.02  # how far ends of starts that explain labels equally well may lie apart, for want of convergence
 FLAT = 1.92  # nats by which a 95 % likelihood interval ends
 CROSS = 3  # parts whose gaps are predicted by the others
 
@@ -244,7 +245,7 @@ class LCPO(Spec):
             gap[few], difference[few], rate * rows.weight.cpu()[few], float(np.clip(population.mode, 0.01, 0.99)), 1e-6
         )
         spread = max(ends.rivals) - min(ends.rivals)
-        known = se <= UNSURE and spread <= max(se, 0.01)
+        known = se <= UNSURE and spread <= max(se, APART)
         about = f"share of labels turned round {1 - population.mode:.3f} ± {se:.3f} (standard error)"
         verdict = about if known else (
             f"reliabilities are not identified: {about}, starts end {spread:.3f} apart; utility gaps have sd "
