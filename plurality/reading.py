@@ -71,7 +71,8 @@ def read(  # noqa: PLR0913
 
     Columns: `user_id`; `prompt` with `chosen`, `rejected` (a `label` of 1/2 marks a tie), or with `first`,
     `second`, `label` = P(first preferred). Texts are strings or message lists as in TRL, also with its
-    implicit prompt. Optional: `weight` > 0, `group_id` (siblings; default: the prompt), `objective` (what was asked) and `strength` s in
+    implicit prompt. Optional: `weight` > 0, `group_id` (siblings; default: the prompt), `objective` (what was
+    asked) and `strength` s in
     (0, 1], which multiplies the weight, or with strength_as="label" gives 1/2 + s (label - 1/2).
     `users` is a table of the same kinds keyed by `user_id`; without it users are known by their id only.
 

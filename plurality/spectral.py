@@ -99,7 +99,8 @@ def _second_moments(data: Comparisons, scale: Tensor) -> tuple[Tensor, Tensor]:
     total = float(weight[rows].sum())
     moment, noise = moment / total, noise * (float(noisy.sum()) / max(float(noisy[rows].sum()), 1e-300))
     size = float(moment.diagonal().mean())
-    ridge = max(1e-4, data.dim / total) * size if size > 0 else 1.0
+    distinct = len(np.unique(np.concatenate([data.first, data.second])))
+    ridge = max(1e-4, data.dim / min(total, distinct)) * size if size > 0 else 1.0  # few items span few directions well
     return moment + ridge * torch.eye(data.dim, dtype=torch.float64), noise
 
 

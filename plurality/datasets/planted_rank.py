@@ -10,7 +10,7 @@ from plurality.datasets.planted import Array, Population, _two
 
 
 def signed(
-    n_users: int = 300, *, rank: int = 5, width: int = 256, scale: float = 3.5, seed: int = 0, unseen: int = 60
+    n_users: int = 300, *, rank: int = 5, width: int = 256, scale: float = 3.3, seed: int = 0, unseen: int = 60
 ) -> tuple[Population, Population]:
     """w ~ N(0, scale²/rank · I), no mean: one reward for everybody is at chance. The seen users, and unseen ones."""
     rng = np.random.default_rng(seed)
@@ -27,12 +27,15 @@ def simplex(
     *,
     rank: int = 5,
     width: int = 256,
-    scale: float = 6.0,
-    concentration: float = 0.5,
+    scale: float = 3.6,
+    concentration: float = 0.1,
     seed: int = 0,
     unseen: int = 60,
 ) -> tuple[Population, Population]:
-    """w ~ scale · Dirichlet(concentration): tastes are mixtures of `rank` rewards, and share their mean."""
+    """w ~ scale · Dirichlet(concentration): tastes are mixtures of `rank` rewards, and share their mean.
+
+    At 0.1, the concentration of LoRe's simulated users (arXiv 2504.14439), most tastes are nearly one of the rewards.
+    """
     rng = np.random.default_rng(seed)
     v = scale * _orthonormal(rng, width, rank)
 
@@ -48,8 +51,8 @@ def deviations(
     *,
     rank: int = 5,
     width: int = 256,
-    scale: float = 2.2,
-    mean: float = 2.6,
+    scale: float = 2.0,
+    mean: float = 2.4,
     seed: int = 0,
     unseen: int = 60,
 ) -> tuple[Population, Population]:
