@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "MaxMin": "plurality.models.maxmin",
+    "LowRank": "plurality.models.low_rank",
+    "Hierarchical": "plurality.models.hierarchical",
+    "VPL": "plurality.models.vpl",
+    "MORE": "plurality.models.more",
+    "LCPO": "plurality.models.lcpo",
+    "DPL": "plurality.models.dpl",
     "PAL": "plurality.models.pal",
     "Audit": "plurality.analyses.audit",
     "BradleyTerry": "plurality.models.bradley_terry",
@@ -18,9 +25,11 @@ _HOME = {
     "InputWarning": "plurality.errors",
     "RewardModel": "plurality.reward",
     "audit": "plurality.analyses.audit",
+    "Spec": "plurality.spec",
     "check_model": "plurality.checks",
     "compare": "plurality.comparing",
     "load": "plurality.persistence",
+    "next_questions": "plurality.elicitation",
     "read": "plurality.reading",
 }
 
@@ -30,26 +39,44 @@ if TYPE_CHECKING:
     from plurality.comparing import compare
     from plurality.comparison import Comparison
     from plurality.comparisons import Comparisons
+    from plurality.elicitation import next_questions
     from plurality.errors import InputError, InputWarning
     from plurality.models.bradley_terry import BradleyTerry
+    from plurality.models.dpl import DPL
+    from plurality.models.hierarchical import Hierarchical
+    from plurality.models.lcpo import LCPO
+    from plurality.models.low_rank import LowRank
+    from plurality.models.maxmin import MaxMin
+    from plurality.models.more import MORE
     from plurality.models.pal import PAL
+    from plurality.models.vpl import VPL
     from plurality.persistence import load
     from plurality.reading import read
     from plurality.reward import RewardModel
+    from plurality.spec import Spec
 
 __all__ = [
+    "DPL",
+    "LCPO",
+    "MORE",
     "PAL",
+    "VPL",
     "Audit",
     "BradleyTerry",
     "Comparison",
     "Comparisons",
+    "Hierarchical",
     "InputError",
     "InputWarning",
+    "LowRank",
+    "MaxMin",
     "RewardModel",
+    "Spec",
     "audit",
     "check_model",
     "compare",
     "load",
+    "next_questions",
     "read",
 ]
 

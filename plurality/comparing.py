@@ -26,11 +26,16 @@ TEMPERATURE = "bradley_terry · per-user temperature"
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the table: a model, or a control that shares its fit."""
+    """One line of the table: a model, or a control of it."""
 
+    line: str
     model: str
-    control: bool
     log_odds: dict[str, NDArray[np.float64]]  # cell -> (N,)
+
+    @property
+    def control(self) -> bool:
+        """Whether the line is there for others to beat."""
+        return self.line != self.model or self.line == TEMPERATURE
 
 
 def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
@@ -65,7 +70,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
             f"compare: folds={folds}, but a test share of {test} has 1 to {round(1 / test)}; change either"
         )
     fits: list[dict[str, Any]] = []
-    frames: list[pl.DataFrame] = []
+    by_fold: list[dict[str, tuple[str, pl.DataFrame]]] = []
     with stages("compare", folds * len(specs) * (1 + shuffled), show=progress) as bar:
         for fold in range(folds):
             cells = data.cells(split, test, unseen_users, support, seed, fold=fold)
@@ -81,6 +86,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
                         raise
                     left_out[name] = str(reason)
                     del specs[name]
+            by_fold.append({})
             for name, spec in specs.items():
                 bar(name)
                 with metered() as cost:
@@ -90,8 +96,8 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
                 if shuffled and model.head.n_codes and name != TEMPERATURE:
                     bar(f"{name}, shuffled users")
                     entries.append(job.shuffled(name, spec))
-                frames.extend(job.predictions(entry, fold) for entry in entries)
-    predictions = pl.concat(frames)
+                by_fold[-1] |= {entry.line: (name, job.predictions(entry, fold)) for entry in entries}
+    predictions = pl.concat(_same_lines(by_fold))
     about = {
         "split": split,
         "test": test,
@@ -108,6 +114,19 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     }
     table, gains = tabulate(predictions, baseline=BASELINE, draws=draws, seed=seed)
     return Comparison(table, gains, predictions, pl.DataFrame(fits), about)
+
+
+def _same_lines(by_fold: Sequence[Mapping[str, tuple[str, pl.DataFrame]]]) -> list[pl.DataFrame]:
+    """Frames of all folds with the same lines in each.
+
+    A model that chose one reward for everybody in some folds alone is its own control in those.
+    """
+    models = {line: model for fold in by_fold for line, (model, _) in fold.items()}
+    return [
+        fold[line][1] if line in fold else fold[model][1].with_columns(model=pl.lit(line), control=pl.lit(True))
+        for fold in by_fold
+        for line, model in models.items()
+    ]
 
 
 def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec]) -> dict[str, Spec]:
@@ -144,21 +163,21 @@ class _Job:
     def entries(self, name: str, model: RewardModel) -> list[Entry]:
         """The model under users' own codes and, where it has codes, under the population's and another user's."""
         known = self._adapted(model, self.support)
-        lines = [Entry(name, name == TEMPERATURE, self._log_odds(known))]
+        lines = [Entry(name, name, self._log_odds(known))]
         if model.head.n_codes and name != TEMPERATURE:
             for label, beliefs in (
                 (controls.POPULATION, lambda test: controls.population_beliefs(known, test)),
                 (controls.ANOTHER, lambda test: controls.another_users_beliefs(known, test, self.seed)),
             ):
                 odds = {cell: known.log_odds(test, beliefs=beliefs(test)) for cell, test in self.tests.items()}
-                lines.append(Entry(f"{name} · {label}", True, odds))
+                lines.append(Entry(f"{name} · {label}", name, odds))
         return lines
 
     def shuffled(self, name: str, spec: Spec) -> Entry:
         """The model fitted and adapted on comparisons dealt out to users at random."""
         model = self.fitted(spec, controls.shuffled_users(self.train, self.seed))
         model = self._adapted(model, controls.shuffled_users(self.support, self.seed))
-        return Entry(f"{name} · {controls.SHUFFLED}", True, self._log_odds(model))
+        return Entry(f"{name} · {controls.SHUFFLED}", name, self._log_odds(model))
 
     def _adapted(self, model: RewardModel, support: Comparisons) -> RewardModel:
         """The model that also knows the users, or units, of the support it did not know."""
@@ -178,7 +197,7 @@ class _Job:
             parts.append(
                 pl.DataFrame(
                     {
-                        "model": pl.Series([entry.model]).new_from_index(0, len(test)),
+                        "model": pl.Series([entry.line]).new_from_index(0, len(test)),
                         "control": pl.Series([entry.control]).new_from_index(0, len(test)),
                         "fold": pl.Series([fold]).new_from_index(0, len(test)),
                         "cell": pl.Series([cell]).new_from_index(0, len(test)),

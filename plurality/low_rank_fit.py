@@ -75,7 +75,8 @@ def learn(data: Comparisons, pooled: LowRankHead, given: Open, run: Run) -> Fitt
         del folds  # their differences are as large as those of everything
         rows = Rows.of(data, pooled, run.device)
         stand = _settle(rows, way)
-    trace.add("refit", way.decays[way.head.n_codes > 0], float(held_out(way.head, rows, stand).sum() / rows.weight.sum()))
+    loss = float(held_out(way.head, rows, stand).sum() / rows.weight.sum())
+    trace.add("refit", way.decays[way.head.n_codes > 0], loss)
     with torch.no_grad():
         way.head.projector.linear.copy_(stand.rewards)
     head = way.head.requires_grad_(False).eval()

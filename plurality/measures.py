@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from plurality.analyses.calibration import ece
 from plurality.comparisons import Comparisons
-from plurality.datasets import planted, planted_modes, planted_rank, planted_sources
+from plurality.datasets import planted, planted_modes, planted_people, planted_rank, planted_sources
 from plurality.errors import InputError
 from plurality.models import spec_class
 from plurality.models.bradley_terry import BradleyTerry
@@ -32,6 +32,7 @@ POPULATIONS: dict[str, Callable[..., tuple[planted.Population, planted.Populatio
     "deviations": planted_rank.deviations,
     "sources": planted_sources.sources,
     "two_modes": planted_modes.two_modes,
+    "people": planted_people.people,
 }
 
 
@@ -127,6 +128,20 @@ def nats_against_ideal(trial: Trial, n: int) -> Measured:
     return Measured(log_loss(odds, trial.query.data), log_loss(ideal, trial.query.data), "less")
 
 
+def by_demographics(trial: Trial) -> Measured:
+    """Accuracy on unseen users from demographics alone, and that of the planted means given the same."""
+    odds = trial.model.log_odds(trial.query.data, unknown="population")
+    return Measured(
+        accuracy(odds, trial.query.data), accuracy(planted_people.told(trial.new, trial.query), trial.query.data)
+    )
+
+
+def demographics_help(trial: Trial) -> Measured:
+    """Lower end of the interval of what demographics gain over the population, nats a comparison of users held out."""
+    lo = trial.model.report["demographics"]["lo"]
+    return Measured(math.nan if lo is None else float(lo), 0.0)
+
+
 def clusters(trial: Trial) -> Measured:
     """Adjusted Rand index of users' likeliest component and the planted group."""
     found = trial.model.posterior.codes.argmax(1).numpy()
@@ -191,6 +206,8 @@ def pooled_accuracy(trial: Trial) -> Measured:
 MEASURES: dict[str, Callable[[Trial], Measured]] = {
     "seen": seen,
     "unseen": unseen,
+    "by demographics alone": by_demographics,
+    "demographics help": demographics_help,
     "clusters": clusters,
     "minority": minority,
     "minority, pooled": minority_pooled,

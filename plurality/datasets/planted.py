@@ -28,6 +28,7 @@ class Population:
     theta     (U, P) a row a user: prototype weights, directions, objective weights
     group     (U,) the planted group of each user (all zero where there is none)
     flip      (U,) probability that a label is turned round: carelessness
+    known     (U rows) what is known of users, or None: then their planted group is
     """
 
     utility: Utility
@@ -36,15 +37,17 @@ class Population:
     flip: Array
     width: int
     prefix: str = "user"
+    known: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.theta)
 
     @property
     def users(self) -> pl.DataFrame:
-        """Frame of user_id and planted group."""
-        ids = [f"{self.prefix}-{i}" for i in range(len(self))]
-        return pl.DataFrame({"user_id": ids, "group": [f"group {g}" for g in self.group]})
+        """Frame of user_id, and of what is known of users; of the planted group where that is nothing."""
+        ids = pl.DataFrame({"user_id": [f"{self.prefix}-{i}" for i in range(len(self))]})
+        groups = pl.DataFrame({"group": [f"group {g}" for g in self.group]})
+        return pl.concat([ids, groups if self.known is None else self.known], how="horizontal")
 
     def sample(self, n_comparisons: int, *, seed: int, items: int | None = None) -> "Sample":
         """`n_comparisons` by every user, on two new items each, or on pairs from a shared pool of `items`."""

@@ -16,9 +16,28 @@ FAMILIES = {
 
 if TYPE_CHECKING:
     from plurality.models.bradley_terry import BradleyTerry
+    from plurality.models.dpl import DPL
+    from plurality.models.hierarchical import Hierarchical
+    from plurality.models.lcpo import LCPO
+    from plurality.models.low_rank import LowRank
+    from plurality.models.maxmin import MaxMin
+    from plurality.models.more import MORE
     from plurality.models.pal import PAL
+    from plurality.models.vpl import VPL
 
-__all__ = ["FAMILIES", "PAL", "BradleyTerry", "spec_class"]
+__all__ = [
+    "DPL",
+    "FAMILIES",
+    "LCPO",
+    "MORE",
+    "PAL",
+    "VPL",
+    "BradleyTerry",
+    "Hierarchical",
+    "LowRank",
+    "MaxMin",
+    "spec_class",
+]
 
 
 def spec_class(name: str) -> Any:

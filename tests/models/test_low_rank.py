@@ -138,7 +138,9 @@ def test_gaps_of_uncertain_codes_have_this_mean_and_spread(weights):
     rng = np.random.default_rng(15)
     for row in (0, 100, 200):
         user = int(rows.user[row])
-        z = rng.multivariate_normal(here.posterior.codes[user].numpy(), here.posterior.covariance[user].numpy(), 200_000)
+        z = rng.multivariate_normal(
+            here.posterior.codes[user].numpy(), here.posterior.covariance[user].numpy(), 200_000
+        )
         drawn = (head.coefficients(torch.as_tensor(z)) @ features[row]).numpy()
         assert float(mean[row]) == pytest.approx(drawn.mean(), abs=0.02)
         assert float(sd[row]) == pytest.approx(drawn.std(), rel=0.02)
