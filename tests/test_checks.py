@@ -10,9 +10,12 @@ import torch
 from plurality.checks import CHECKS, Case, check_model, planted_data
 from plurality.models import FAMILIES, PAL, BradleyTerry, spec_class
 from plurality.models.dpl import DPL
+from plurality.models.hierarchical import Hierarchical
 from plurality.models.lcpo import LCPO
+from plurality.models.low_rank import LowRank
 from plurality.models.maxmin import MaxMin
 from plurality.models.more import MORE
+from plurality.models.vpl import VPL
 
 SMALL = {"n_prototypes": 2, "preference": 3, "decay": 3.0}
 VARIANTS = [
@@ -37,6 +40,13 @@ VARIANTS = [
     MORE(source="group", decay=3.0, steps=60, hidden=4, normalise="loss+"),
     DPL(),
     DPL(kind="categorical", decay=3.0, quantile=0.05),
+    LowRank(),
+    LowRank(rank=2, weights="simplex", decay=3.0),
+    LowRank(rank=2, weights="signed", decay=3.0),
+    VPL(),
+    VPL(aggregation="attention", n_codes=2),
+    Hierarchical(),
+    Hierarchical(folds=0, dimensions=3),
 ]
 
 
@@ -44,6 +54,7 @@ def test_every_family_has_a_variant_here():
     assert {type(spec) for spec in VARIANTS} == {spec_class(name) for name in FAMILIES}
 
 
+@pytest.mark.filterwarnings("ignore:vpl")  # which says that 12 users teach it nothing
 @pytest.mark.parametrize("spec", VARIANTS, ids=repr)
 def test_family_keeps_its_promises(spec):
     assert check_model(spec) == [*CHECKS, "no global state is touched"]

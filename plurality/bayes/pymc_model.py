@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from plurality.bayes.double import double_precision
 from plurality.bayes.empirical import Problem
 from plurality.bayes.found import Found
 from plurality.codes import Posterior
@@ -28,6 +29,7 @@ SPREAD = 3.0  # variance of a utility gap's scale over all dimensions together
 SHAPE = 2.0  # of the LKJ prior of correlations
 RHAT, ESS = 1.01, 100  # beyond and below which draws are not to be relied on; ESS a chain
 ACCEPT = 0.9
+VARIABLES = ("mu", "effects", "ratio", "scale", "correlation", "z")  # that are kept of the draws
 MANY = 15  # labels a user, in the median, from which on codes are centred
 
 
@@ -109,18 +111,22 @@ def sample(
     problem: Problem, *, draws: int, chains: int, seed: int, progress: bool, names: Names | None = None
 ) -> "arviz.InferenceData":
     """Draws after as many steps of warm-up: posterior, sample_stats, observed_data. Warns where they do not mix."""
+    import arviz
     import pymc as pm
 
-    with build(problem, names), warnings.catch_warnings():
+    with build(problem, names), double_precision(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of samplers and their compilers; what matters is looked at below
         found = pm.sample(
             draws=draws, tune=draws, chains=chains, random_seed=seed, progressbar=progress, target_accept=ACCEPT,
             nuts_sampler="numpyro", nuts_sampler_kwargs={"chain_method": "sequential"},
             compute_convergence_checks=False,
         )  # fmt: skip
-        kept = found["posterior"]
-        found["posterior"] = kept.drop_vars([v for v in kept.data_vars if str(v).endswith("_raw")])
-        found.add_groups(observed_data={"label": problem.rows.label.numpy()})
+        posterior = found["posterior"]
+        found = arviz.InferenceData(
+            posterior=posterior[[name for name in VARIABLES if name in posterior]],
+            sample_stats=found["sample_stats"],
+            observed_data=arviz.dict_to_dataset({"label": problem.rows.label.numpy()}, default_dims=[]),
+        )
     state = diagnostics(found)
     if state["rhat_max"] > RHAT or state["ess_min"] < ESS * chains or state["divergences"]:
         warnings.warn(

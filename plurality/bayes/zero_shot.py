@@ -72,5 +72,5 @@ def _verdict(gain: float, lo: float, hi: float, users: int) -> str:
     if lo > 0:
         return f"demographics help beyond the population: {number}"
     if hi < 0:
-        return f"demographics mislead, the population predicts users never seen better: {number}"
+        return f"demographics do not help beyond the population, what was learned of them does not carry over: {number}"
     return f"demographics do not help beyond the population: {number}, and the interval covers 0"

@@ -21,7 +21,7 @@ def people(
 ) -> tuple[Population, Population]:
     """u = xᵀV z, z ~ N(μ + B x_user, Σ), ‖μ‖ = mean, z's total variance scale², a share `told` of it B x_user's.
 
-    Users have a region (one of four), an age, and a panel that says nothing; `theta` is [z, μ + B x]: (U, 2 dimensions).
+    Users have a region (one of four), an age, and a panel that says nothing; `theta` is [z, μ + B x].
     """
     rng = np.random.default_rng(seed)
     v = np.linalg.qr(rng.normal(size=(width, dimensions)))[0]

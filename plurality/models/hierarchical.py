@@ -41,7 +41,7 @@ class Hierarchical(Spec):
     by           columns of the users table; None takes every usable one
     dimensions   width of φ; None keeps a narrow embedding whole and has held-out items choose for a wide one
     inference    "empirical" (Bayes; variational EM), "nuts" (PyMC's model by NumPyro's NUTS), "svi" (NumPyro)
-    draws, chains   of NUTS after as many steps of warm-up, 1,000 and 2 unless given; `steps` of SVI, 2,000
+    draws, chains   of NUTS after as many steps of warm-up, 1,000 and 2 unless given; `steps` of SVI, 5,000
     folds        parts that users are dealt into to ask whether demographics help; 0 does not ask
     factors      what the fit learned of the columns; filled in by `fit`, not to be given
     Prior: μ ~ N(0, Λ⁻¹), rows of B of factor f ~ N(0, τ_f² Σ), τ_f ~ N⁺(0, 1), Σ = diag(s) R diag(s), s ~ N⁺(0, 3/C),
@@ -71,6 +71,8 @@ class Hierarchical(Spec):
                 raise InputError(f"hierarchical: {setting} is of inference='{user}' alone; leave it out")
             if value is not None and value < 1:
                 raise InputError(f"hierarchical: {setting} {value} must be 1 or more")
+        if self.chains == 1:
+            raise InputError("hierarchical: one chain cannot show whether draws mix; take 2 chains or more")
         if self.dimensions is not None and self.dimensions < 1:
             raise InputError(f"hierarchical: dimensions {self.dimensions} must be 1 or more")
         if self.folds < 0 or self.folds == 1:
@@ -150,7 +152,7 @@ class Hierarchical(Spec):
         if self.inference == "svi":
             from plurality.bayes import svi
 
-            return svi.fit(problem, steps=self.steps or 2000, seed=run.seed)
+            return svi.fit(problem, steps=self.steps or 5000, seed=run.seed)
         from plurality.bayes import pymc_model
 
         draws = pymc_model.sample(
