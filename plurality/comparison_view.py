@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from plurality.analyses.labels import CONTROLS, control_of
+from plurality.analyses.labels import CONTROLS, brief, control_of
 
 if TYPE_CHECKING:
     from plurality.comparison import Comparison
@@ -141,7 +141,7 @@ def _blocks(comparison: "Comparison") -> list[tuple[str, list[list[str]]]]:
             if control_of(model, by_model) is None:
                 beside = [by_model.get(f"{model} · {kind}") for kind in CONTROLS]
                 accuracies = ["" if c is None else _short(c["accuracy"]["estimate"]) for c in beside]
-                rows.append([model.replace("bradley_terry · per-user ", "bt · "), *_numbers(by_metric), *accuracies])
+                rows.append([brief(model), *_numbers(by_metric), *accuracies])
         blocks.append((title, rows))
     return blocks
 

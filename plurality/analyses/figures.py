@@ -21,6 +21,7 @@ from plurality.analyses.labels import (
     CONTROLS,
     Line,
     axis_label,
+    brief,
     control_of,
     forest_lines,
     metric_of,
@@ -284,7 +285,7 @@ def _comparison_panel(axes: Axes, rows: pl.DataFrame, models: list[str], letters
         at, fill = y[row["model"]], "white" if row["control"] else INK
         axes.plot([row["lo"], row["hi"]], [at, at], color=INK, lw=0.9, zorder=2)
         axes.plot(row["estimate"], at, "o", ms=4, mec=INK, mfc=fill, mew=0.9, zorder=4)
-    axes.set_yticks(list(y.values()), [shorten(model, letters) for model in models])
+    axes.set_yticks(list(y.values()), [shorten(brief(model), letters) for model in models])
     axes.set_ylim(max(y.values()) + 0.6, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -80,6 +80,11 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
+def brief(model: str) -> str:
+    """A model's name where there is little room."""
+    return model.replace("bradley_terry · per-user ", "bt · ")
+
+
 def control_of(model: str, models: Container[str]) -> str | None:
     """The model among `models` that this one, called "model · control", is a control of; None if it is a model."""
     base, _, kind = model.rpartition(" · ")

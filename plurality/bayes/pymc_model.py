@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from plurality.bayes.double import double_precision
 from plurality.bayes.empirical import Problem
 from plurality.bayes.found import Found
+from plurality.bayes.process import double_precision
 from plurality.codes import Posterior
 from plurality.demographics import Factor
 from plurality.errors import InputWarning

@@ -18,7 +18,7 @@ from plurality.bayes.gaussian import Rows, expected
 from plurality.comparisons import Comparisons
 from plurality.demographics import Factor, blocks, codes_of_levels, design
 from plurality.fitters import Fitted
-from plurality.low_rank_head import LowRankHead
+from plurality.low_rank.head import LowRankHead
 
 BLOCK = 16_384  # embeddings held in double precision at once
 MEAN_SD = 2.0  # prior sd of the population's mean, in log-odds for one sd of a difference

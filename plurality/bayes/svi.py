@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from plurality.bayes.double import double_precision
 from plurality.bayes.empirical import Problem
 from plurality.bayes.found import Found
+from plurality.bayes.process import double_precision
 from plurality.bayes.pymc_model import SHAPE, SPREAD, moments
 
 RATE = 0.02

@@ -14,15 +14,15 @@ from plurality.comparisons import Comparisons
 from plurality.em import Em
 from plurality.errors import InputError, InputWarning
 from plurality.fitters import Fitted, fit
-from plurality.flips import Beta, FlipMixture, fisher_error
-from plurality.flips_fit import FlipFit, Flips, anchored, best_stretch, given_gaps
-from plurality.flips_online import one_pass
-from plurality.flips_report import judged, profile
+from plurality.flips.fit import FlipFit, Flips, anchored, best_stretch, given_gaps
+from plurality.flips.head import Beta, FlipMixture, fisher_error
+from plurality.flips.online import one_pass
+from plurality.flips.preference_losses import smoothed_label, unbiased_label
+from plurality.flips.report import judged, profile
 from plurality.joint import PRECISE, Plan
 from plurality.keys import combine, uniform
 from plurality.links import prob
 from plurality.optimisers import threads_for
-from plurality.preference_losses import smoothed_label, unbiased_label
 from plurality.progress import stages
 from plurality.selection import MIDDLING, Candidate, Run, Trace, descend, inner_parts, pooled, standardise
 from plurality.spec import Spec

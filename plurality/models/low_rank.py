@@ -8,8 +8,8 @@ import torch
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitters import Fitted
-from plurality.low_rank_fit import Open, learn
-from plurality.low_rank_head import WEIGHTS, LowRankHead
+from plurality.low_rank.fit import Open, learn
+from plurality.low_rank.head import WEIGHTS, LowRankHead
 from plurality.optimisers import threads_for
 from plurality.selection import MIDDLING, Candidate, Run, started
 from plurality.spec import Spec

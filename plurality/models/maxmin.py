@@ -13,8 +13,8 @@ from plurality.em import Em
 from plurality.errors import InputError
 from plurality.fitters import Fitted
 from plurality.joint import PRECISE, Plan
-from plurality.mixture import Mixture
-from plurality.mixture_fit import Groups, MixtureFit
+from plurality.mixture.fit import Groups, MixtureFit
+from plurality.mixture.head import Mixture
 from plurality.optimisers import threads_for
 from plurality.progress import Bar, stages
 from plurality.selection import MIDDLING, Run, Trace, descend, inner_parts

@@ -9,15 +9,15 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from plurality.balanced import Balanced, Weighing
+from plurality.balanced.fit import Balanced, Weighing
+from plurality.balanced.head import Objectives
+from plurality.balanced.min_norm import NORMALISE
 from plurality.codes import Posterior, Prior
 from plurality.comparisons import Comparisons, Int
 from plurality.errors import InputError
 from plurality.fitters import Fitted
 from plurality.heads import Head, Pooled
 from plurality.joint import Joint, Plan
-from plurality.min_norm import NORMALISE
-from plurality.objectives_head import Objectives
 from plurality.optimisers import threads_for
 from plurality.progress import stages
 from plurality.selection import MIDDLING, Run, Trace, descend, inner_parts

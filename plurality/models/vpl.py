@@ -6,10 +6,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from plurality.amortised import AGGREGATIONS, Amortised
-from plurality.amortised_choice import learn
-from plurality.amortised_fit import Recipe
-from plurality.amortised_report import diagnose
+from plurality.amortised.choice import learn
+from plurality.amortised.fit import Recipe
+from plurality.amortised.head import AGGREGATIONS, Amortised
+from plurality.amortised.report import diagnose
 from plurality.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitters import Fitted

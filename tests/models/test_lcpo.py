@@ -10,13 +10,13 @@ from scipy.stats import spearmanr
 
 from plurality.datasets.planted import Population
 from plurality.errors import InputError, InputWarning
-from plurality.flips import Beta, flip_log_odds
-from plurality.flips_fit import FlipFit
+from plurality.flips.fit import FlipFit
+from plurality.flips.head import Beta, flip_log_odds
+from plurality.flips.preference_losses import smoothed_label
 from plurality.links import log_prob, nll
 from plurality.models import BradleyTerry
 from plurality.models.lcpo import LCPO
 from plurality.optimisers import lbfgs
-from plurality.preference_losses import smoothed_label
 
 TASTE = np.array([2, -1.5, 1, 0.5, -2]) / np.linalg.norm([2, -1.5, 1, 0.5, -2])
 

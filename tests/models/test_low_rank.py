@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from plurality.codes import Posterior, Prior
 from plurality.datasets import planted, planted_rank
 from plurality.errors import InputError
-from plurality.low_rank_em import Rows, Stand, coefficients, gap, held_out, infer, m_step, rescaled, ridge
-from plurality.low_rank_head import LowRankHead
+from plurality.low_rank.em import Rows, Stand, coefficients, gap, held_out, infer, m_step, rescaled, ridge
+from plurality.low_rank.head import LowRankHead
 from plurality.models import BradleyTerry
 from plurality.models.low_rank import LowRank
 

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from plurality.codes import Posterior
 from plurality.datasets import planted
 from plurality.errors import InputError
-from plurality.mixture_fit import MixtureFit
+from plurality.mixture.fit import MixtureFit
 from plurality.models import BradleyTerry
 from plurality.models.maxmin import MaxMin
 from plurality.optimisers import lbfgs

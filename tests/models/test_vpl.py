@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy.special import expit, log_expit
 
-from plurality.amortised import normal_kl
+from plurality.amortised.episodes import Dealer, Rows, merged
+from plurality.amortised.head import normal_kl
 from plurality.codes import Evidence, Posterior
 from plurality.datasets import planted
 from plurality.datasets.planted_modes import ideal_observer, two_modes
-from plurality.episodes import Dealer, Rows, merged
 from plurality.errors import InputError, InputWarning
 from plurality.models import BradleyTerry
 from plurality.models.vpl import VPL

@@ -17,7 +17,7 @@ from torch.func import jacrev, vmap
 from plurality.codes import Evidence, Posterior, Prior, laplace
 from plurality.comparisons import Array, Comparisons
 from plurality.links import log_prob, nll
-from plurality.low_rank_head import LowRankHead
+from plurality.low_rank.head import LowRankHead
 from plurality.optimisers import lbfgs
 from plurality.tensors import to_tensor
 

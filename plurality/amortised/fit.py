@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plurality.amortised import Amortised, normal_kl
+from plurality.amortised.episodes import Dealer, Episode, Rows
+from plurality.amortised.head import Amortised, normal_kl
 from plurality.codes import Prior
-from plurality.episodes import Dealer, Episode, Rows
 from plurality.errors import InputError
 from plurality.links import log_prob
 from plurality.optimisers import adam

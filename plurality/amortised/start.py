@@ -12,7 +12,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from plurality.amortised import Amortised
+from plurality.amortised.head import Amortised
 from plurality.comparisons import Array, Comparisons
 from plurality.keys import combine, uniform
 from plurality.links import nll

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from plurality.flips import clean_probability
-from plurality.flips_fit import FlipFit, Flips, right_probability
+from plurality.flips.fit import FlipFit, Flips, right_probability
+from plurality.flips.head import clean_probability
 from plurality.links import nll
 from plurality.optimisers import adam
 

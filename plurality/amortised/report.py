@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plurality.amortised import Amortised, normal_kl
-from plurality.amortised_choice import Part, beliefs, log_odds, nats
+from plurality.amortised.choice import Part, beliefs, log_odds, nats
+from plurality.amortised.episodes import Rows
+from plurality.amortised.head import Amortised, normal_kl
 from plurality.codes import Posterior, Prior
-from plurality.episodes import Rows
 from plurality.errors import InputWarning
 from plurality.keys import mix, uniform
 

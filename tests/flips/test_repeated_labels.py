@@ -6,7 +6,7 @@ import pytest
 from crowdkit.aggregation import OneCoinDawidSkene
 from scipy.special import expit, logit
 
-from plurality.repeated_labels import dawid_skene
+from plurality.flips.repeated_labels import dawid_skene
 
 
 def drawn(seed, comparisons=300, each=6, sd=None):

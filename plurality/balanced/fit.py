@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plurality.balanced.min_norm import min_norm, normalised
 from plurality.comparisons import Comparisons, Int
 from plurality.heads import Head, Projector
 from plurality.keys import combine, uniform
-from plurality.min_norm import min_norm, normalised
 from plurality.optimisers import adam
 from plurality.selection import standardise
 from plurality.tensors import Tensors

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from plurality.comparisons import Array, Float
-from plurality.flips import flip_log_odds
+from plurality.flips.head import flip_log_odds
 
 FOLDS = 5
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # of sklearn's C, on differences of unit mean square a dimension

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from plurality.min_norm import min_norm, normalised, two_weights
+from plurality.balanced.min_norm import min_norm, normalised, two_weights
 
 
 def gram_of(k, d, seed, scale=None):

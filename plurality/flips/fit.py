@@ -10,7 +10,7 @@ from torch import Tensor
 from plurality.codes import Evidence, Posterior
 from plurality.comparisons import Comparisons
 from plurality.em import Em, em, squared
-from plurality.flips import Beta, FlipMixture, clean_probability, flip_log_odds
+from plurality.flips.head import Beta, FlipMixture, clean_probability, flip_log_odds
 from plurality.links import log_prob, nll, prob
 from plurality.optimisers import lbfgs
 from plurality.selection import standardise

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from plurality.codes import Posterior
 from plurality.comparisons import Comparisons
-from plurality.flips import Beta, flip_log_odds
+from plurality.flips.head import Beta, flip_log_odds
+from plurality.flips.taste import judge
 from plurality.links import nll, prob
-from plurality.taste import judge
 from plurality.tensors import Tensors
 
 ETAS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 0.999)

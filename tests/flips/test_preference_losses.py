@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from plurality import preference_losses as losses
 from plurality.errors import InputError
+from plurality.flips import preference_losses as losses
 from plurality.links import nll, prob
 
 RNG = np.random.default_rng(0)

@@ -11,8 +11,8 @@ from plurality.codes import Posterior, Prior
 from plurality.comparisons import Comparisons
 from plurality.fitters import Fitted
 from plurality.joint import Plan
-from plurality.low_rank_em import Decays, Rows, Stand, em, held_out, infer, m_step
-from plurality.low_rank_head import LowRankHead
+from plurality.low_rank.em import Decays, Rows, Stand, em, held_out, infer, m_step
+from plurality.low_rank.head import LowRankHead
 from plurality.progress import Bar, stages
 from plurality.selection import ENOUGH, MIDDLING, SPREADS, Run, Trace, vertex
 from plurality.spectral import Spectrum, spectrum

@@ -7,10 +7,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 from plurality.codes import Evidence
-from plurality.flips import Beta, FlipMixture, clean_probability, fisher_error, flip_log_odds
-from plurality.flips_fit import right_probability
+from plurality.flips.fit import right_probability
+from plurality.flips.head import Beta, FlipMixture, clean_probability, fisher_error, flip_log_odds
+from plurality.flips.taste import judge
 from plurality.links import nll
-from plurality.taste import judge
 
 RNG = np.random.default_rng(0)
 

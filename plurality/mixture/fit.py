@@ -12,7 +12,7 @@ from plurality.comparisons import Comparisons
 from plurality.em import Em, best_of, em
 from plurality.keys import combine, mix, uniform
 from plurality.links import nll
-from plurality.mixture import Mixture, assign
+from plurality.mixture.head import Mixture, assign
 from plurality.optimisers import lbfgs
 from plurality.selection import standardise
 from plurality.spectral import spectrum

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plurality.amortised import Amortised
-from plurality.amortised_fit import FIRST, LAST, LATER, PRECISE, Recipe, minimise, standard
-from plurality.amortised_start import Sight, begin, choose_curved
+from plurality.amortised.episodes import Rows, merged
+from plurality.amortised.fit import FIRST, LAST, LATER, PRECISE, Recipe, minimise, standard
+from plurality.amortised.head import Amortised
+from plurality.amortised.start import Sight, begin, choose_curved
 from plurality.codes import Posterior, Prior
 from plurality.comparisons import Comparisons
-from plurality.episodes import Rows, merged
 from plurality.joint import Plan
 from plurality.links import log_prob
 from plurality.progress import Bar, stages

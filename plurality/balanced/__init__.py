@@ -1,0 +1,1 @@
+"""MORE's balance: losses of several sources weighed so that none is sacrificed."""

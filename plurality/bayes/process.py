@@ -1,0 +1,23 @@
+"""What samplers change of the process they run in, put back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """JAX in float64 within, and NumPy's global generator afterwards as it was before.
+
+    PyTensor's JAX backend, once imported, would have all of the process in float64; PyMC draws seeds of its own.
+    """
+    import jax
+
+    before, generator = jax.config.read("jax_enable_x64"), np.random.get_state()  # noqa: NPY002 - kept, not drawn from
+    try:
+        with jax.enable_x64(True):
+            yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+        np.random.set_state(generator)  # noqa: NPY002

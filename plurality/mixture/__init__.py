@@ -1,0 +1,1 @@
+"""MaxMin's groups: a head of several rewards, and the EM that finds who belongs to which."""
