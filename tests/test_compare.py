@@ -1,7 +1,9 @@
 """The comparison table by hand and against scikit-learn; its controls on populations whose truth is known."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import cycle
 from typing import ClassVar
 
 import numpy as np
@@ -322,3 +324,26 @@ def test_units_other_than_users_keep_their_codes_for_unseen_users():
         own = value(result.table, "by group", "accuracy", cell=cell)
         assert own > value(result.table, BASELINE, "accuracy", cell=cell) + 0.1
         assert own > value(result.table, "by group · another user's code", "accuracy", cell=cell) + 0.1
+
+
+@dataclass(frozen=True)
+class Fickle(BradleyTerry):
+    """Has a code for each user in every other fold, as a rank chosen on held-out items may be 0."""
+
+    personal: Iterator[bool] = field(default_factory=lambda: cycle([False, True]))
+
+    name: ClassVar[str] = "fickle"
+
+    def learn(self, data, run):
+        return BradleyTerry(temperature=next(self.personal), decay=3.0).learn(data, run)
+
+
+def test_a_model_without_codes_in_one_fold_is_its_own_control_there():
+    data = planted.taste_groups(20, shares=(0.5, 0.5), width=4, seed=7)[0].sample(30, seed=0).data
+    result = compare(data, [Fickle()], folds=2, unseen_users=0.0, shuffled=False, draws=20)
+    lines = result.predictions.partition_by("model", as_dict=True)
+    own, control = (lines[(name,)] for name in ("fickle", "fickle · population code"))
+    assert own.height == control.height
+    first = pl.col("fold") == 0
+    assert own.filter(first)["gap"].equals(control.filter(first)["gap"])
+    assert not own.filter(~first)["gap"].equals(control.filter(~first)["gap"])
