@@ -3,7 +3,7 @@
 planted   accuracy on planted PAL populations against the truth, in CPU seconds
 scale     200,000 comparisons, 15,000 users, 250,000 items × 768: time and memory to fit, time to adapt 10,000 users
 start     time of `import plurality`, and that it brings in no torch
-families  every family with default settings on six planted populations, seen and unseen users
+families  every family with default settings on seven planted populations, seen and unseen users
 real      polis and popquorn under ../shared/data, where they are there: by item, and by row to show the leak
 """
 

@@ -1,4 +1,4 @@
-"""Every family with its default settings on six planted populations: who is at home where."""
+"""Every family with its default settings on seven planted populations: who is at home where."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,7 +8,7 @@ import polars as pl
 
 from benchmarks.rows import Row
 from plurality import Comparisons
-from plurality.datasets import planted
+from plurality.datasets import planted, planted_people
 from plurality.errors import InputError
 from plurality.measures import accuracy, log_loss
 from plurality.metering import metered
@@ -23,6 +23,7 @@ PLANTED: dict[str, Callable[[int], Populations]] = {
     "three ideal points": lambda seed: planted.pal(300, seed=seed),
     "weights on three objectives": lambda seed: planted.objectives(300, seed=seed),
     "tastes of rank 5": lambda seed: planted.low_rank(300, width=64, seed=seed),
+    "region and age tell half": lambda seed: planted_people.people(300, seed=seed),
 }
 SEEDS, EACH, SUPPORT = (0, 1), 50, 20
 
@@ -69,5 +70,7 @@ def _one(spec: Spec, draw: Callable[[int], Populations], seed: int) -> tuple[flo
 
 def _panels(data: Comparisons) -> Comparisons:
     """The planted group, which would give everything away, replaced by a column that says nothing."""
+    if "group" not in data.users.columns:
+        return data
     users = data.users.select("user_id", panel=pl.Series([f"panel {i % 3}" for i in range(data.users.height)]))
     return replace(data, users=users)
