@@ -1,5 +1,6 @@
 """Several models and their controls on one split, one table: who predicts whom, seen and unseen, how surely."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from scipy.special import expit
 from plurality import controls
 from plurality.comparison import Comparison, tabulate
 from plurality.comparisons import Comparisons
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 from plurality.metering import metered
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.progress import stages
@@ -175,7 +176,9 @@ class _Job:
 
     def shuffled(self, name: str, spec: Spec) -> Entry:
         """The model fitted and adapted on comparisons dealt out to users at random."""
-        model = self.fitted(spec, controls.shuffled_users(self.train, self.seed))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # that it finds nothing personal there is the point
+            model = self.fitted(spec, controls.shuffled_users(self.train, self.seed))
         model = self._adapted(model, controls.shuffled_users(self.support, self.seed))
         return Entry(f"{name} · {controls.SHUFFLED}", name, self._log_odds(model))
 
