@@ -7,8 +7,8 @@ import polars as pl
 from scipy.special import expit
 
 from benchmarks.rows import Row
-from plurality.analyses.audit import audit
-from plurality.metering import metered
+from plurality.analyses.audit.compute import audit
+from plurality.evaluation.cost import metered
 
 ROWS, USERS, LEVELS, DRAWS = 1_000_000, 20_000, (4, 5, 6, 7, 8, 9), 1000
 PAIRS = 50_000  # that people share

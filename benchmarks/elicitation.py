@@ -9,7 +9,10 @@ from scipy.special import expit
 
 from benchmarks.rows import Row
 from plurality import VPL, Comparisons, Hierarchical, LowRank, RewardModel, Spec
-from plurality.datasets import planted, planted_modes, planted_people, planted_rank
+from plurality.datasets.simulated import demographics as planted_people
+from plurality.datasets.simulated import low_rank as planted_rank
+from plurality.datasets.simulated import populations as planted
+from plurality.datasets.simulated import two_modes as planted_modes
 from plurality.elicitation import next_question_each
 from plurality.elicitation.asking import How
 

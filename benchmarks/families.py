@@ -8,12 +8,13 @@ import polars as pl
 
 from benchmarks.rows import Row
 from plurality import Comparisons
-from plurality.datasets import planted, planted_people
+from plurality.datasets.simulated import demographics as planted_people
+from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
-from plurality.measures import accuracy, log_loss
-from plurality.metering import metered
-from plurality.models import FAMILIES, spec_class
-from plurality.spec import Spec
+from plurality.evaluation.cost import metered
+from plurality.models import families, spec_class
+from plurality.models.family import Spec
+from plurality.reproduce.measures import accuracy, log_loss
 
 Populations = tuple[planted.Population, planted.Population]
 PLANTED: dict[str, Callable[[int], Populations]] = {
@@ -31,7 +32,7 @@ SEEDS, EACH, SUPPORT = (0, 1), 50, 20
 def specs() -> dict[str, Spec]:
     """The families as they come; MORE is told a column, which here says nothing."""
     own = {"more": {"source": "panel"}}
-    return {name: spec_class(name)(**own.get(name, {})) for name in FAMILIES}
+    return {name: spec_class(name)(**own.get(name, {})) for name in families()}
 
 
 def run() -> Iterator[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.rows import Row
 from plurality.datasets.ultrafeedback import ASPECTS, frames
-from plurality.metering import metered
+from plurality.evaluation.cost import metered
 
 PROMPTS = {"evol_instruct": 10_000, "false_qa": 2_339, "flan": 20_939}
 PROMPTS |= {"sharegpt": 19_949, "truthful_qa": 811, "ultrachat": 9_929}

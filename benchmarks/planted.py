@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks.rows import Row
 from plurality import PAL, BradleyTerry, Comparisons, RewardModel
-from plurality.datasets import planted
-from plurality.metering import metered
+from plurality.datasets.simulated import populations as planted
+from plurality.evaluation.cost import metered
 
 SEEDS = (0, 1, 2)
 

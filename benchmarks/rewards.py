@@ -11,12 +11,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.rows import Row
-from plurality.codes import Posterior, Prior
 from plurality.models import PAL, VPL, LowRank
-from plurality.reward import RewardModel
+from plurality.models.family import Spec
+from plurality.reward.fitted import Trace
+from plurality.reward.posterior import Posterior, Prior
+from plurality.reward.reward_model import RewardModel
 from plurality.rl.reward_function import RewardFunction
-from plurality.selection import Trace
-from plurality.spec import Spec
 
 BATCH, WIDTH, USERS, REFERENCES, REPEATS = 64, 384, 10_000, 32, 200
 

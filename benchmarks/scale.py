@@ -9,9 +9,9 @@ from scipy.special import expit
 
 from benchmarks.rows import Row
 from plurality import PAL, Comparisons
-from plurality.datasets import planted
-from plurality.keys import mix, text_keys
-from plurality.metering import metered
+from plurality.data.keys import mix, text_keys
+from plurality.datasets.simulated import populations as planted
+from plurality.evaluation.cost import metered
 
 ITEMS, WIDTH, COMPARISONS, USERS, NEW = 250_000, 768, 200_000, 15_000, 10_000
 

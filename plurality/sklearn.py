@@ -12,12 +12,13 @@ from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from plurality.comparisons import Array, Comparisons, Float
+from plurality.arrays import Array, Float
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import Keys, combine, mix, text_keys
 from plurality.errors import InputError
-from plurality.keys import Keys, combine, mix, text_keys
-from plurality.links import prob
 from plurality.models import spec_class
-from plurality.spec import Spec
+from plurality.models.family import Spec
+from plurality.reward.links import prob
 
 EXACT = 2**53  # whole numbers below it are themselves as floats
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plurality.comparisons import Comparisons
+from plurality.data.comparisons import Comparisons
 
 Fact = tuple[str, str, dict[str, float], float]
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -105,7 +105,7 @@ def real_data() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files a reader of the README has, small: comparisons and users, and six new users with candidates."""
-    from plurality.datasets import planted_text
+    from plurality.datasets.simulated import text as planted_text
 
     folder = tmp_path_factory.mktemp("town")
     people = planted_text.simulate(n_users=30, n_comparisons=12, n_prompts=20, seed=0)

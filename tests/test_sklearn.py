@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from plurality.datasets import planted
+from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
 from plurality.models import PAL, BradleyTerry, LowRank, MaxMin
 from plurality.sklearn import PreferenceClassifier

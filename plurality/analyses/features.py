@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from plurality.analyses.bootstrap import Floats
+from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.inputs import Table, listed, read_table
 from plurality.errors import InputError
 

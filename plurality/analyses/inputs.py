@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from plurality.analyses.binning import Floats
+from plurality.analyses.calibration.binning import Floats
 from plurality.errors import InputError, InputWarning
 
 Table = pl.DataFrame | pl.LazyFrame | Mapping[str, Sequence[object]] | str | Path | object

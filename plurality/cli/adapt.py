@@ -17,9 +17,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, embed with the model's own encoder, adapt, save."""
-    from plurality.folders import check_target
-    from plurality.persistence import HEAD, load
-    from plurality.reading import read
+    from plurality.data.read import read
+    from plurality.io.atomic import check_target
+    from plurality.reward.persistence import HEAD
+    from plurality.reward.reward_model import load
 
     check_target(args.out, HEAD)
     model = load(args.model)

@@ -28,11 +28,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Audit, print the verdict, save the report."""
-    import plurality.analyses.report  # noqa: F401 - where matplotlib or jinja2 is missing, that shows now
-    from plurality.analyses.audit import MARKER, audit
-    from plurality.analyses.slices import Disclosure
+    import plurality.analyses.audit.report  # noqa: F401 - where matplotlib or jinja2 is missing, that shows now
+    from plurality.analyses.audit.compute import MARKER, audit
+    from plurality.analyses.audit.slices import Disclosure
     from plurality.errors import InputError
-    from plurality.folders import check_target
+    from plurality.io.atomic import check_target
 
     check_target(args.out, MARKER)
     try:

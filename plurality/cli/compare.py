@@ -34,19 +34,19 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, fit everything, print the table, save."""
-    from plurality.comparing import compare
-    from plurality.comparison import MARKER
+    from plurality.data.store import load
     from plurality.errors import InputError
-    from plurality.folders import check_target
-    from plurality.models import FAMILIES
-    from plurality.store import load
+    from plurality.evaluation.compare import compare
+    from plurality.evaluation.comparison_table import MARKER
+    from plurality.io.atomic import check_target
+    from plurality.models import families
 
     if args.out:
         import plurality.analyses.figures  # noqa: F401 - where matplotlib is missing, that shows now
 
         check_target(args.out, MARKER)
     everything = args.models == "all"
-    names = list(FAMILIES) if everything else [name.strip() for name in args.models.split(",") if name.strip()]
+    names = list(families()) if everything else [name.strip() for name in args.models.split(",") if name.strip()]
     settings: dict[str, list[str]] = {name: [] for name in names}
     for setting in args.set:
         name, dot, rest = setting.partition(".")

@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return checked
     from plurality import datasets
     from plurality.cli import embed
-    from plurality.datasets.frames import MARK
+    from plurality.data.store import META
+    from plurality.datasets._tools.frames import MARK
     from plurality.errors import InputError
-    from plurality.folders import check_target
-    from plurality.store import META
+    from plurality.io.atomic import check_target
 
     if not args.encoder and (flags := embed.encoder_flags(args)):
         raise InputError(f"{', '.join(flags)} without --encoder: name the encoder, or leave out what is its")

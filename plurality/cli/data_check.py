@@ -22,9 +22,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, check, print, save the tables."""
+    from plurality.data.store import load
     from plurality.data_checks.check import check_data
-    from plurality.folders import check_target, whole_folder
-    from plurality.store import load
+    from plurality.io.atomic import check_target, whole_folder
 
     marker = "counts.parquet"
     if args.out:

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import polars as pl
 
     from plurality import cli
-    from plurality.folders import whole_folder
+    from plurality.io.atomic import whole_folder
 
     out: Path = args.out
     comparisons, people = _given(args.data) if args.data else _simulated(args)
@@ -65,7 +65,7 @@ def _panels(people: "pl.DataFrame") -> list[str]:
 
 
 def _simulated(args: argparse.Namespace) -> "tuple[pl.DataFrame, pl.DataFrame]":
-    from plurality.datasets import planted_text
+    from plurality.datasets.simulated import text as planted_text
 
     say(args, f"Simulating {args.users} people who disagree about {args.comparisons} pairs of answers each …")
     people = planted_text.simulate(n_users=args.users, n_comparisons=args.comparisons, seed=args.seed)
@@ -73,8 +73,8 @@ def _simulated(args: argparse.Namespace) -> "tuple[pl.DataFrame, pl.DataFrame]":
 
 
 def _given(folder: Path) -> "tuple[pl.DataFrame, pl.DataFrame]":
-    from plurality.sources.columns import column
-    from plurality.sources.frames import open_frame
+    from plurality.data.readers.columns import column
+    from plurality.data.readers.tables import open_frame
 
     comparisons, place = open_frame(folder / "comparisons.parquet", "comparisons")
     for name in ("user_id", "prompt", "chosen"):  # of which new users and candidates are made

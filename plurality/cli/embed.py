@@ -43,9 +43,9 @@ def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read, embed what the cache lacks, save."""
-    from plurality.folders import check_target
-    from plurality.reading import read
-    from plurality.store import META
+    from plurality.data.read import read
+    from plurality.data.store import META
+    from plurality.io.atomic import check_target
 
     check_target(args.out, META)
     data = read(

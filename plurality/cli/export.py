@@ -35,8 +35,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, write, compare."""
     from plurality.errors import InputError
-    from plurality.folders import check_target
-    from plurality.persistence import load
+    from plurality.io.atomic import check_target
+    from plurality.reward.reward_model import load
     from plurality.rl.huggingface import export_adapters, export_baked, export_custom
     from plurality.rl.huggingface.parity import REPORT
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import add_device, add_seed, say, spec_of
-from plurality.models import FAMILIES
+from plurality.models import families
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", help=f"one of {', '.join(FAMILIES)}")
+    parser.add_argument("model", help=f"one of {', '.join(families())}")
     parser.add_argument("store", type=Path, help="store folder that `embed` wrote")
     parser.add_argument("--out", required=True, type=Path, help="model folder to write")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the model")
@@ -26,10 +26,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, fit, save."""
-    from plurality.folders import check_target
-    from plurality.metering import metered
-    from plurality.persistence import HEAD
-    from plurality.store import load
+    from plurality.data.store import load
+    from plurality.evaluation.cost import metered
+    from plurality.io.atomic import check_target
+    from plurality.reward.persistence import HEAD
 
     check_target(args.out, HEAD)
     spec = spec_of(args.model, args.set)

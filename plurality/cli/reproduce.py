@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run the cases, print the table; a number out of tolerance is an error."""
     from plurality.errors import InputError
-    from plurality.recipes import reproduce
+    from plurality.reproduce.recipes import reproduce
 
     results = []
     for result in reproduce(args.folder, seed=args.seed):

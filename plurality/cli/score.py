@@ -9,8 +9,8 @@ from plurality.cli.settings import at_least, say
 if TYPE_CHECKING:
     import polars as pl
 
-    from plurality.comparisons import Int
-    from plurality.reading import Candidates
+    from plurality.arrays import Int
+    from plurality.data.read import Candidates
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, embed each unique item once, score, save."""
     import polars as pl
 
+    from plurality.data.read import read_candidates
     from plurality.errors import InputError
-    from plurality.folders import check_file, whole_file
-    from plurality.persistence import load
-    from plurality.reading import read_candidates
+    from plurality.io.atomic import check_file, whole_file
+    from plurality.reward.reward_model import load
 
     if args.out.suffix != ".parquet":
         raise InputError(f"{args.out}: scores are written as parquet; give a name that ends in .parquet")

@@ -55,7 +55,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, try once, listen until SIGINT or SIGTERM; requests that are under way are answered first."""
-    from plurality.persistence import load
+    from plurality.reward.reward_model import load
     from plurality.rl.contract import END_TOKENS, Contract
     from plurality.rl.reward_function import RewardFunction
     from plurality.serving.app import Limits, Served, create_app
@@ -127,8 +127,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _reference(source: str) -> "Corpus":
     """Prompts and completions of a table."""
-    from plurality.sources import chats, columns
-    from plurality.sources.frames import open_frame
+    from plurality.data.readers import chats, columns
+    from plurality.data.readers.tables import open_frame
 
     frame, place = open_frame(source, "reference")
     prompts = columns.column(frame, "prompt", place)

@@ -7,13 +7,13 @@ from typing import Literal
 
 import polars as pl
 
-from plurality.comparisons import Comparisons
+from plurality.data.comparisons import Comparisons
 from plurality.data_checks.consistency import Consistency, consistency
-from plurality.data_checks.counting import Counts, count
+from plurality.data_checks.counts import Counts, count
 from plurality.data_checks.format_leak import FormatLeak, format_leak
-from plurality.data_checks.room import Room, room
+from plurality.data_checks.headroom import Room, room
 from plurality.errors import InputError
-from plurality.progress import stages
+from plurality.io.progress import stages
 
 Split = Literal["group", "prompt", "item"]
 

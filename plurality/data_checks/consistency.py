@@ -10,11 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from plurality.analyses.agreement import bounds, count_columns, incidence, krippendorff_alpha
-from plurality.analyses.bootstrap import Floats, cluster_draws, interval, per_user_sums
-from plurality.analyses.disagreement import disagreement
-from plurality.comparisons import Comparisons, Int
-from plurality.keys import combine, uniform
+from plurality.analyses.agreement.agreement import bounds, count_columns, incidence, krippendorff_alpha
+from plurality.analyses.agreement.disagreement import disagreement
+from plurality.analyses.inference.bootstrap import Floats, cluster_draws, interval, per_user_sums
+from plurality.arrays import Int
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import combine, uniform
 
 MOST = 50_000  # judgements of shared pairs looked at, whole pairs sampled evenly
 WEDGES = 20_000_000  # two-step paths looked at for triads, whole users sampled evenly

@@ -14,11 +14,12 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import beta
 
-from plurality.analyses.bootstrap import Floats, cluster_draws, interval, per_user_sums
-from plurality.comparisons import Comparisons, Int
+from plurality.analyses.inference.bootstrap import Floats, cluster_draws, interval, per_user_sums
+from plurality.arrays import Int
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import combine, uniform
 from plurality.data_checks.format_features import FORMAT, LENGTH, MARKS, format_features
 from plurality.errors import InputError
-from plurality.keys import combine, uniform
 
 MOST = 50_000  # comparisons looked at, an even sample of more
 LEAST_ROWS, LEAST_UNITS = 100, 10  # below which nothing is said

@@ -6,11 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plurality.datasets.frames import Frames
+from plurality.datasets._tools.frames import Frames
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
-    from plurality.comparisons import Comparisons
+    from plurality.data.comparisons import Comparisons
     from plurality.encoders import Encoder, LsaSpec, TransformersSpec
 
 NAMES = (
@@ -50,7 +50,7 @@ def load(
     `encoder` and `prompts` are those of `read`. Where items are no texts, as in pick_a_pic, `embeddings` is the .npy
     file to write their vectors to, which stays mapped. Raises InputError for an unknown set or option, or a bad file.
     """
-    from plurality.reading import read
+    from plurality.data.read import read
 
     made = frames(name, source, **options)
     if (embeddings is None) != (made.embeddings is None):

@@ -5,12 +5,12 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.nested import CONTENT, MESSAGES, ROLE, silent
-from plurality.datasets.published import open_table
-from plurality.datasets.schema import FLAG, ID, TEXT, Columns, refuse
-from plurality.datasets.usable import Ties, unusable
+from plurality.datasets._tools.about import open_table
+from plurality.datasets._tools.conversion import one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.nested import CONTENT, MESSAGES, ROLE, silent
+from plurality.datasets._tools.schema import FLAG, ID, TEXT, Columns, refuse
+from plurality.datasets._tools.usable import Ties, unusable
 
 ABOUT = About(
     hub="lmsys/chatbot_arena_conversations",

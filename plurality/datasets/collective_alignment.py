@@ -5,12 +5,12 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import Weights, one_of, ordered_pairs, weigh
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.nested import CONTENT, MESSAGES, each, plain, refuse_value, silent
-from plurality.datasets.published import folder_of, open_table
-from plurality.datasets.schema import ID, TEXT
-from plurality.datasets.usable import Ties, unusable
+from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.conversion import Weights, one_of, ordered_pairs, weigh
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.nested import CONTENT, MESSAGES, each, plain, refuse_value, silent
+from plurality.datasets._tools.schema import ID, TEXT
+from plurality.datasets._tools.usable import Ties, unusable
 
 ABOUT = About(
     hub="openai/collective-alignment-1",

@@ -5,10 +5,10 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import Weights, listed_pairs, one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.published import open_table
-from plurality.datasets.schema import FLAG, ID, TEXT, refuse
+from plurality.datasets._tools.about import open_table
+from plurality.datasets._tools.conversion import Weights, listed_pairs, one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.schema import FLAG, ID, TEXT, refuse
 
 ABOUT = About(
     hub="facebook/community-alignment-dataset",

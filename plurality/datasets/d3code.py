@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.published import folder_of, open_table
-from plurality.datasets.rated import RatingWeights, Ties, rated_pairs
-from plurality.datasets.schema import ID, NUMBER, TEXT, refuse
+from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.ratings import RatingWeights, Ties, rated_pairs
+from plurality.datasets._tools.schema import ID, NUMBER, TEXT, refuse
 
 ABOUT = About(hub=None, licence="CC-BY-4.0", files=("d3-items.csv", "d3-raters.csv", "d3-ratings.csv"))
 

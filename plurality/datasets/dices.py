@@ -9,11 +9,11 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.published import open_table
-from plurality.datasets.rated import RatingWeights, Ties, agreed, rated_pairs
-from plurality.datasets.schema import ID, TEXT, refuse
+from plurality.datasets._tools.about import open_table
+from plurality.datasets._tools.conversion import one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.ratings import RatingWeights, Ties, agreed, rated_pairs
+from plurality.datasets._tools.schema import ID, TEXT, refuse
 from plurality.errors import InputError
 
 FILE = "diverse_safety_adversarial_dialog_"

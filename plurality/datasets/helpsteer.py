@@ -5,13 +5,13 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import Weights, one_of, weigh
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.loose import open_loose
-from plurality.datasets.nested import MESSAGES, each, plain, refuse_value, silent
-from plurality.datasets.published import folder_of, open_table
-from plurality.datasets.schema import NUMBER, TEXT
-from plurality.datasets.usable import Ties, unusable
+from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.conversion import Weights, one_of, weigh
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.loose_files import open_loose
+from plurality.datasets._tools.nested import MESSAGES, each, plain, refuse_value, silent
+from plurality.datasets._tools.schema import NUMBER, TEXT
+from plurality.datasets._tools.usable import Ties, unusable
 
 ABOUT = About(
     hub="nvidia/HelpSteer3",

@@ -8,10 +8,10 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.published import folder_of, open_table
-from plurality.datasets.schema import TEXT
+from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.conversion import one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.schema import TEXT
 from plurality.errors import InputError
 
 KINDS = {

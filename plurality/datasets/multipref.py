@@ -5,12 +5,12 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.nested import each, refuse_value
-from plurality.datasets.published import folder_of, open_table
-from plurality.datasets.schema import ID, TEXT, Columns
-from plurality.datasets.usable import Ties, unusable
+from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.conversion import one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.nested import each, refuse_value
+from plurality.datasets._tools.schema import ID, TEXT, Columns
+from plurality.datasets._tools.usable import Ties, unusable
 
 ABOUT = About(hub="allenai/multipref", licence="ODC-BY", files=("data/train-*.parquet",))
 Workers = Literal["all", "normal", "expert"]

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from plurality.datasets.conversion import one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.published import open_table
-from plurality.datasets.schema import NUMBER, TEXT
+from plurality.datasets._tools.about import open_table
+from plurality.datasets._tools.conversion import one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.schema import NUMBER, TEXT
 from plurality.errors import InputError
 
 ABOUT = About(

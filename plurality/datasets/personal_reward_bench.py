@@ -5,12 +5,12 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.nested import MESSAGES, plain, silent
-from plurality.datasets.published import open_table
-from plurality.datasets.schema import ID, TEXT, refuse, require
-from plurality.datasets.usable import unusable
+from plurality.datasets._tools.about import open_table
+from plurality.datasets._tools.conversion import one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.nested import MESSAGES, plain, silent
+from plurality.datasets._tools.schema import ID, TEXT, refuse, require
+from plurality.datasets._tools.usable import unusable
 
 ABOUT = About(
     hub="MichaelR207/prism_personalized_0125",

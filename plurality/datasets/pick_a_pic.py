@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from plurality.datasets.conversion import one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.published import open_table
-from plurality.datasets.schema import FLAG, ID, NUMBER, TEXT, refuse
+from plurality.datasets._tools.about import open_table
+from plurality.datasets._tools.conversion import one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, refuse
 from plurality.errors import InputError
-from plurality.folders import check_file, whole_file
+from plurality.io.atomic import check_file, whole_file
 
 ABOUT = About(
     hub="yuvalkirstain/pickapic_v2_no_images",

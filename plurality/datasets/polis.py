@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from plurality.datasets.external import FILES, external
-from plurality.datasets.frames import About, Frames, some
+from plurality.datasets._tools.external import FILES, external
+from plurality.datasets._tools.frames import About, Frames, some
 
 ABOUT = About(hub=None, licence="CC BY 4.0 (compdemocracy/openData)", files=FILES)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from plurality.datasets.external import FILES, external
-from plurality.datasets.frames import About, Frames
+from plurality.datasets._tools.external import FILES, external
+from plurality.datasets._tools.frames import About, Frames
 
 ABOUT = About(
     hub=None,

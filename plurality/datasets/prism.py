@@ -9,11 +9,11 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets import conversion
-from plurality.datasets.conversion import Weights, choice_pairs, one_of, ordered_pairs, weigh
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.published import folder_of, open_table
-from plurality.datasets.schema import FLAG, ID, NUMBER, TEXT
+from plurality.datasets._tools import conversion
+from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.conversion import Weights, choice_pairs, one_of, ordered_pairs, weigh
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT
 from plurality.errors import InputError
 
 ABOUT = About(

@@ -9,10 +9,10 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets.conversion import one_of
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.published import open_table
-from plurality.datasets.schema import ID, NUMBER, TEXT, refuse
+from plurality.datasets._tools.about import open_table
+from plurality.datasets._tools.conversion import one_of
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.schema import ID, NUMBER, TEXT, refuse
 
 ABOUT = About(
     hub="openai/summarize_from_feedback",

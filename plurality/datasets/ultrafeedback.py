@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from plurality.datasets.conversion import Weights, one_of, ordered_pairs, weigh
-from plurality.datasets.frames import About, Frames, sieve, some
-from plurality.datasets.nested import MESSAGES, each, plain, refuse_value, silent
-from plurality.datasets.published import Table, folder_of, open_table
-from plurality.datasets.schema import NUMBER, TEXT, refuse
-from plurality.datasets.usable import Ties, blank, unusable
+from plurality.datasets._tools.about import Table, folder_of, open_table
+from plurality.datasets._tools.conversion import Weights, one_of, ordered_pairs, weigh
+from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.nested import MESSAGES, each, plain, refuse_value, silent
+from plurality.datasets._tools.schema import NUMBER, TEXT, refuse
+from plurality.datasets._tools.usable import Ties, blank, unusable
 from plurality.errors import InputError
 
 PARTS = ("evol_instruct", "false_qa", "flan", "sharegpt", "truthful_qa", "ultrachat")

@@ -8,13 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurality.codes import Posterior
-from plurality.comparisons import Comparisons, Int
+from plurality.arrays import Int
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import combine, mix, text_keys, uniform
 from plurality.elicitation.scores import d_optimal, information_gain, max_distance, sides_apart, unlikeness
 from plurality.errors import InputError
-from plurality.keys import combine, mix, text_keys, uniform
-from plurality.links import prob
-from plurality.reward import RewardModel
+from plurality.reward.links import prob
+from plurality.reward.posterior import Posterior
+from plurality.reward.reward_model import RewardModel
 
 Float = NDArray[np.float64]
 How = Literal["information", "d_optimal", "max_distance", "dissimilar", "random"]

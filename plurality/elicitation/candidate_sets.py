@@ -7,9 +7,9 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from plurality.comparisons import Array, Int
+from plurality.arrays import Array, Int
 from plurality.errors import InputError
-from plurality.reward import RewardModel, Unknown
+from plurality.reward.reward_model import RewardModel, Unknown
 
 Float = NDArray[np.float64]
 MOST_SETS = 50_000  # tried one by one; beyond, greedily and by exchange

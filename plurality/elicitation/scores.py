@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from plurality.links import prob
+from plurality.reward.links import prob
 
 Float = NDArray[np.float64]
 

@@ -1,58 +1,29 @@
-"""The families. Each is a `Spec`, frozen settings with `fit(data, seed=...)`; one file a family."""
+"""The families: one folder each, a `Spec` of frozen settings with `fit(data, seed=...)`; nothing lists them."""
 
 from typing import TYPE_CHECKING, Any
 
-FAMILIES = {
-    "bradley_terry": "BradleyTerry",
-    "pal": "PAL",
-    "low_rank": "LowRank",
-    "maxmin": "MaxMin",
-    "vpl": "VPL",
-    "hierarchical": "Hierarchical",
-    "lcpo": "LCPO",
-    "more": "MORE",
-    "dpl": "DPL",
-}
+from plurality.reward import registry
+from plurality.reward.registry import families
 
 if TYPE_CHECKING:
-    from plurality.models.bradley_terry import BradleyTerry
-    from plurality.models.dpl import DPL
-    from plurality.models.hierarchical import Hierarchical
-    from plurality.models.lcpo import LCPO
-    from plurality.models.low_rank import LowRank
-    from plurality.models.maxmin import MaxMin
-    from plurality.models.more import MORE
-    from plurality.models.pal import PAL
-    from plurality.models.vpl import VPL
+    from plurality.models.family import Spec
 
-__all__ = [
-    "DPL",
-    "FAMILIES",
-    "LCPO",
-    "MORE",
-    "PAL",
-    "VPL",
-    "BradleyTerry",
-    "Hierarchical",
-    "LowRank",
-    "MaxMin",
-    "spec_class",
-]
+__all__ = ["families", "spec_class"]
 
 
-def spec_class(name: str) -> Any:
-    """The spec class of a family by its file name, such as "pal". Raises InputError for an unknown name."""
-    from importlib import import_module
-
+def spec_class(name: str) -> "type[Spec]":
+    """The spec class of a family by its name, such as "pal". Raises InputError for an unknown name."""
     from plurality.errors import InputError
+    from plurality.models.family import Spec
 
-    if name not in FAMILIES:
-        raise InputError(f"model {name!r} is unknown; choose one of {', '.join(FAMILIES)}")
-    return getattr(import_module(f"plurality.models.{name}"), FAMILIES[name])
+    cls = registry.spec_class(name)
+    if not issubclass(cls, Spec):
+        raise InputError(f"model {name!r}: {cls.__name__} cannot be fitted, since it is no Spec; mend its package")
+    return cls
 
 
 def __getattr__(attribute: str) -> Any:
-    for name, cls in FAMILIES.items():
-        if cls == attribute:
-            return spec_class(name)
+    for point in registry.built_in().values():
+        if point.attr == attribute:
+            return point.load()
     raise AttributeError(f"module 'plurality.models' has no attribute {attribute!r}")

@@ -9,13 +9,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from plurality.data.read import Candidates, read_candidates
 from plurality.errors import InputError
-from plurality.links import win
-from plurality.reading import Candidates, read_candidates
-from plurality.reward import RewardModel, Unknown
+from plurality.reward.links import win
+from plurality.reward.reward_model import RewardModel, Unknown
 from plurality.rl.people import Population
-from plurality.rl.rules import BRME, ExponentiatedGradient, GroupMaxMin, Rule, rule_of
-from plurality.rl.welfare import Float, Int
+from plurality.rl.rules.registry import BRME, ExponentiatedGradient, GroupMaxMin, Rule, rule_of
+from plurality.rl.rules.welfare import Float, Int
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plurality.comparisons import Array
+from plurality.arrays import Array
+from plurality.data.items import checked_vectors
 from plurality.encoders import TransformersEncoder, create, load
+from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
-from plurality.items import checked_vectors
-from plurality.reward import RewardModel
+from plurality.reward.reward_model import RewardModel
 from plurality.rl.messages import Pairs
-from plurality.stored_encoder import StoredEncoder
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder

@@ -99,8 +99,8 @@ def _load(settings: Settings) -> RewardFunction:
 
 
 def _reference(text: str) -> Any:
-    from plurality.sources import columns
-    from plurality.sources.frames import open_frame
+    from plurality.data.readers import columns
+    from plurality.data.readers.tables import open_frame
 
     if not text:
         return None

@@ -28,7 +28,7 @@ def reward_func(
     """
     import torch
 
-    from plurality.links import prob
+    from plurality.reward.links import prob
     from plurality.rl.environment import function_of, settings_here
 
     settings = settings_here()

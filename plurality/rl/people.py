@@ -10,10 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plurality.data.readers import columns
+from plurality.data.readers.tables import open_frame
 from plurality.errors import InputError, InputWarning
-from plurality.reward import RewardModel
-from plurality.sources import columns
-from plurality.sources.frames import open_frame
+from plurality.reward.reward_model import RewardModel
 
 Unknown = Literal["population", "error", "none"]
 STRANGER = ""  # no user has a blank id

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from plurality.comparisons import Array
+from plurality.arrays import Array
 from plurality.errors import InputError
 from plurality.rl.messages import Pairs
 from plurality.rl.scoring import Normalise

@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from plurality.comparisons import Array
+from plurality.arrays import Array
+from plurality.data.items import checked_vectors
 from plurality.encoders import TransformersEncoder
 from plurality.encoders.protocol import Template
 from plurality.encoders.text import check_not_blank, contents, conversations, prompt_conversations
 from plurality.errors import InputError
-from plurality.items import checked_vectors
-from plurality.reward import RewardModel
+from plurality.reward.reward_model import RewardModel
 from plurality.rl.embedding import uncached
 from plurality.rl.messages import Pairs
 

@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurality.comparisons import Array
+from plurality.arrays import Array
 from plurality.errors import InputError
-from plurality.persistence import load
-from plurality.reward import RewardModel
+from plurality.reward.reward_model import RewardModel, load
 from plurality.rl.embedding import chosen_encoder, embed, uncached
 from plurality.rl.messages import Pairs, check_lists
 from plurality.rl.people import People, Population, Unknown
 from plurality.rl.reference import Reference, column
-from plurality.rl.rules import Rule, rule_of
+from plurality.rl.rules.registry import Rule, rule_of
 from plurality.rl.scoring import Individuals, Normalise, Society
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plurality.errors import InputError
-from plurality.heads import Head
-from plurality.links import prob, win
+from plurality.reward.heads import Head
+from plurality.reward.links import prob, win
 from plurality.rl.people import Population
-from plurality.rl.rules import Rule
+from plurality.rl.rules.registry import Rule
 
 Normalise = Literal["raw", "win", "z"]
 Float = NDArray[np.float64]

@@ -98,9 +98,9 @@ def to_parquet(frame: Any, path: str | Path) -> Path:
     """
     import polars as pl
 
-    from plurality.folders import check_file, whole_file
-    from plurality.sources import chats, columns
-    from plurality.sources.frames import open_frame
+    from plurality.data.readers import chats, columns
+    from plurality.data.readers.tables import open_frame
+    from plurality.io.atomic import check_file, whole_file
 
     path = Path(path)
     if path.suffix != ".parquet":

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from plurality.encoders.protocol import Prompt
 from plurality.errors import InputError
-from plurality.links import prob
+from plurality.reward.links import prob
 from plurality.rl.batching import MicroBatcher
 from plurality.rl.contract import Contract, Row
 from plurality.serving.body import rows_of

@@ -15,15 +15,15 @@ from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 from statsmodels.stats.oneway import anova_generic
 
-from plurality.analyses.bootstrap import interval, resample_counts
+from plurality.analyses.audit.slices import Disclosure
 from plurality.analyses.factors.bayes import factors_bayes
 from plurality.analyses.factors.logistic import COLLINEAR, EMPTY, ONE_USER, SEPARABLE, STILL, TIED, fit_groups
 from plurality.analyses.factors.pooling import adjusted, homogeneity, pool
 from plurality.analyses.factors.regression import HOMOGENEITY, TABLE, factors
 from plurality.analyses.factors.scores import group_scores, tau_b
 from plurality.analyses.factors.selection import select
-from plurality.analyses.slices import Disclosure
-from plurality.analyses.welfare import shrink
+from plurality.analyses.inference.bootstrap import interval, resample_counts
+from plurality.analyses.welfare.welfare import shrink
 from plurality.errors import InputError, InputWarning
 
 CENTRE = np.array([0.8, -0.5, 0.3, 0.0])

@@ -10,7 +10,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from plurality.analyses.audit import audit
+from plurality.analyses.audit.compute import audit
+from plurality.analyses.audit.labels import forest_lines, number, shorten
 from plurality.analyses.figures import (
     as_bytes,
     bump,
@@ -24,7 +25,6 @@ from plurality.analyses.figures import (
     reliability,
     shares,
 )
-from plurality.analyses.labels import forest_lines, number, shorten
 from plurality.errors import InputError
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from plurality.analyses.attributes import attributes_of
+from plurality.analyses.audit.attributes import attributes_of
 from plurality.analyses.inputs import (
     chosen,
     default_cell,

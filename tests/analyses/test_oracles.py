@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from plurality.analyses.audit import audit
-from plurality.analyses.calibration import brier, debiased_l2, ece, log_loss
+from plurality.analyses.audit.compute import audit
+from plurality.analyses.calibration.calibration import brier, debiased_l2, ece, log_loss
 
 
 def drawn(seed, n=3000):

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from plurality.analyses.audit import audit
+from plurality.analyses.audit.compute import audit
 from plurality.analyses.scores import predictions_from_scores
 from plurality.errors import InputError
 

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from plurality.data.read import read
 from plurality.data_checks.check import check_data
-from plurality.datasets import planted, planted_text
+from plurality.datasets.simulated import populations as planted
+from plurality.datasets.simulated import text as planted_text
 from plurality.errors import InputError
-from plurality.reading import read
 
 
 @pytest.fixture(scope="module")

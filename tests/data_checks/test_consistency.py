@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plurality.comparisons import Comparisons
+from plurality.data.comparisons import Comparisons
+from plurality.data.read import read
 from plurality.data_checks.consistency import AGREE, CYCLIC, DIVIDED, SELF, SHARED, consistency
-from plurality.data_checks.counting import count
-from plurality.datasets import planted
-from plurality.reading import read
+from plurality.data_checks.counts import count
+from plurality.datasets.simulated import populations as planted
 
 
 def of(rows: list[tuple[str, int, int, float]], n_items: int) -> Comparisons:

@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plurality.comparisons import Comparisons
+from plurality.data.comparisons import Comparisons
+from plurality.data.read import read
 from plurality.data_checks.format_features import FORMAT, LENGTH, MARKS, format_features
 from plurality.data_checks.format_leak import format_leak
 from plurality.errors import InputError
-from plurality.reading import read
 
 PHRASE = 'the a river Stone reads quickly, because 12 birds (two of them) sang. Then it "rained" again!'
 WORDS = np.array(PHRASE.split())

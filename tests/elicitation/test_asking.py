@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial import distance
 from scipy.special import expit, logit
 
-from plurality.datasets import planted, planted_rank
+from plurality.datasets.simulated import low_rank as planted_rank
+from plurality.datasets.simulated import populations as planted
 from plurality.elicitation import (
     d_optimal,
     information_gain,
@@ -18,9 +19,11 @@ from plurality.elicitation import (
     unlikeness,
 )
 from plurality.errors import InputError
-from plurality.models import PAL, BradleyTerry, spec_class
+from plurality.models import spec_class
+from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.low_rank import LowRank
-from plurality.tensors import Tensors
+from plurality.models.pal import PAL
+from plurality.reward.tensors import Tensors
 
 
 def entropy(p):

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from plurality.datasets import planted_rank
+from plurality.datasets.simulated import low_rank as planted_rank
 from plurality.elicitation import candidate_sets, negatively_correlated, negatively_correlated_set
 from plurality.errors import InputError
 from plurality.models import BradleyTerry

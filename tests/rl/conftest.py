@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from plurality.codes import Posterior, Prior
 from plurality.encoders import Lsa, LsaSpec
 from plurality.models import LowRank
-from plurality.reward import RewardModel
-from plurality.selection import Trace
+from plurality.reward.fitted import Trace
+from plurality.reward.posterior import Posterior, Prior
+from plurality.reward.reward_model import RewardModel
 
 WORDS = ["red", "blue", "green", "sour", "sweet", "salty", "loud", "quiet", "soft", "hard"]
 WIDTH = 6

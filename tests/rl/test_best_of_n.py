@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from plurality.codes import Posterior, Prior
 from plurality.errors import InputError
 from plurality.models.low_rank import LowRank
-from plurality.reward import RewardModel
+from plurality.reward.fitted import Trace
+from plurality.reward.posterior import Posterior, Prior
+from plurality.reward.reward_model import RewardModel
 from plurality.rl.best_of_n import best_of_n, judge, ranks
-from plurality.rl.rules import RMOD, Mean, PointwiseMin
-from plurality.selection import Trace
+from plurality.rl.rules.registry import RMOD, Mean, PointwiseMin
 
 TASTES = {"ann": (1.0, 0.0), "bob": (-1.0, 0.0), "cy": (0.25, 0.5)}  # log-odds an a, and a b
 TEXTS = [["aab", "abbb", "c"], ["b", "aaaa"], ["ccc"]]

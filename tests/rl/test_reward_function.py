@@ -15,7 +15,7 @@ from scipy.special import expit
 from plurality.encoders import LsaSpec
 from plurality.encoders import transformers as transformers_module
 from plurality.errors import InputError, InputWarning
-from plurality.heads import PromptDirection
+from plurality.models.pal.head import PromptDirection
 from plurality.rl.messages import Pairs
 from plurality.rl.reward_function import RewardFunction
 

@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from plurality.analyses.bootstrap import Floats
 from plurality.analyses.factors.inputs import codes_of, grouped_rows
+from plurality.analyses.inference.bootstrap import Floats
 from plurality.errors import InputError, InputWarning
-from plurality.sampling import double_precision
+from plurality.jax_precision import double_precision
 
 RHAT, ESS = 1.01, 100  # beyond and below which draws are not to be relied on; ESS a chain
 _SHOWN = ("mu", "tau", "person", "beta")

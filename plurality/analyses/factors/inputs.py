@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from plurality.analyses.binning import checked
-from plurality.analyses.bootstrap import Floats
+from plurality.analyses.calibration.binning import checked
 from plurality.analyses.features import numeric, spread
+from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.inputs import Table, listed, read_table, user_column
 from plurality.errors import InputError
 

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import expit
 
-from plurality.analyses.bootstrap import Floats
 from plurality.analyses.factors.inputs import Ints, Rows, grouped_rows
+from plurality.analyses.inference.bootstrap import Floats
 from plurality.errors import InputError
 
 Correction = Literal["CR1", "CR3"]

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.stats import f as fisher
 from scipy.stats import false_discovery_control
 
-from plurality.analyses.bootstrap import Floats
+from plurality.analyses.inference.bootstrap import Floats
 from plurality.errors import InputError
 
 Structure = Literal["auto", "diagonal", "full"]

@@ -9,17 +9,17 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from plurality.analyses.attributes import attributes_of
-from plurality.analyses.bootstrap import Floats, two_sided_p
+from plurality.analyses.audit.attributes import attributes_of
+from plurality.analyses.audit.readout import Readable, Readout
+from plurality.analyses.audit.slices import COMPLEMENT, DISCLOSURE, SHOWN, TOO_FEW, Disclosure, Slices, slices, withheld
+from plurality.analyses.audit.tables import GIVEAWAY
 from plurality.analyses.factors.inputs import FactorRows, read_rows
 from plurality.analyses.factors.logistic import FITTED, GroupFits, fit_groups
 from plurality.analyses.factors.pooling import Homogeneity, Pooled, adjusted, homogeneity, pool
 from plurality.analyses.factors.scores import LABELS, Scores, group_scores
 from plurality.analyses.factors.selection import select
+from plurality.analyses.inference.bootstrap import Floats, two_sided_p
 from plurality.analyses.inputs import Table, read_table
-from plurality.analyses.readout import Readable, Readout
-from plurality.analyses.slices import COMPLEMENT, DISCLOSURE, SHOWN, TOO_FEW, Disclosure, Slices, slices, withheld
-from plurality.analyses.tables import GIVEAWAY
 from plurality.errors import InputError
 
 if TYPE_CHECKING:

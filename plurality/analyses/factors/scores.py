@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from plurality.analyses.bootstrap import Floats, count_blocks, interval
 from plurality.analyses.factors.inputs import Ints, Rows, grouped_rows
+from plurality.analyses.inference.bootstrap import Floats, count_blocks, interval
 from plurality.errors import InputError
 
 _ENTRIES = 250_000  # blocks of ties x draws held at once, few enough for a processor's cache

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 
-from plurality.analyses.bootstrap import Floats
 from plurality.analyses.factors.inputs import Ints, Rows, grouped_rows
+from plurality.analyses.inference.bootstrap import Floats
 from plurality.errors import InputError
 
 _PATH = np.geomspace(1, 1e-3, 12)  # penalties as shares of the least one that leaves nothing

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from plurality.analyses.labels import number, shorten
-from plurality.analyses.readout import Grid, Readout
-from plurality.analyses.slices import OVERALL
-from plurality.analyses.verdict import ALPHA, count, interval, p_value
+from plurality.analyses.audit.labels import number, shorten
+from plurality.analyses.audit.readout import Grid, Readout
+from plurality.analyses.audit.slices import OVERALL
+from plurality.analyses.audit.verdict import ALPHA, count, interval, p_value
 from plurality.errors import InputError
 
 if TYPE_CHECKING:

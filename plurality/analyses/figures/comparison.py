@@ -8,15 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from plurality.analyses.audit.labels import CONTROLS, axis_label, brief, control_of, metric_of, shorten
 from plurality.analyses.figures.style import INK, MUTED, STYLE, Figure
-from plurality.analyses.labels import (
-    CONTROLS,
-    axis_label,
-    brief,
-    control_of,
-    metric_of,
-    shorten,
-)
 
 
 def comparison(table: pl.DataFrame, *, width: float = 7.0) -> Figure:

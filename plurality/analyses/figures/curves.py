@@ -8,8 +8,8 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter
 
+from plurality.analyses.audit.labels import shorten
 from plurality.analyses.figures.style import BAND, INK, LINES, MARKS, MUTED, STYLE, Figure, close_gaps
-from plurality.analyses.labels import shorten
 
 MOST_LINES = 6  # of one panel that can be told apart in greyscale
 

@@ -10,12 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from plurality.analyses.audit.labels import Line, axis_label, forest_lines
 from plurality.analyses.figures.style import BAND, INK, MUTED, STYLE, Figure
-from plurality.analyses.labels import (
-    Line,
-    axis_label,
-    forest_lines,
-)
 from plurality.errors import InputError
 
 _LABELS: dict[str, dict[str, Any]] = {

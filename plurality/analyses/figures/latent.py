@@ -4,8 +4,8 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import ArrayLike
 
+from plurality.analyses.audit.labels import shorten
 from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure, close_gaps
-from plurality.analyses.labels import shorten
 from plurality.errors import InputError
 
 MOST_PANELS = 12

@@ -8,10 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
+from plurality.analyses.audit.labels import number
 from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure
-from plurality.analyses.labels import (
-    number,
-)
 
 
 def lorenz(curve: pl.DataFrame, overall: pl.DataFrame, *, width: float = 7.0) -> Figure:

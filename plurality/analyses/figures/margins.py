@@ -4,8 +4,8 @@ import matplotlib as mpl
 import numpy as np
 import polars as pl
 
+from plurality.analyses.audit.labels import shorten
 from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure
-from plurality.analyses.labels import shorten
 
 
 def margins(frame: pl.DataFrame, *, width: float = 7.0) -> Figure:

@@ -6,8 +6,8 @@ import matplotlib as mpl
 import numpy as np
 import polars as pl
 
+from plurality.analyses.audit.labels import number, shorten
 from plurality.analyses.figures.style import INK, LINES, MARKS, MUTED, STYLE, Figure, ink_on
-from plurality.analyses.labels import number, shorten
 from plurality.errors import InputError
 
 MOST_CELLS = 30  # rows or columns that stay legible on a page

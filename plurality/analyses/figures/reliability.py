@@ -7,11 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from plurality.analyses.audit.labels import shorten
+from plurality.analyses.audit.slices import OVERALL
 from plurality.analyses.figures.style import BAND, INK, MUTED, STYLE, Figure, close_gaps
-from plurality.analyses.labels import (
-    shorten,
-)
-from plurality.analyses.slices import OVERALL
 
 MOST_PANELS = 24
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from plurality.analyses.bootstrap import Floats
-from plurality.comparisons import Array, Int
+from plurality.analyses.inference.bootstrap import Floats
+from plurality.arrays import Array, Int
+from plurality.data.embeddings import open_embeddings
+from plurality.data.items import unique_items
+from plurality.data.readers import chats, columns
+from plurality.data.readers.tables import open_frame
 from plurality.datasets.protocols.reward_bench import BenchScores, Questions, reward_bench, reward_bench_2
-from plurality.embeddings import open_embeddings
 from plurality.errors import InputError
-from plurality.items import unique_items
-from plurality.sources import chats, columns
-from plurality.sources.frames import open_frame
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder

@@ -14,14 +14,15 @@ import polars as pl
 import torch
 from scipy.special import expit
 
-from plurality import controls
-from plurality.analyses.bootstrap import Floats, cluster_draws, interval, per_user_sums
-from plurality.analyses.calibration import log_loss_rows
-from plurality.comparisons import Comparisons, Int
+from plurality.analyses.calibration.calibration import log_loss_rows
+from plurality.analyses.inference.bootstrap import Floats, cluster_draws, interval, per_user_sums
+from plurality.arrays import Int
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import combine, uniform
+from plurality.data.splits import Cells, rank_within
 from plurality.errors import InputError
-from plurality.keys import combine, uniform
-from plurality.reward import RewardModel
-from plurality.splits import Cells, rank_within
+from plurality.evaluation import controls
+from plurality.reward.reward_model import RewardModel
 
 SIZES = (0, 1, 2, 5, 10, 20, 50)
 METRICS = ("accuracy", "log_loss")

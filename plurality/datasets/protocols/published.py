@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from plurality.comparisons import Comparisons
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import combine, uniform
+from plurality.data.splits import Cells, Mask, held_share, rank_within
 from plurality.errors import InputError
-from plurality.keys import combine, uniform
-from plurality.splits import Cells, Mask, held_share, rank_within
 
 SEEN, UNSEEN = "seen user, unseen {}", "unseen user, unseen {}"
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from plurality.analyses.bootstrap import Floats
+from plurality.analyses.inference.bootstrap import Floats
 from plurality.errors import InputError
 
 Bools = NDArray[np.bool_]

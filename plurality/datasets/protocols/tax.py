@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from plurality.analyses.bootstrap import Floats, ratio_draws, resample_counts
-from plurality.analyses.bootstrap import interval as percentile
-from plurality.comparison import worst_share
+from plurality.analyses.inference.bootstrap import Floats, ratio_draws, resample_counts
+from plurality.analyses.inference.bootstrap import interval as percentile
 from plurality.datasets.protocols.bench_files import Bench
 from plurality.datasets.protocols.few_shot import forgotten
 from plurality.datasets.protocols.reward_bench import TOTAL
 from plurality.errors import InputError
-from plurality.reward import RewardModel
+from plurality.evaluation.comparison_table import worst_share
+from plurality.reward.reward_model import RewardModel
 
 BASE, POPULATION, MEAN, TENTH, WORST = "base", "population", "users, mean", "users, worst tenth", "users, worst"
 BLOCK = 256  # users scored at once

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from plurality.encoders import storage
 from plurality.errors import InputError
-from plurality.folders import whole_folder
-from plurality.progress import stages
-from plurality.reward import RewardModel
+from plurality.io.atomic import whole_folder
+from plurality.io.progress import stages
+from plurality.reward.reward_model import RewardModel
 from plurality.rl.huggingface import checkpoint, parity, portable
 from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.baked import check_pooling, notes_of, write_native

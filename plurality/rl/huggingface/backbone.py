@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from plurality.encoders import TransformersEncoder, checkpoint, load
+from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
-from plurality.reward import RewardModel
-from plurality.stored_encoder import StoredEncoder
+from plurality.reward.reward_model import RewardModel
 
 
 @dataclass(frozen=True)

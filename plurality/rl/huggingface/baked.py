@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from plurality.errors import InputError
-from plurality.folders import whole_folder
-from plurality.progress import stages
-from plurality.reward import RewardModel
+from plurality.io.atomic import whole_folder
+from plurality.io.progress import stages
+from plurality.reward.reward_model import RewardModel
 from plurality.rl.huggingface import checkpoint, parity, portable
 from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.parity import Exported, Probes

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from plurality.errors import InputError
-from plurality.folders import whole_folder
-from plurality.heads import Projector
-from plurality.progress import stages
-from plurality.reward import RewardModel
+from plurality.io.atomic import whole_folder
+from plurality.io.progress import stages
+from plurality.reward.heads import Projector
+from plurality.reward.reward_model import RewardModel
 from plurality.rl.huggingface import checkpoint, parity, portable
 from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.baked import notes_of

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from plurality.errors import InputError
-from plurality.heads import Head, Projected, Projector
+from plurality.reward.heads import Head, Projected, Projector
 
 EXACT = 1e-8  # of the largest utility: what rounding in double precision stays far below, and a curve does not
 SPREAD = 3.0  # of the embeddings asked about, in the scale that the head standardises to

@@ -7,10 +7,10 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from plurality.data.readers import columns
+from plurality.data.readers.tables import open_frame
 from plurality.errors import InputError
-from plurality.reward import RewardModel
-from plurality.sources import columns
-from plurality.sources.frames import open_frame
+from plurality.reward.reward_model import RewardModel
 
 
 @dataclass(frozen=True)

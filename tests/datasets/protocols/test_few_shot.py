@@ -4,13 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plurality import controls
-from plurality.datasets import planted
+from plurality.data.splits import rank_within
 from plurality.datasets.protocols.few_shot import few_shot, few_shot_of_cells, forgotten
+from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
+from plurality.evaluation import controls
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.low_rank import LowRank
-from plurality.splits import rank_within
 
 
 @pytest.fixture(scope="module")

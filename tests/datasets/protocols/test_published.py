@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plurality.comparisons import Comparisons
+from plurality.data.comparisons import Comparisons
+from plurality.data.read import read
 from plurality.datasets.protocols.published import lore_prism, p_rlhf_prism, personal_reward_bench, sizes, vpl_uf_p
 from plurality.errors import InputError
-from plurality.reading import read
 
 SEEN, UNSEEN = "seen user, unseen group", "unseen user, unseen group"
 

@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plurality.datasets import planted
 from plurality.datasets.protocols.bench_files import Bench, read_bench
 from plurality.datasets.protocols.reward_bench import (
     DOMAINS,
@@ -15,6 +14,7 @@ from plurality.datasets.protocols.reward_bench import (
     ties_score,
 )
 from plurality.datasets.protocols.tax import BASE, MEAN, POPULATION, TENTH, WORST, personalisation_tax
+from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.low_rank import LowRank

@@ -1,1 +1,0 @@
-"""VPL's codes: read off a user's comparisons by an encoder that is trained with the reward."""

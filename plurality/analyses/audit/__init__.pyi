@@ -1,0 +1,2 @@
+from .compute import Audit as Audit
+from .compute import audit as audit

@@ -1,0 +1,268 @@
+"""The audit: predictions and users in, a table of who is served how well out. It never sees a model."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from rich.progress import track
+
+import plurality
+from plurality.analyses.audit import tables
+from plurality.analyses.audit.attributes import attributes_of
+from plurality.analyses.audit.confidence_cells import confidence_cells
+from plurality.analyses.audit.estimates import Estimate, Plan, estimate
+from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
+from plurality.analyses.audit.population import population, read_margins
+from plurality.analyses.audit.position_bias import presented
+from plurality.analyses.audit.readout import Readable, Readout
+from plurality.analyses.audit.sections import Section
+from plurality.analyses.audit.shared_pairs import shared_pairs
+from plurality.analyses.audit.slices import DISCLOSURE, OVERALL, SHOWN, Disclosure, slices, withheld
+from plurality.analyses.audit.temperatures import temperatures
+from plurality.analyses.audit.user_sums import Material, material
+from plurality.analyses.inference.raking import Margins
+from plurality.analyses.inputs import (
+    ROW,
+    Predictions,
+    Table,
+    chosen,
+    default_cell,
+    default_model,
+    read_predictions,
+    read_table,
+)
+from plurality.analyses.scores import CHOSEN, REJECTED, predictions_from_scores
+from plurality.analyses.social_choice.candidates import choosing, read_candidates
+from plurality.analyses.welfare.welfare import lorenz, lorenz_noise
+from plurality.errors import InputError
+from plurality.io.atomic import whole_file, whole_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKER = "audit.json"
+WITHHELD = "(withheld groups together)"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Audit(Readable):
+    """What an audit found.
+
+    `table` is tidy, a row for each metric and slice; `worst` has the worst group of each attribute; `users` a
+    row for each user; `reliability` and `lorenz` are what the figures draw; `sections` are further parts, such as
+    temperatures, by name; `notes` are sentences that a reader should see, and `meta` says what was audited and how.
+    """
+
+    table: pl.DataFrame
+    worst: pl.DataFrame
+    users: pl.DataFrame
+    reliability: pl.DataFrame
+    lorenz: pl.DataFrame
+    sections: dict[str, Section]
+    notes: tuple[str, ...]
+    meta: dict[str, Any]
+    disclosure: Disclosure
+
+    @property
+    def overall(self) -> pl.DataFrame:
+        """The rows of `table` for all users together."""
+        return self.table.filter(pl.col("attribute") == OVERALL[0])
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """The findings in plain sentences, the most important first."""
+        from plurality.analyses.audit.verdict import verdict
+
+        return verdict(self)
+
+    def readout(self) -> Readout:
+        """What a person is shown of it."""
+        from plurality.analyses.audit.audit_readout import readout
+
+        return readout(self)
+
+    def __repr__(self) -> str:
+        return f"<Audit of {self.meta['n_users']} users, {self.table.height} rows; print it, or see .table>"
+
+    def figures(self) -> dict[str, "Figure"]:
+        """Matplotlib figures by name: groups, reliability, lorenz, and one of each section."""
+        from plurality.analyses import figures
+
+        return {
+            "groups": figures.forest(self.table),
+            "reliability": figures.reliability(self.reliability),
+            "lorenz": figures.lorenz(self.lorenz, self.overall),
+            **{name: drawn for name, section in self.sections.items() if (drawn := section.figure()) is not None},
+        }
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one self-contained page that needs no network."""
+        from plurality.analyses.audit.report import html
+
+        with whole_file(Path(path)) as new:
+            new.write_bytes(html(self).encode())
+        return Path(path)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write audit.parquet, audit.json, index.html, figures/ (PNG, SVG) and sections/ (parquet), all or nothing.
+
+        The per-user frame is not written: its rows are people. Raises InputError for a folder that holds something
+        other than an audit.
+        """
+        from plurality.analyses.audit.report import html
+        from plurality.analyses.figures import as_bytes
+
+        pictures = self.figures()
+        with whole_folder(Path(folder), marker=MARKER) as new:
+            (new / "figures").mkdir()
+            for name, figure in pictures.items():
+                for kind in ("png", "svg"):
+                    (new / "figures" / f"{name}.{kind}").write_bytes(as_bytes(figure, kind))
+            (new / "index.html").write_bytes(html(self, pictures).encode())
+            (new / MARKER).write_bytes(self._json().encode())
+            self.table.write_parquet(new / "audit.parquet")
+            (new / "sections").mkdir()
+            for name, section in self.sections.items():
+                section.frame.write_parquet(new / "sections" / f"{name}.parquet")
+        return Path(folder)
+
+    def _json(self) -> str:
+        worst = self.worst.with_columns(pl.col(pl.Float64).fill_nan(None)).to_dicts()
+        content = {"verdict": self.verdict, "notes": self.notes, "worst": worst, **self.meta}
+        content["disclosure"] = asdict(self.disclosure)
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def audit(  # noqa: PLR0913 - the public face: each argument is a decision of the reader
+    predictions: Table,
+    users: Table | None = None,
+    *,
+    by: Sequence[str] | None = None,
+    ways: int = 2,
+    candidates: Table | None = None,
+    margins: Margins | Table | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    disclosure: Disclosure = DISCLOSURE,
+    model: str | None = None,
+    cell: str | None = None,
+    progress: bool = False,
+) -> Audit:
+    """Audit predicted preferences: who is served how well, with intervals that resample users.
+
+    `predictions` has a row for each comparison: user_id, prob_first = P(first preferred), label in [0, 1], and
+    optionally weight; served_first (P that the first response is served, by default the model's own pick); gap
+    (log-odds, for the log-loss); model and cell, of which one is audited (by default the first model that is no
+    control, on seen users and unseen items); shown_first (P that the first was displayed first: position bias); pair
+    (which two responses in which order, where several people judged the same: disagreement); or score_chosen and
+    score_rejected in place of probability and label. `users` has user_id and
+    attributes, which are sliced by `by` (all with few levels by default), and by combinations of up to `ways` of them
+    (1 to 3). `candidates` has the rewards of responses to choose from (see `analyses.candidates`): who decides and who
+    benefits, by the first attribute. `margins` are a population's shares of levels, {attribute: {level: share}} or a
+    table of attribute, level, share, that users are weighted to. Raises InputError on input that cannot give a right
+    answer.
+    """
+    frame = read_table(predictions, "predictions")
+    if "prob_first" not in frame.columns and {CHOSEN, REJECTED} <= set(frame.columns):
+        frame = predictions_from_scores(frame, seed=seed)
+    frame = frame.with_row_index(ROW)
+    frame, model, choice = chosen(frame, "model", model, default_model(frame))
+    frame, cell, again = chosen(frame, "cell", cell, default_cell(frame))
+    data, notes = read_predictions(frame)
+    listed = None if users is None else read_table(users, "users")
+    attributes, more = attributes_of(listed, data.ids, by)
+    groups = slices(attributes, len(data.ids), ways)
+    state = withheld(groups, disclosure)
+    base, plan = material(data, draws, seed), Plan(level, seed)
+    overall, everybody = estimate(base, groups.users(0), plan, diagram=True)
+    done: dict[int, Estimate] = {0: overall}
+    shown = np.flatnonzero(state == SHOWN)[1:].tolist()
+    for s in track(shown, "Auditing slices", disable=not progress, transient=True):
+        done[s], _ = estimate(base, groups.users(s), plan, everybody, diagram=bool(groups.order[s] == 1))
+    parts = [
+        temperatures(data, groups, state, disclosure, level),
+        confidence_cells(base, groups, state),
+        presented(data, level),
+        shared_pairs(data, attributes, level=level, draws=draws, seed=seed),
+    ]
+    if margins is not None:
+        parts.append(population(base, attributes, read_margins(margins), groups, state, level))
+    if candidates is not None:
+        parts += _choosing(candidates, data.ids, listed, by, disclosure, Plan(level, seed), draws)
+    sections = {section.name: section for section in parts if section is not None}
+    main = tables.table(groups, state, done, disclosure)
+    return Audit(
+        table=pl.concat([main, *(section.rows for section in sections.values())]),
+        worst=tables.worst(groups, state, done, level, seed),
+        users=_users(data, base, attributes),
+        reliability=tables.reliability(groups, done),
+        lorenz=_lorenz(base, level, seed),
+        sections=sections,
+        notes=(*choice, *again, *notes, *more, *_remarks(data, base)),
+        meta={"plurality": plurality.__version__, "model": model, "cell": cell}
+        | {"n_users": len(data.ids), "n_comparisons": len(data.p), "attributes": attributes.columns}
+        | {"ways": ways, "draws": draws, "seed": seed, "level": level}
+        | {"served": "the model's own pick" if data.own_pick else "column served_first"},
+        disclosure=disclosure,
+    )
+
+
+def _choosing(
+    table: Table,
+    ids: tuple[str, ...],
+    users: pl.DataFrame | None,
+    by: Sequence[str] | None,
+    disclosure: Disclosure,
+    plan: Plan,
+    draws: int,
+) -> list[Section]:
+    """The sections of candidates, by the first attribute; levels of withheld slices are one group."""
+    rewards = read_candidates(table)
+    attributes, _ = attributes_of(users, rewards.ids, by)
+    if not attributes.width:
+        raise InputError("candidates: no attribute to group users by; give users= with one, or name it in by=")
+    name = attributes.columns[0]
+    groups = slices(attributes.select(name), len(rewards.ids), ways=1)
+    state = withheld(groups, disclosure)
+    level = attributes[name].to_numpy().astype(object)
+    for s in np.flatnonzero(state != SHOWN):
+        level[groups.users(int(s))] = WITHHELD
+    return choosing(rewards, level, name, level=plan.level, draws=draws, seed=plan.seed)
+
+
+def _users(data: Predictions, base: Material, attributes: pl.DataFrame) -> pl.DataFrame:
+    """A row for each user: number of comparisons, the user's own means, attributes."""
+    names = [m.name if m.provenance == "observed" else f"{m.name}_predicted" for m in METRICS[MEANS]]
+    own = pl.DataFrame({"user_id": list(data.ids), "n_comparisons": base.sums.rows})
+    means = pl.DataFrame(base.sums.means, schema=names)
+    taken = {name: f"{name} (attribute)" for name in attributes.columns if name in (*own.columns, *names)}
+    return pl.concat([own, means, attributes.rename(taken)], how="horizontal")
+
+
+def _lorenz(base: Material, level: float, seed: int) -> pl.DataFrame:
+    """Lorenz curve of observed utility at 101 shares of users, and the band that equal users would show."""
+    utility, shares = base.sums.means[:, UTILITY], np.linspace(0, 1, 101)
+    people, curve = lorenz(utility)
+    times = int(np.clip(4_000_000 // len(utility), 20, 200))
+    equal = lorenz_noise(base.sums.weight, float(utility.mean()), shares, draws=times, seed=seed)
+    lo, hi = np.quantile(equal, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    columns = {"users": shares, "utility": np.interp(shares, people, curve), "equal_lo": lo, "equal_hi": hi}
+    return pl.DataFrame(columns)
+
+
+def _remarks(data: Predictions, base: Material) -> list[str]:
+    """What a reader should know of these data before reading the table."""
+    said = []
+    if data.own_pick:
+        said.append("No served_first: the model's own pick is taken as served, so observed utility is accuracy.")
+    infinite = int(base.sums.infinite.sum())
+    if infinite:
+        said.append(f"Log-loss is infinite in {infinite} rows with prob_first of exactly 0 or 1; give gap.")
+    if not np.isin(data.y, [0.0, 1.0]).all():
+        said.append("Some labels are ties or soft: null expectations of ECE and Gini, made for 0/1 labels, are high.")
+    return said

@@ -1,0 +1,107 @@
+"""Where in confidence, and for whom, stated probabilities are wrong: every shown slice by bins of confidence."""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.stats import false_discovery_control
+
+from plurality.analyses.audit.metrics import FOLDED_BINS
+from plurality.analyses.audit.sections import Section
+from plurality.analyses.audit.slices import SHOWN, Slices, State
+from plurality.analyses.audit.user_sums import Material
+from plurality.analyses.inference.bootstrap import two_sided_p
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ALPHA = 0.05
+MOST_SLICES = 20  # in the figure
+FEWEST = 5  # users in a cell, below which nothing is said of it
+
+
+def confidence_cells(base: Material, groups: Slices, state: State) -> Section:
+    """Gap Ȳ − P̄ of every shown slice and bin of folded confidence, in units of its error over users.
+
+    The error is what it would be were there no gap, √(Σ_u e_u²) / Σ w_u with e_u the user's sum of w(z − c),
+    so that a few people who all agree give no certainty about a small gap; q corrects for all cells
+    (Benjamini–Hochberg). `mass` is P(slice, bin), so that mass·|gap| is the mass-weighted multicalibration error and
+    |gap| the conditional one (Hébert-Johnson et al. 2018).
+    """
+    weight, gap = base.sums.width[:, 0], base.sums.width[:, 1]  # (U, B)
+    total = weight.sum()
+    shown = np.flatnonzero(state == SHOWN)
+    edges = np.linspace(0.5, 1, FOLDED_BINS + 1)
+    parts = []
+    for s in shown.tolist():
+        users = groups.users(s)
+        w, e = weight[users], gap[users]
+        n, mass = (w > 0).sum(0), w.sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = e.sum(0) / mass
+            error = np.where(n >= FEWEST, np.sqrt((e**2).sum(0)) / mass, np.nan)
+        parts.append(np.stack([n, mass / total, ratio, error, two_sided_p(ratio, error, n)], 1))
+    table = np.concatenate(parts)
+    p = table[:, 4]
+    q, known = np.full(len(p), np.nan), np.isfinite(p)
+    q[known] = false_discovery_control(p[known]) if known.any() else []
+    bins = [f"{a:.1f}–{b:.1f}" for a, b in pairwise(edges)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        in_error = np.where(table[:, 3] > 0, table[:, 2] / table[:, 3], np.nan)
+    frame = pl.DataFrame(
+        {
+            "slice": [_name(groups, s) for s in shown.tolist() for _ in bins],
+            "attribute": [groups.attribute[s] for s in shown for _ in bins],
+            "level": [groups.level[s] for s in shown for _ in bins],
+            "confidence": bins * len(shown),
+            "n_users": table[:, 0].astype(np.int64),
+            "mass": table[:, 1],
+            "gap": table[:, 2],
+            "error": table[:, 3],
+            "in_error": in_error,
+            "p": p,
+            "q": q,
+        }
+    )
+    return Section(
+        "multicalibration",
+        "Calibration of every group at every confidence",
+        _said(frame),
+        "How far frequency lies from stated confidence, in standard errors over users: minus, the model claims "
+        "more than it "
+        f"keeps. Everybody, and the {MOST_SLICES - 1} slices with the largest of these; all are in the file.",
+        frame,
+        _draw,
+    )
+
+
+def _name(groups: Slices, s: int) -> str:
+    return groups.level[s] if groups.order[s] == 0 else f"{groups.attribute[s]}: {groups.level[s]}"
+
+
+def _said(frame: pl.DataFrame) -> tuple[str, ...]:
+    tested = frame.filter(pl.col("q").is_finite())
+    off = tested.filter(pl.col("q") < ALPHA).sort("q", pl.col("in_error").abs(), descending=[False, True])
+    if off.is_empty():
+        return (f"In none of {tested.height} cells of slice and confidence is calibration off beyond chance.",)
+    worst = off.row(0, named=True)
+    return (
+        f"Calibration is off beyond chance in {off.height} of {tested.height} cells of slice and confidence, "
+        "most surely "
+        f"for {worst['slice']} at {worst['confidence']}: {100 * worst['gap']:+.1f} points.".replace("-", "−"),
+    )
+
+
+def _draw(frame: pl.DataFrame) -> "Figure":
+    from plurality.analyses.figures import heat
+
+    size = pl.col("in_error").abs().fill_nan(0).max().over("slice")
+    order = frame.select("slice", size=size).unique(maintain_order=True)
+    rest = order.slice(1).sort("size", descending=True).head(MOST_SLICES - 1)
+    names = [order["slice"][0], *rest["slice"]]
+    chosen = pl.concat([frame.filter(pl.col("slice") == name) for name in names])
+    return heat(
+        chosen, "slice", "confidence", "in_error", row_title="", column_title="stated confidence in the model's pick",
+        value_title="Frequency less confidence, in standard errors", places=1, signed=True,
+    )  # fmt: skip

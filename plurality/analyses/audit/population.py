@@ -1,0 +1,94 @@
+"""What the means would be among a population whose margins are known, by raking weights of users."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
+from plurality.analyses.audit.sections import Section
+from plurality.analyses.audit.slices import SHOWN, Slices, State
+from plurality.analyses.audit.user_sums import Material
+from plurality.analyses.inference.bootstrap import interval, ratio_draws
+from plurality.analyses.inference.raking import Margins, rake
+from plurality.analyses.inference.resampling import count_parts
+from plurality.analyses.inputs import Table, read_table
+from plurality.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = ("attribute", "level", "share")
+CAP = 5.0  # most that a user may weigh, in mean weights
+
+
+def read_margins(table: Margins | Table) -> Margins:
+    """Shares by attribute and level, from nested mappings or a table of attribute, level and share."""
+    if isinstance(table, Mapping):
+        nested = {str(a): dict(shares) for a, shares in table.items() if isinstance(shares, Mapping)}
+        if len(nested) == len(table):
+            return {a: {str(level): float(s) for level, s in shares.items()} for a, shares in nested.items()}
+    frame = read_table(table, "margins")
+    missing = [c for c in COLUMNS if c not in frame.columns]
+    if missing:
+        raise InputError(f"margins: no column {', '.join(missing)}; give {', '.join(COLUMNS)}")
+    if not frame["share"].dtype.is_numeric() or frame.select(COLUMNS).null_count().sum_horizontal().item():
+        raise InputError("margins: a share is no number or something is missing; give a share for every level")
+    if frame.select("attribute", "level").is_duplicated().any():
+        row = int(frame.select("attribute", "level").is_duplicated().arg_max() or 0)
+        raise InputError(f"margins: the level of row {row} stands twice; give each one share")
+    found: dict[str, dict[str, float]] = {}
+    for attribute, level, share in frame.select(pl.col(COLUMNS[:2]).cast(pl.String), "share").iter_rows():
+        found.setdefault(attribute, {})[level] = float(share)
+    return found
+
+
+def population(
+    base: Material, attributes: pl.DataFrame, margins: Margins, groups: Slices, state: State, level: float
+) -> Section:
+    """Means over users under raked weights w, Σ w_u x_u / Σ w_u, beside the sample's; intervals resample users.
+
+    Weights are capped at CAP and taken as given by the intervals. Shares of withheld levels are not shown.
+    Raises InputError where margins and users do not fit, as `rake` does.
+    """
+    raked = rake(attributes, margins, trim=CAP)
+    means = base.sums.means  # (U, M)
+    weights = raked.weights[:, None]
+    draws = np.concatenate([ratio_draws(part, weights * means, weights) for part in count_parts(base.counts)])
+    estimate = raked.weights @ means / raked.weights.sum()
+    lo, hi = interval(draws, level, n_users=max(int(raked.ess), 2))
+    names = [f"{m.title.lower()}" for m in METRICS[MEANS]]
+    rows = pl.DataFrame({"kind": "mean", "attribute": names, "level": "(raked to margins)", "n_users": len(means),
+                         "sample": means.mean(0), "population": estimate, "lo": lo, "hi": hi})  # fmt: skip
+    shown = {(groups.attribute[s], groups.level[s]): int(groups.n_users[s]) for s in np.flatnonzero(state == SHOWN)}
+    levels = [
+        ("share", a, name, shown.get((a, name)), shown[a, name] / len(means) if (a, name) in shown else None, share)
+        for a, shares in margins.items()
+        for name, share in shares.items()
+    ]
+    columns = {"kind": pl.String, "attribute": pl.String, "level": pl.String, "n_users": pl.Int64,
+               "sample": pl.Float64, "population": pl.Float64}  # fmt: skip
+    frame = pl.concat([rows, pl.DataFrame(levels, schema=columns, orient="row")], how="diagonal_relaxed")
+    utility = rows.row(UTILITY, named=True)
+    said = (
+        f"Raked to the population's {', '.join(margins)}, observed utility is {100 * utility['population']:.1f} % "
+        f"[{100 * utility['lo']:.1f}, {100 * utility['hi']:.1f}] instead of {100 * utility['sample']:.1f} %; the "
+        f"weights leave the information of {raked.ess:.0f} of {len(means)} users."
+    )
+    doubt = () if raked.converged else ("The margins cannot all be met, so these weights only come near them.",)
+    return Section(
+        "population",
+        "The sample beside the population",
+        (said, *doubt),
+        "Share of each level among the users audited (dots) and in the population (lines). Weighting mends what these "
+        "margins explain and nothing else.",
+        frame,
+        _draw,
+    )
+
+
+def _draw(frame: pl.DataFrame) -> "Figure":
+    from plurality.analyses.figures import margins
+
+    return margins(frame.filter(pl.col("kind") == "share"))

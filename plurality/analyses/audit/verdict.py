@@ -1,0 +1,197 @@
+"""The findings of an audit in plain sentences, and its numbers as text."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from scipy.stats import false_discovery_control
+
+from plurality.analyses.audit.labels import number, single_attributes
+from plurality.analyses.audit.metrics import METRICS
+from plurality.analyses.audit.slices import OVERALL
+from plurality.analyses.audit.tables import GIVEAWAY
+
+if TYPE_CHECKING:
+    from plurality.analyses.audit.compute import Audit
+
+ALPHA = 0.05
+Row = dict[str, Any]
+
+
+def verdict(audit: "Audit") -> tuple[str, ...]:
+    """Who is served how well, which groups differ beyond chance, calibration, inequality, what is withheld."""
+    said = [_service(audit), *_groups(audit), _calibration(audit), *_calibration_of_groups(audit), _inequality(audit)]
+    said += [sentence for section in audit.sections.values() for sentence in section.said]
+    hidden = audit.table.filter(pl.col("suppressed")).unique(["attribute", "level"])
+    if hidden.height:
+        slices = audit.table.select("attribute", "level").n_unique() - 1
+        giveaway = hidden.filter(pl.col("flag") == GIVEAWAY).height
+        said.append(
+            f"Withheld are {hidden.height} of {slices} slices: {hidden.height - giveaway} with too few users and "
+            f"{giveaway} from which those could be computed by subtraction."
+        )
+    return tuple(said)
+
+
+def overall_row(audit: "Audit", metric: str, provenance: str = "observed") -> Row:
+    """The row of one metric over all users."""
+    return audit.overall.filter(pl.col("metric") == metric, pl.col("provenance") == provenance).row(0, named=True)
+
+
+def group_rows(audit: "Audit", metric: str, provenance: str = "observed") -> pl.DataFrame:
+    """The rows of one metric over the groups that are shown."""
+    wanted = (pl.col("metric") == metric) & (pl.col("provenance") == provenance) & ~pl.col("suppressed")
+    return audit.table.filter(wanted & (pl.col("attribute") != OVERALL[0]))
+
+
+def _service(audit: "Audit") -> str:
+    row = overall_row(audit, "utility")
+    return (
+        f"The served response is the preferred one in {percent(row['estimate'])} of comparisons"
+        f"{interval(row, percent, ' ')}, averaged over {count(row['n_users'], 'user')} "
+        f"({count(row['n_comparisons'], 'comparison')})."
+    )
+
+
+def _groups(audit: "Audit") -> list[str]:
+    groups = group_rows(audit, "utility").filter(pl.col("estimate").is_not_nan())
+    if groups.is_empty():
+        return []
+    low = groups.sort("estimate").row(0, named=True)
+    spread = interval({"lo": low["diff_lo"], "hi": low["diff_hi"]}, lambda v: signed(100 * v), " ")
+    shrunk = "" if low["shrunk"] is None else f"; {percent(low['shrunk'])} after shrinkage"
+    said = [
+        f"Lowest estimate: {name(low)} ({count(low['n_users'], 'user')}), {percent(low['estimate'])}, "
+        f"{signed(100 * low['diff_vs_ref'])} points from everybody{spread}{shrunk}."
+    ]
+    tested = across_all(groups)
+    differing = tested.filter(pl.col("q") < ALPHA).sort("q")
+    if differing.is_empty():
+        least = f" (smallest q {tested['q'].to_numpy().min():.2f} over all of them)" if tested.height else ""
+        said.append(f"Of the {groups.height} groups shown, none differs from everybody beyond chance{least}.")
+    else:
+        names = [f"{name(row)} {signed(100 * row['diff_vs_ref'])}" for row in differing.iter_rows(named=True)]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        said.append(
+            f"Of the {groups.height} groups shown, {len(names)} differ from everybody beyond chance (q < {ALPHA} over "
+            f"all of them), in points: {'; '.join(names[:5])}{more}."
+        )
+    return said
+
+
+def across_all(groups: pl.DataFrame) -> pl.DataFrame:
+    """The groups that have a p-value, with q over all of them instead of within their attribute."""
+    tested = groups.filter(pl.col("p").is_not_null())
+    if tested.is_empty():
+        return tested
+    return tested.with_columns(q=pl.Series(false_discovery_control(tested["p"].to_numpy())))
+
+
+def _calibration(audit: "Audit") -> str:
+    gap, ece, kuiper = (overall_row(audit, m) for m in ("confidence_gap", "ece", "kuiper"))
+    if np.isnan(ece["estimate"]):
+        return "Calibration is undefined: every comparison is a tie."
+    p = ece["p"] if kuiper["p"] is None else kuiper["p"]  # no Kuiper where every confidence is 1
+    if p is None:
+        return f"Calibration cannot be tested on these data; folded ECE {ece['estimate']:.3f}."
+    chance = p >= ALPHA
+    side = "claims more than it keeps" if gap["estimate"] < 0 else "claims less than it keeps"
+    points = f"{100 * abs(gap['estimate']):.1f} points"
+    sense = "is within what chance gives" if chance else f"is beyond chance; on average the model {side}, by {points}"
+    return (
+        f"Calibration error {sense}: folded ECE {ece['estimate']:.3f} where a calibrated model shows "
+        f"{ece['null_expectation']:.3f}; Kuiper {number(kuiper['estimate'], 1)} sigma, by chance "
+        f"{number(kuiper['null_expectation'], 1)} ({p_value(p)})."
+    )
+
+
+def _calibration_of_groups(audit: "Audit") -> list[str]:
+    tested = across_all(group_rows(audit, "kuiper"))
+    if tested.is_empty():
+        return []
+    off = tested.filter(pl.col("q") < ALPHA).height
+    return [
+        f"Calibration is off beyond chance in {off} of the {tested.height} groups shown (Kuiper, q < {ALPHA} over all)."
+    ]
+
+
+def _inequality(audit: "Audit") -> str:
+    row = overall_row(audit, "gini")
+    if np.isnan(row["estimate"]):
+        return "Inequality between users is undefined: one user, or no utility at all."
+    left = f"; {row['shrunk']:.3f} is left once that is taken out" if row["shrunk"] is not None else ""
+    return (
+        f"Gini of utility over users {row['estimate']:.3f}; equal users seen through as few comparisons would show "
+        f"{number(row['null_expectation'], 3)} ({p_value(row['p'])}){left}."
+    )
+
+
+def overall_lines(audit: "Audit") -> list[tuple[str, str, str, str, str]]:
+    """Title with unit, estimate, interval, what chance gives, p: a line for each metric over all users."""
+    lines = []
+    for metric in METRICS:
+        row = overall_row(audit, *metric.key)
+        places = 1 if metric.name == "kuiper" else 4 if metric.name == "l2_debiased" else 3
+        chance = "" if row["null_expectation"] is None else number(row["null_expectation"], places)
+        spread = interval(row, partial(number, places=places))
+        lines.append((f"{metric.title}", number(row["estimate"], places), spread, chance, p_value(row["p"], "")))
+    return lines
+
+
+def worst_lines(audit: "Audit") -> list[tuple[str, str, str, str, str, str, str]]:
+    """Attribute, worst group, users, utility, interval, shrunk, chance of being the worst: a line an
+    attribute.
+    """
+    rows = audit.worst.filter(pl.col("metric") == "utility", pl.col("provenance") == "observed")
+    return [
+        (
+            row["attribute"],
+            row["level"],
+            f"{row['n_users']:,}",
+            number(row["estimate"], 3),
+            interval(row, lambda v: number(v, 3)),
+            number(row["shrunk"], 3),
+            f"{row['probability']:.0%}",
+        )
+        for row in single_attributes(rows).iter_rows(named=True)
+    ]
+
+
+def heading(audit: "Audit") -> str:
+    """Model, cell and size in one line."""
+    meta = audit.meta
+    parts = [f"{what} {meta[what]}" for what in ("model", "cell") if meta[what] is not None]
+    return " · ".join([*parts, count(meta["n_users"], "user"), count(meta["n_comparisons"], "comparison")])
+
+
+def name(row: Row) -> str:
+    """A group by attribute and level."""
+    return f"{row['attribute']} {row['level']}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None or np.isnan(value) else f"{100 * value:.1f}%"
+
+
+def signed(value: float | None) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:+.1f}".replace("-", "−")
+
+
+def interval(row: Row, form: Callable[[float], str], before: str = "") -> str:
+    """[lo, hi] after the text `before`, or nothing where there is no interval."""
+    if row["lo"] is None or np.isnan(row["lo"]):
+        return ""
+    return f"{before}[{form(row['lo'])}, {form(row['hi'])}]"
+
+
+def count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def p_value(p: float | None, prefix: str = "p = ") -> str:
+    if p is None or np.isnan(p):
+        return "" if not prefix else "p unknown"
+    small = p < 0.0015
+    return f"{prefix[:-2]}≤ 0.001" if small and prefix else "≤ 0.001" if small else f"{prefix}{p:.3f}"

@@ -1,0 +1,5 @@
+"""Do probabilities mean what they say: errors, tests and recalibration."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,233 @@
+"""Estimates for a population from a sample that is unlike it: multilevel regression and post-stratification (MRP).
+
+    wins_u ~ Binomial(n_u, σ(η_u)),  η_u = μ + Σ_f a_f[level of u] + Σ_fg a_fg[levels of u] + s_user z_u
+    a = s·z,  z ~ N(0, 1),  s ~ N⁺(0, 1),  μ ~ N(0, 1.5²)
+A cell of the population, all who share their attributes, has the mean θ = E σ(η + s_user z) over people z ~ N(0, 1),
+not σ(η), which is too far from ½. Groups and the population are means of their cells by people: Σ N_j θ_j / Σ N_j.
+Gelman & Little (1997); Park, Gelman & Bafumi (2004).
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+from plurality.analyses.audit.slices import CROSS, OVERALL
+from plurality.analyses.inference.bootstrap import Floats
+from plurality.errors import InputError, InputWarning
+from plurality.jax_precision import double_precision
+
+COUNT = "count"  # the column of people in the table of cells
+RHAT, ESS = 1.01, 100  # beyond and below which draws are not to be relied on; ESS a chain
+ACCEPT = 0.95
+NODES = 64  # exact to 1e-6 up to a standard deviation of 3 (in log-odds), to 4e-3 up to 10
+
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Mrp:
+    """Estimates of the population and its groups, of its cells, and whether the draws can be relied on.
+
+    `estimates` has a row per group: attribute, level, n_users (with data), population, raw (mean over those users of
+    wins/n), estimate (posterior mean), lo, hi. `cells` has the same for cells. `diagnostics` holds rhat_max, ess_min
+    and divergences; `reliable` says that they are within bounds.
+    """
+
+    estimates: pl.DataFrame
+    cells: pl.DataFrame
+    user_sd: float
+    diagnostics: dict[str, float]
+    reliable: bool
+
+
+def normal_average(eta: ArrayLike, sd: ArrayLike) -> Floats:
+    """E σ(η + sd·z) over z ~ N(0, 1) by Gauss–Hermite quadrature, for log-odds η (...,) and sd ≥ 0 that broadcast."""
+    node, weight = np.polynomial.hermite_e.hermegauss(NODES)
+    centre, spread = np.asarray(eta, dtype=float), np.asarray(sd, dtype=float)
+    total = np.zeros(np.broadcast_shapes(centre.shape, spread.shape))
+    for x, w in zip(node, weight / weight.sum(), strict=True):  # one node at a time: draws x cells are many
+        total = total + w * expit(centre + spread * x)
+    return total
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """Varying effects: their names, levels, and the level of each cell (cells,) and each user (U,)."""
+
+    names: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
+    of_cell: tuple[Ints, ...]
+    of_user: tuple[Ints, ...]
+
+
+def mrp(
+    wins: ArrayLike,
+    n: ArrayLike,
+    attributes: pl.DataFrame,
+    cells: pl.DataFrame,
+    *,
+    interactions: Sequence[tuple[str, str]] = (),
+    draws: int = 1000,
+    chains: int = 4,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Mrp:
+    """Win rate of a population, and of each of its groups, from users' wins (U,) among n (U,) comparisons.
+
+    `attributes` has a row a user and a column an attribute; `cells` the same columns and `count`, the people of the
+    population who share them. `interactions` are pairs of columns that get effects of their own. Sampled by NumPyro's
+    NUTS with `draws` after as many steps of warm-up; intervals are equal-tailed posterior ones. A half win is a tie.
+    Levels without users get an estimate from the spread of the others. Raises InputError where users and cells do not
+    fit; warns (InputWarning) where draws are not to be relied on.
+    """
+    if not 0 < level < 1 or draws < 4 or chains < 2:
+        raise InputError(f"mrp: level {level}, {draws} draws, {chains} chains; give a level in (0, 1), >= 4 and >= 2")
+    k, trials = _outcomes(wins, n, len(attributes))
+    table, size, at = _matched(attributes, cells)
+    terms = _terms(table, at, interactions)
+    found, diagnostics = _sampled(k, trials, terms, draws, chains, seed)
+    eta = found["mu"][:, None] + sum(
+        (found[f"effect_{i}"][:, of] for i, of in enumerate(terms.of_cell)), np.zeros((1, 1))
+    )
+    theta = normal_average(eta, found["sd_user"][:, None])
+    rate = k / np.where(trials > 0, trials, np.nan)
+    groups = _groups(table, [*interactions])
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+
+    def rows(names: list[tuple[str, str]], member: Floats) -> pl.DataFrame:
+        people = size @ member
+        drawn = (theta @ (size[:, None] * member)) / np.where(people > 0, people, np.nan)
+        inside = member[at] * (trials > 0)[:, None]
+        users = inside.sum(axis=0)
+        raw = np.nan_to_num(rate) @ inside / np.where(users > 0, users, np.nan)
+        lo, hi = np.quantile(drawn, tails, axis=0)
+        columns = {
+            "attribute": [a for a, _ in names], "level": [b for _, b in names], "n_users": users.astype(np.int64),
+            "population": people, "raw": raw, "estimate": drawn.mean(axis=0), "lo": lo, "hi": hi,
+        }  # fmt: skip
+        return pl.DataFrame(columns)
+
+    whole = CROSS.join(table.columns)
+    each = [(whole, CROSS.join(row)) for row in table.iter_rows()]
+    reliable = bool(
+        diagnostics["rhat_max"] <= RHAT and diagnostics["ess_min"] >= ESS * chains and not diagnostics["divergences"]
+    )
+    if not reliable:
+        warnings.warn(
+            InputWarning(
+                f"mrp: draws are not to be relied on (R-hat up to {diagnostics['rhat_max']:.3f}, effective sample size "
+                f"from {diagnostics['ess_min']:.0f}, {diagnostics['divergences']:.0f} divergences); take more draws, "
+                "or fewer attributes and interactions"
+            ),
+            stacklevel=2,
+        )
+    sd = float(found["sd_user"].mean())
+    return Mrp(rows(*groups), rows(each, np.eye(len(table))), sd, diagnostics, reliable)
+
+
+def _outcomes(wins: ArrayLike, n: ArrayLike, users: int) -> tuple[Floats, Floats]:
+    k, trials = np.asarray(wins, dtype=float), np.asarray(n, dtype=float)
+    if not k.shape == trials.shape == (users,):
+        raise InputError(f"mrp: {k.shape} wins, {trials.shape} n, {users} users of attributes; align them")
+    bad = np.flatnonzero(~(np.isfinite(trials) & (k >= 0) & (k <= trials)))
+    if len(bad):
+        raise InputError(f"wins: row {bad[0]} has {k[bad[0]]} of {trials[bad[0]]}; give 0 <= wins <= n")
+    if not trials.any():
+        raise InputError("n: nobody has a comparison; give users with data")
+    return k, trials
+
+
+def _matched(attributes: pl.DataFrame, cells: pl.DataFrame) -> tuple[pl.DataFrame, Floats, Ints]:
+    """Cells, each once, as strings; people in them (cells,); the cell of each user (U,)."""
+    names = attributes.columns
+    if not names or COUNT in names or set(cells.columns) != {*names, COUNT}:
+        raise InputError(
+            f"cells: columns {', '.join(cells.columns)}; give the attributes ({', '.join(names)}) and {COUNT!r} alone"
+        )
+    for frame, where in ((attributes, "attributes"), (cells, "cells")):
+        for name in frame.columns:
+            if frame[name].null_count():
+                row = int(frame[name].is_null().arg_max() or 0)
+                raise InputError(f"{where}: row {row} lacks {name}; drop it, or name the answer")
+    count = cells[COUNT].cast(pl.Float64).to_numpy()
+    bad = np.flatnonzero(~(np.isfinite(count) & (count >= 0)))
+    if len(bad):
+        raise InputError(f"cells: row {bad[0]} has the count {count[bad[0]]}; give numbers of people >= 0")
+    if not count.any():
+        raise InputError("cells: nobody lives there; give counts of people")
+    labels = [pl.col(name).cast(pl.String) for name in names]
+    table = cells.select(*labels, pl.col(COUNT).cast(pl.Float64)).group_by(names).agg(pl.sum(COUNT)).sort(names)
+    numbered = table.select(names).with_row_index("cell")
+    place = attributes.select(labels).join(numbered, on=names, how="left", maintain_order="left")["cell"]
+    if place.null_count():
+        row = int(place.is_null().arg_max() or 0)
+        raise InputError(
+            f"attributes: row {row} ({', '.join(map(str, attributes.row(row)))}) is in no cell; add the cell"
+        )
+    return table.select(names), table[COUNT].to_numpy(), place.to_numpy().astype(np.intp)
+
+
+def _terms(table: pl.DataFrame, at: Ints, interactions: Sequence[tuple[str, str]]) -> _Terms:
+    pairs = [tuple(pair) for pair in interactions]
+    apart = len({frozenset(pair) for pair in pairs}) == len(pairs)
+    if not apart or any(len(set(pair)) != 2 or not set(pair) <= set(table.columns) for pair in pairs):
+        raise InputError(f"interactions: {pairs}; give pairs of {', '.join(table.columns)}, each once")
+    names, levels, of_cell = [(name,) for name in table.columns] + pairs, [], []
+    for columns in names:
+        label = table.select(pl.concat_str(columns, separator=CROSS)).to_series()
+        found, code = np.unique(label.to_numpy().astype(str), return_inverse=True)
+        levels.append(tuple(found.tolist()))
+        of_cell.append(code)
+    joined = tuple(CROSS.join(columns) for columns in names)
+    return _Terms(joined, tuple(levels), tuple(of_cell), tuple(code[at] for code in of_cell))
+
+
+def _groups(table: pl.DataFrame, interactions: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], Floats]:
+    """Names of everybody, each level and each interaction's pairs, and which cells are in them (cells, groups)."""
+    terms = _terms(table, np.arange(len(table)), interactions)
+    names, members = [OVERALL], [np.ones((len(table), 1))]
+    for name, levels, code in zip(terms.names, terms.levels, terms.of_cell, strict=True):
+        names += [(name, one) for one in levels]
+        members.append(np.eye(len(levels))[code])
+    return names, np.concatenate(members, axis=1)
+
+
+def _sampled(
+    wins: Floats, n: Floats, terms: _Terms, draws: int, chains: int, seed: int
+) -> tuple[dict[str, Floats], dict[str, float]]:
+    """Posterior draws (S, ...) of μ, of every effect and of the users' standard deviation, and their diagnostics."""
+    import arviz
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    # numbered, since an attribute may be called as something of the model's
+    kept = ["mu", "sd_user", *(f"{kind}_{i}" for i in range(len(terms.names)) for kind in ("sd", "effect"))]
+    with pm.Model() as model:
+        eta = pm.Normal("mu", 0, 1.5)
+        for i, (levels, of_user) in enumerate(zip(terms.levels, terms.of_user, strict=True)):
+            effect = pm.HalfNormal(f"sd_{i}", 1.0) * pm.Normal(f"z_{i}", shape=len(levels))
+            eta = eta + pm.Deterministic(f"effect_{i}", effect)[of_user]
+        eta = eta + pm.HalfNormal("sd_user", 1.0) * pm.Normal("z_user", shape=len(n))
+        pm.Potential("choices", (wins * -pt.softplus(-eta) + (n - wins) * -pt.softplus(eta)).sum())
+    with model, double_precision(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of samplers and their compilers; what matters is looked at by the caller
+        trace = pm.sample(
+            draws=draws, tune=draws, chains=chains, random_seed=seed, progressbar=False, target_accept=ACCEPT,
+            nuts_sampler="numpyro", nuts_sampler_kwargs={"chain_method": "sequential"},
+            compute_convergence_checks=False,
+        )  # fmt: skip
+        posterior = trace["posterior"][kept]
+        rhat, ess = arviz.rhat(posterior), arviz.ess(posterior, method="bulk")
+    found = {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in kept}
+    return found, {
+        "rhat_max": float(np.max([rhat[name].values.max() for name in kept])),
+        "ess_min": float(np.min([ess[name].values.min() for name in kept])),
+        "divergences": float(trace["sample_stats"]["diverging"].sum()),
+        "draws": float(draws),
+        "chains": float(chains),
+    }

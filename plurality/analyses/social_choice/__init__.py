@@ -1,0 +1,1 @@
+"""Aggregation rules over candidates: who decides, who benefits."""

@@ -1,0 +1,1 @@
+from .normalisations import NORMALISATIONS as NORMALISATIONS

@@ -1,0 +1,229 @@
+"""How evenly utility is spread over people, and who has least of it.
+
+A utility here is already comparable between people, which is a choice made by its normalisation and not a
+fact of the data: the audit uses the probability that the person prefers the response that is served. A weight
+is a frequency.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from plurality.analyses.agreement.crowds import Crowds, ascending
+from plurality.analyses.inference.bootstrap import Floats
+from plurality.errors import InputError
+
+_BLOCK = 4_000_000  # simulated users held at once
+
+
+def gini(x: ArrayLike, weights: ArrayLike | None = None, corrected: bool = True) -> float:
+    """Gini coefficient Σ_ij w_i w_j |x_i − x_j| / (2 W² x̄) of utilities x (n,) ≥ 0; higher is less equal.
+
+    `corrected` divides by W² − W instead of W², which is n/(n−1) without weights. NaN for one person or a
+    mean of 0. It is not symmetric: gini(x) ≠ gini(1 − x). Negative x raise InputError, since the ratio has no
+    meaning there.
+    """
+    crowd = Crowds.one(x, weights)
+    if crowd.x[0] < 0:
+        raise InputError(f"utility: {crowd.x[0]} is negative; Gini needs a true zero, such as a win probability has")
+    return float(crowd.gini(corrected)[0])
+
+
+def gini_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, corrected: bool = True) -> Floats:
+    """Gini (draws,) of people whose true utility is all `mean`, seen through n (users,) comparisons each.
+
+    x*_u ~ Binomial(n_u, mean) / n_u. NaN for one person or a mean of 0.
+    """
+    users = len(np.asarray(n))
+    if users < 2 or not 0 < mean <= 1:
+        return np.full(draws, np.nan)
+    once = np.ones((1, users))
+    return np.concatenate([Crowds.of(x, once).gini(corrected) for x in equal_people(n, mean, draws, seed)])
+
+
+def equal_people(n: ArrayLike, mean: float, draws: int, seed: int) -> Iterator[Floats]:
+    """Ascending utilities (block, users) that people of true utility `mean` show in n comparisons each."""
+    trials = np.maximum(np.rint(np.asarray(n, dtype=float)), 1).astype(np.int64)
+    rng, size = np.random.default_rng(seed), max(1, _BLOCK // max(len(trials), 1))
+    for at in range(0, draws, size):
+        shape = (min(size, draws - at), len(trials))
+        yield np.sort(rng.binomial(trials, mean, size=shape) / trials, axis=1)
+
+
+def gini_noise_floor(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, corrected: bool = True) -> float:
+    """Mean Gini that noise alone gives when everybody's true utility is `mean`: see `gini_noise`."""
+    return float(np.mean(gini_noise(n, mean, draws=draws, seed=seed, corrected=corrected)))
+
+
+def gini_shrunk(x: ArrayLike, noise_variance: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Gini of the true utilities behind noisy ones, √r · gini(x), with reliability r = 1 − E[noise variance]
+    / Var(x).
+
+    Each x (n,) is an average with sampling variance `noise_variance` (n,), NaN where unknown; shrinking x
+    towards its mean by √r gives it the variance of the truth and leaves its mean, so Gini shrinks by √r too.
+    The shape stays that of the noisy values, so with few items it is near the truth, not at it.
+    """
+    x, noise = np.asarray(x, dtype=float), np.asarray(noise_variance, dtype=float)
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=float)
+    known = ~np.isnan(noise)
+    if len(x) < 2 or not known.any():
+        return float("nan")
+    variance = np.cov(x, aweights=w) if weights is not None else np.var(x, ddof=1)
+    if variance == 0:
+        return gini(x, weights)
+    reliability = max(0.0, 1 - float(np.average(noise[known], weights=w[known])) / float(variance))
+    return float(np.sqrt(reliability)) * gini(x, weights)
+
+
+def lorenz(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
+    """Lorenz curve of utilities (n,): cumulative share of people and of utility, (n+1,) each, worst off
+    first.
+    """
+    x, w = ascending(x, weights)
+    if len(x) == 0 or (x * w).sum() <= 0 or x[0] < 0:
+        return np.array([0.0, 1.0]), np.array([0.0, np.nan])
+    people, utility = np.cumsum(w) / w.sum(), np.cumsum(w * x) / (w * x).sum()
+    return np.concatenate([[0.0], people]), np.concatenate([[0.0], utility])
+
+
+def lorenz_noise(n: ArrayLike, mean: float, shares: ArrayLike, *, draws: int = 200, seed: int = 0) -> Floats:
+    """Lorenz curves (draws, K) at `shares` (K,) of people whose true utility is `mean`: see `gini_noise`."""
+    grid = np.asarray(shares, dtype=float)
+    users = len(np.asarray(n))
+    place = grid * users
+    below = np.minimum(place.astype(np.int64), users - 1)
+    curves = []
+    for x in equal_people(n, mean, draws, seed):
+        running = np.concatenate([np.zeros((len(x), 1)), np.cumsum(x, axis=1)], axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            running /= running[:, -1:]
+        step = running[:, below + 1] - running[:, below]
+        curves.append(running[:, below] + (place - below) * step)
+    return np.concatenate(curves)
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """Empirical-Bayes estimates (G,) with posterior standard deviations (G,), common mean and spread tau."""
+
+    value: Floats
+    error: Floats
+    mean: float
+    tau: float
+
+
+def shrink(estimates: ArrayLike, se: ArrayLike) -> Shrunk:
+    """Normal–normal shrinkage of group estimates (G,) towards their precision-weighted mean.
+
+    x_g ~ N(θ_g, se_g²), θ_g ~ N(m, τ²), τ² by Paule & Mandel (1982): Σ (x_g − m)²/(se_g² + τ²) = G − 1.
+    Groups with an unknown estimate or error stay NaN; fewer than two known groups are returned as they are.
+    """
+    x, s = np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)
+    known = np.isfinite(x) & np.isfinite(s)
+    if known.sum() < 2:
+        return Shrunk(np.where(known, x, np.nan), np.where(known, s, np.nan), float("nan"), float("nan"))
+    # an error of 0 (all users alike) would take all the weight: give it that of the most precise other group
+    positive = s[known & (s > 0)]
+    s = np.where(s > 0, s, positive.min() if len(positive) else 1e-12)
+    value, variance = x[known], s[known] ** 2
+
+    def centre(tau2: float) -> float:
+        return float(np.average(value, weights=1 / (variance + tau2)))
+
+    def excess(tau2: float) -> float:
+        return float(((value - centre(tau2)) ** 2 / (variance + tau2)).sum() - (len(value) - 1))
+
+    tau2 = brentq(excess, 0.0, len(value) * np.ptp(value) ** 2 + 1e-300) if excess(0.0) > 0 else 0.0
+    mean, keep = centre(tau2), tau2 / (tau2 + s**2)
+    shrunk = np.where(known, mean + keep * (x - mean), np.nan)
+    return Shrunk(shrunk, np.where(known, np.sqrt(keep) * s, np.nan), mean, float(np.sqrt(tau2)))
+
+
+def posterior_draws(x: Floats, se: Floats, draws: int, seed: int) -> Floats:
+    """Draws (draws, G) of true group values behind estimates x (G,), the spread τ between groups unknown too.
+
+    x_g ~ N(θ_g, se_g²), θ_g ~ N(m, τ²), m flat, τ half-normal with the scale of the data, integrated on a
+    grid (Gelman et al. 2013, section 5.4). Unlike one best τ, which is often 0, it leaves room for
+    difference.
+    """
+    variance = np.maximum(se, np.max(se) * 1e-3 + 1e-12) ** 2
+    scale = max(float(np.ptp(x)), float(np.sqrt(variance.mean())))
+    tau = (np.arange(120) + 0.5) / 40 * scale
+    precision = 1 / (variance + tau[:, None] ** 2)  # (T, G)
+    centre = (precision @ x) / precision.sum(axis=1)
+    residual = (precision * (x - centre[:, None]) ** 2).sum(axis=1)
+    log_weight = 0.5 * (np.log(precision).sum(axis=1) - np.log(precision.sum(axis=1)) - residual - (tau / scale) ** 2)
+    weight = np.exp(log_weight - log_weight.max())
+    rng = np.random.default_rng(seed)
+    at = rng.choice(len(tau), size=draws, p=weight / weight.sum())
+    mean = centre[at] + rng.standard_normal(draws) / np.sqrt(precision[at].sum(axis=1))
+    keep = tau[at, None] ** 2 * precision[at]
+    noise = rng.standard_normal((draws, len(x)))
+    # θ given m is N(m + keep·(x − m), keep·variance)
+    return mean[:, None] + keep * (x - mean[:, None]) + np.sqrt(keep * variance) * noise
+
+
+@dataclass(frozen=True)
+class WorstGroup:
+    """The group with the worst estimate.
+
+    `plug_in` is biased towards the bad end, `shrunk` (the worst of the shrunk values) towards the good end
+    when groups truly differ; `lo`, `hi` covers the worst true value. `probability` (G,) is the posterior
+    chance that each group is the worst.
+    """
+
+    index: int
+    plug_in: float
+    shrunk: float
+    lo: float
+    hi: float
+    probability: Floats
+
+
+def worst_group(
+    estimates: ArrayLike,
+    se: ArrayLike,
+    *,
+    n_users: ArrayLike | None = None,
+    level: float = 0.95,
+    higher_is_better: bool = True,
+    draws: int = 4000,
+    seed: int = 0,
+) -> WorstGroup:
+    """Which of G groups is worst, by how much, with an interval for the worst true value.
+
+    For a minimum: lo = min_g LCB_g at α/2, which needs no correction, and hi = min_g UCB_g at α/(2G), which
+    does, since the group was chosen for being lowest. `n_users` (G,) makes the bounds Student's t with n − 1
+    degrees of freedom. Groups with a NaN estimate or error cannot be worst; none left gives NaN and index −1.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    x, s = sign * np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)
+    usable = np.isfinite(x) & np.isfinite(s)
+    if not usable.any():
+        nan = float("nan")
+        return WorstGroup(-1, nan, nan, nan, nan, np.full(len(x), np.nan))
+    users = np.full(len(x), np.inf) if n_users is None else np.asarray(n_users, dtype=float)
+    freedom = np.maximum(users - 1, 1)
+    alpha = 1 - level
+    outer = _critical(alpha / 2, freedom)
+    inner = _critical(alpha / (2 * usable.sum()), freedom)
+    lo, hi = (
+        np.nanmin(np.where(usable, x - outer * s, np.nan)),
+        np.nanmin(np.where(usable, x + inner * s, np.nan)),
+    )
+    lowest = np.flatnonzero(usable)[posterior_draws(x[usable], s[usable], draws, seed).argmin(axis=1)]
+    probability = np.bincount(lowest, minlength=len(x)) / draws
+    index = int(np.nanargmin(np.where(usable, x, np.nan)))
+    bounds = sorted((sign * float(lo), sign * float(hi)))
+    shrunk = sign * float(np.nanmin(shrink(np.where(usable, x, np.nan), s).value))
+    return WorstGroup(index, sign * float(x[index]), shrunk, bounds[0], bounds[1], probability)
+
+
+def _critical(alpha: float, freedom: Floats) -> Floats:
+    finite = np.isfinite(freedom)
+    return np.where(finite, student.isf(alpha, np.where(finite, freedom, 1.0)), norm.isf(alpha))

@@ -1,1 +1,0 @@
-"""MORE's balance: losses of several sources weighed so that none is sacrificed."""

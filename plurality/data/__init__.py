@@ -1,0 +1,1 @@
+"""What people said: comparisons, their users, items and embeddings, read, split and stored."""

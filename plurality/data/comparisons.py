@@ -1,0 +1,202 @@
+"""`Comparisons`: who preferred what to what, with a frozen embedding for every item."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from plurality.arrays import Array, Float, Int
+from plurality.data.keys import Keys, text_keys
+from plurality.errors import InputError
+
+if TYPE_CHECKING:
+    from plurality.data.splits import Cells
+    from plurality.encoders import Encoder
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparisons:
+    """N comparisons by U users of M items (unique prompt and completion) under Q prompts.
+
+    items       (M, d) float32, frozen embeddings, possibly memory-mapped; shared by every subset
+    first       (N,) row in items of the side shown as first; sides are ordered by item key, never by label
+    second      (N,) row in items of the other side
+    user        (N,) row in users
+    label       (N,) P(first preferred) in [0, 1]; a tie is 1/2
+    weight      (N,) positive; a weight of 3 means the same as the row three times
+    group       (N,) key of siblings (one turn, one conversation), the unit of splitting
+    prompt      (M,) row in prompt_keys of each item
+    users       (U, ...) polars frame, `user_id` first, then whatever is known of the user
+    item_keys, prompt_keys   stable 64-bit keys
+    texts       polars frame `prompt, completion`, a row an item; None for ready-made embeddings
+    prompts     (Q, d) prompt embeddings, for models whose head looks at the prompt
+    encoder     what made the embeddings; None for ready-made ones
+    objective   (N,) place in `objectives` of what was asked or where the row came from; None if there is but one
+    """
+
+    items: Array
+    first: Int
+    second: Int
+    user: Int
+    label: Float
+    weight: Float
+    group: Keys
+    prompt: Int
+    users: pl.DataFrame
+    item_keys: Keys
+    prompt_keys: Keys
+    texts: pl.DataFrame | None = None
+    prompts: Array | None = None
+    encoder: "Encoder | None" = None
+    source: str = "comparisons"
+    duplicates: int = field(default=0)
+    objective: Int | None = None
+    objectives: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def dim(self) -> int:
+        """Width d of the embeddings."""
+        return int(self.items.shape[1])
+
+    @property
+    def user_ids(self) -> list[str]:
+        """Ids of the users who have at least one comparison here, in the order of `users`."""
+        return self.users["user_id"].gather(self.present).to_list()
+
+    @property
+    def present(self) -> Int:
+        """Rows in `users` of those who have at least one comparison here, ascending."""
+        return np.unique(self.user)
+
+    def take(self, rows: Array) -> "Comparisons":
+        """The comparisons at `rows` (indices or mask); items and users are shared, not copied."""
+        return replace(
+            self,
+            first=self.first[rows],
+            second=self.second[rows],
+            user=self.user[rows],
+            label=self.label[rows],
+            weight=self.weight[rows],
+            group=self.group[rows],
+            objective=None if self.objective is None else self.objective[rows],
+        )
+
+    def swapped(self) -> "Comparisons":
+        """The same comparisons with the sides exchanged, labels with them."""
+        return replace(self, first=self.second, second=self.first, label=1 - self.label)
+
+    def in_key_order(self) -> "Comparisons":
+        """The rows in the order of their keys, so that sums over them do not know how a file was sorted."""
+        asked = np.zeros(len(self)) if self.objective is None else self.objective
+        by = (asked, self.weight, self.label, self.user_keys()[self.user], self.group)
+        return self.take(np.lexsort((*by, self.item_keys[self.second], self.item_keys[self.first])))
+
+    def of_users(self, user_ids: Sequence[str]) -> "Comparisons":
+        """The comparisons of these users. Raises InputError for an id that is not in the users table."""
+        rows = self.user_rows(user_ids)
+        return self.take(np.isin(self.user, rows))
+
+    def user_rows(self, user_ids: Sequence[str]) -> Int:
+        """Row in `users` of each id: (n,)."""
+        index = {u: i for i, u in enumerate(self.users["user_id"].to_list())}
+        try:
+            return np.array([index[u] for u in user_ids], dtype=np.int64)
+        except KeyError as missing:
+            raise InputError(f"{self.source}: user {missing} is not in the users table") from None
+
+    def with_users(self, user_ids: Sequence[str]) -> "Comparisons":
+        """The same comparisons under other ids, in the order of `users`."""
+        return replace(self, users=self.users.with_columns(pl.Series("user_id", list(user_ids))))
+
+    def by_unit(self, column: str) -> "Comparisons":
+        """The same comparisons with the values of a column of `users` as users: codes then belong to, say, countries.
+
+        Of the other columns those stay that have one value in every unit. Raises InputError for a column that is not
+        there, or that is empty for somebody who has comparisons.
+        """
+        if column == "user_id":
+            return self
+        if column not in self.users.columns:
+            raise InputError(
+                f"{self.source}: the users table has no column {column!r} to be the unit of codes; "
+                f"it has {', '.join(self.users.columns)}"
+            )
+        value = self.users[column].cast(pl.String)
+        if value.gather(self.present).null_count():
+            who = self.users["user_id"].gather(self.present).filter(value.gather(self.present).is_null())[0]
+            raise InputError(f"{self.source}: user {who!r} has comparisons but no {column!r}; fill it in or drop them")
+        frame = self.users.with_columns(value.alias(column)).filter(value.is_not_null()).drop("user_id")
+        units = frame.group_by(column).agg(pl.all().first()).sort(column)
+        spread = frame.group_by(column).agg(pl.all().n_unique()).drop(column).max()
+        same = [name for name in spread.columns if spread[name][0] == 1]
+        units = units.select(pl.col(column).alias("user_id"), column, *same)
+        place = units["user_id"].search_sorted(value.fill_null("")).to_numpy().astype(np.int64)
+        return replace(self, users=units, user=place[self.user])
+
+    def user_keys(self) -> Keys:
+        """Stable key of every user in `users`: (U,)."""
+        return text_keys(self.users["user_id"].to_list())
+
+    def split(
+        self, by: str = "prompt", test: float = 0.2, seed: int = 0, *, fold: int = 0, anybody: bool = False
+    ) -> "tuple[Comparisons, Comparisons]":
+        """Train and test part; see `plurality.data.splits.split`."""
+        from plurality.data.splits import split
+
+        return split(self, by=by, test=test, seed=seed, fold=fold, anybody=anybody)
+
+    def cells(
+        self,
+        by: str = "prompt",
+        test: float = 0.2,
+        unseen_users: float = 0.2,
+        support: int = 20,
+        seed: int = 0,
+        *,
+        fold: int = 0,
+    ) -> "Cells":
+        """Training part, supports and the four test cells; see `plurality.data.splits.cells`."""
+        from plurality.data.splits import cells
+
+        return cells(self, by=by, test=test, unseen_users=unseen_users, support=support, seed=seed, fold=fold)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the store that `Comparisons.load` maps back; see `plurality.data.store`."""
+        from plurality.data.store import save
+
+        return save(self, folder)
+
+    @staticmethod
+    def load(folder: str | Path) -> "Comparisons":
+        """Open a store, embeddings memory-mapped; see `plurality.data.store`."""
+        from plurality.data.store import load
+
+        return load(folder)
+
+    def __repr__(self) -> str:
+        return (
+            f"Comparisons({len(self):,} by {len(self.present):,} users, "
+            f"{len(self.items):,} items × {self.dim}, {len(self.prompt_keys):,} prompts)"
+        )
+
+    def _repr_html_(self) -> str:
+        count = np.bincount(self.user, minlength=self.users.height)[self.present]
+        median = f"{np.median(count):.0f}" if len(count) else "–"
+        ties = int((self.label == 0.5).sum())
+        cells = {
+            "comparisons": f"{len(self):,}",
+            "users": f"{len(self.present):,}",
+            "median per user": median,
+            "items": f"{len(self.items):,} × {self.dim}",
+            "prompts": f"{len(self.prompt_keys):,}",
+            "ties": f"{ties:,}",
+            "known of users": ", ".join(self.users.columns[1:]) or "nothing",
+        }
+        rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{v}</td></tr>" for k, v in cells.items())
+        return f"<table>{rows}</table>"

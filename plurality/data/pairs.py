@@ -1,0 +1,83 @@
+"""The two sides of every comparison as item rows, from texts or from row numbers of ready-made embeddings."""
+
+import numpy as np
+import polars as pl
+
+from plurality.arrays import Int
+from plurality.data.items import Items, by_key, unique_items
+from plurality.data.keys import mix, text_keys
+from plurality.data.readers import chats, columns
+from plurality.data.readers.columns import refuse
+from plurality.errors import InputError
+
+Sides = tuple[str, str]
+CHOSEN: Sides = ("chosen", "rejected")
+FIRST: Sides = ("first", "second")
+
+
+def side_names(frame: pl.DataFrame, place: str) -> Sides:
+    """Which two columns hold the sides: chosen, rejected or first, second."""
+    there = [sides for sides in (CHOSEN, FIRST) if any(name in frame.columns for name in sides)]
+    if len(there) == 2:
+        raise InputError(f"{place} has columns of both kinds, chosen/rejected and first/second; drop those of one kind")
+    if not there:
+        raise InputError(
+            f"{place}: columns chosen and rejected (or first, second and label) are missing, the columns are "
+            f"{', '.join(frame.columns)}; add or rename them"
+        )
+    return there[0]
+
+
+def text_pairs(frame: pl.DataFrame, place: str) -> tuple[Items, Int, Int]:
+    """Unique items of prompts and completions, and the item rows (N,) of both sides."""
+    sides = side_names(frame, place)
+    left, right = (columns.column(frame, name, place) for name in sides)
+    if "prompt" in frame.columns:
+        prompt = columns.column(frame, "prompt", place)
+        chat = chats.is_chat(prompt)
+        prompt = chats.prompts(prompt, place)
+        left, right = chats.completions(left, place), chats.completions(right, place)
+    elif chats.is_chat(left) and chats.is_chat(right):
+        chat = True
+        prompt, left, right = chats.whole_conversations(left, right, place)
+    else:
+        raise InputError(
+            f"{place}: column prompt is missing, the columns are {', '.join(frame.columns)}; add it (only where "
+            f"{sides[0]} and {sides[1]} are whole conversations, as message lists, is it found in them)"
+        )
+    items, (first, second) = unique_items(prompt, [left, right], chat)
+    _refuse_same(first, second, sides, place)
+    return items, first, second
+
+
+def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | None) -> tuple[Items, Int, Int]:
+    """Items that are rows of ready-made embeddings, used or not, and the item rows (N,) of both sides.
+
+    `prompt` is a row number below `n_prompts` where that is given, else any id, and may be missing.
+    """
+    sides = side_names(frame, place)
+    first, second = (columns.row_numbers(frame, name, place, n_items, "embeddings") for name in sides)
+    _refuse_same(first, second, sides, place)
+    if n_prompts is not None:
+        of_row = columns.row_numbers(frame, "prompt", place, n_prompts, "prompt_embeddings")
+        prompt_keys = mix(np.arange(n_prompts))
+    elif "prompt" in frame.columns:
+        _, prompt_keys, of_row = by_key(columns.ids(frame, "prompt", place))
+    else:
+        prompt_keys, of_row = text_keys([""]), np.zeros(frame.height, dtype=np.int64)
+    prompt = np.zeros(n_items, dtype=np.int64)
+    for rows in (first, second):
+        prompt[rows] = of_row
+    for rows in (first, second):
+        refuse(
+            pl.Series(prompt[rows] != of_row),
+            place,
+            "an item of this row is also under another prompt",
+            "give each pair of prompt and completion an embedding row of its own, or leave out the column "
+            "prompt and name the siblings in group_id",
+        )
+    return Items(None, mix(np.arange(n_items)), prompt, prompt_keys), first, second
+
+
+def _refuse_same(first: Int, second: Int, sides: Sides, place: str) -> None:
+    refuse(pl.Series(first == second), place, f"{sides[0]} and {sides[1]} are the same", "drop the row")

@@ -1,0 +1,109 @@
+"""Chat message lists as in TRL, turned into strings that can be compared, hashed and stored.
+
+A list prompt becomes canonical JSON (role and content only, keys sorted), so that the same conversation is
+the same prompt however a file spells it; `messages` gives it back. A list completion is one assistant
+message and becomes its content.
+"""
+
+import json
+
+import polars as pl
+
+from plurality.data.readers import columns
+from plurality.data.readers.columns import refuse
+from plurality.errors import InputError
+
+ROLE = pl.element().struct.field("role")
+CONTENT = pl.element().struct.field("content")
+
+
+def is_chat(values: pl.Series) -> bool:
+    """Whether the values are lists of messages, not strings."""
+    return isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct)
+
+
+def prompts(values: pl.Series, place: str) -> pl.Series:
+    """Prompts as strings, message lists as canonical JSON. Raises InputError where there is no text."""
+    if not is_chat(values):
+        return columns.texts(values, place)
+    _check(values, place)
+    silent = ~values.list.eval(CONTENT.str.contains(r"\S")).list.any()
+    refuse(silent, place, f"{values.name} is empty", "give its messages or drop the row")
+    return _as_json(values)
+
+
+def completions(values: pl.Series, place: str) -> pl.Series:
+    """Completions as strings, of a message list its one assistant message. Raises InputError for others."""
+    if not is_chat(values):
+        return columns.texts(values, place)
+    _check(values, place)
+    name = values.name
+    refuse(
+        values.list.len() != 1,
+        place,
+        f"{name} is not one message",
+        "a completion is one assistant message, without tool calls; the turns before it are the prompt "
+        "(where chosen and rejected are whole conversations, leave out the column prompt)",
+    )
+    role = values.list.eval(ROLE).list.first()
+    refuse(role != "assistant", place, f"{name} is not an assistant message", "give the assistant's reply")
+    return columns.texts(values.list.eval(CONTENT).list.first().alias(name), place)
+
+
+def whole_conversations(chosen: pl.Series, rejected: pl.Series, place: str) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """(prompt, chosen, rejected) of conversations with a common beginning, TRL's implicit prompt."""
+    for values in (chosen, rejected):
+        _check(values, place)
+    prompt = _without_last(chosen).alias("prompt")
+    refuse(
+        _as_json(prompt) != _as_json(_without_last(rejected)),
+        place,
+        "chosen and rejected differ before their last message",
+        "the conversations must agree up to one last assistant message",
+    )
+    refuse(
+        chosen.list.len() == 1,
+        place,
+        "chosen is a lone message, so there is no prompt",
+        "put the turns before it into the conversations or into a column prompt",
+    )
+    replies = [completions(values.list.tail(1), place) for values in (chosen, rejected)]
+    return prompts(prompt, place), replies[0], replies[1]
+
+
+def messages(text: str) -> list[dict[str, str]]:
+    """The message list that canonical JSON stands for."""
+    return list(json.loads(text))
+
+
+def _check(values: pl.Series, place: str) -> None:
+    """Raise InputError unless every message has a role and a content that are text."""
+    fields = {field.name: field.dtype for field in values.dtype.inner.fields}  # type: ignore[attr-defined]
+    for name, part in (("role", ROLE), ("content", CONTENT)):
+        if not isinstance(fields.get(name, pl.Null()), pl.String | pl.Null):
+            raise InputError(
+                f"{place}: row 1: {values.name} has messages whose {name} is no text; "
+                "only text can be embedded: give each message a role and a content that are strings"
+            )
+        absent = values.list.len() > 0 if name not in fields else values.list.eval(part.is_null()).list.any()
+        refuse(
+            absent,
+            place,
+            f"{values.name} has a message without {name}",
+            "each message needs a role and a content that are text (tool calls cannot be embedded)",
+        )
+    refuse(values.list.len() == 0, place, f"{values.name} is empty", "give its messages or drop the row")
+
+
+def _without_last(values: pl.Series) -> pl.Series:
+    each = pl.col(values.name)
+    return values.to_frame().select(each.list.head(each.list.len() - 1)).to_series()
+
+
+def _as_json(values: pl.Series) -> pl.Series:
+    """Canonical JSON of checked message lists; each distinct one is parsed once."""
+    plain = values.list.eval(pl.struct(content=CONTENT, role=ROLE)).alias("messages")
+    spelled = plain.to_frame().select(pl.struct("messages").struct.json_encode()).to_series()
+    unique = spelled.unique()
+    canonical = [json.dumps(json.loads(text)["messages"], sort_keys=True, ensure_ascii=False) for text in unique]
+    return spelled.replace_strict(unique, pl.Series(canonical, dtype=pl.String)).alias(values.name)

@@ -1,0 +1,239 @@
+"""Splits by key, so that they do not depend on row order, and never by row unless one insists.
+
+Where items recur, comparisons of seen items flatter every personalised model: item identity and
+transitivity stand in for taste. A test comparison here has items (or a prompt) the user was not trained on.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import Keys, combine, text_keys, uniform
+from plurality.errors import InputError, InputWarning
+
+Mask = NDArray[np.bool_]
+ENOUGH_SETS = 40
+UNITS = ("prompt", "group", "item", "user", "row")
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """A training part, the unseen users' supports, and tests keyed by cell name.
+
+    Cells are {seen, unseen} user × {seen, unseen} unit. A seen unit is in the training part (of items, both).
+    An unseen prompt or group is in no training comparison, an unseen item in none of that user's. No
+    comparison is in two parts; some are in none. `support` holds what unseen users are adapted on, no unseen
+    unit of theirs among it.
+    """
+
+    train: Comparisons
+    support: Comparisons
+    tests: dict[str, Comparisons]
+    unit: str
+
+
+def split(
+    data: Comparisons,
+    *,
+    by: str,
+    test: float = 0.2,
+    seed: int = 0,
+    fold: int = 0,
+    anybody: bool = False,
+) -> tuple[Comparisons, Comparisons]:
+    """Train and test part of `data`, the units of `by` on one side only.
+
+    by = "prompt" or "group": whole prompts, or whole groups of siblings. by = "user": whole users.
+    by = "item": a share `test` of each user's items is held out (of everybody's with `anybody`); a test
+    comparison has both items held out, a training one neither, the mixed ones are dropped. With `anybody`,
+    data that fall apart into small sets of connected items are split by those sets, dropping nothing.
+    by = "row" leaks wherever siblings or items recur, and warns. Folds 0 … 1/test − 1 of one seed are disjoint.
+    Raises InputError for an unknown unit, a share outside (0, 1) or an empty part.
+    """
+    train, held = _masks(data, by, test, seed, fold, anybody)
+    return _part(data, train, "training", by), _part(data, held, "test", by)
+
+
+def cells(
+    data: Comparisons,
+    *,
+    by: str,
+    test: float = 0.2,
+    unseen_users: float = 0.2,
+    support: int = 20,
+    seed: int = 0,
+    fold: int = 0,
+) -> Cells:
+    """Four test cells, {seen, unseen user} × {seen, unseen unit}, with a training part and supports.
+
+    A share `test` of units is held out as in `split`, and a share `unseen_users` of users. A tenth of the seen
+    users' remaining comparisons are for their cell of seen units. An unseen user keeps up to `support`
+    comparisons of units not held out for adaptation. Raises InputError as `split` does.
+    """
+    if by == "user":
+        raise InputError("cells are user × unit already: split by prompt, group or item")
+    if not 0 <= unseen_users < 1:
+        raise InputError(f"share of unseen users {unseen_users} must lie between 0 and 1")
+    if support < 0:
+        raise InputError(f"support {support} is negative; give a number of comparisons per unseen user")
+    seen_unit, unseen_unit = _masks(data, by, test, seed, fold, False)
+    keys = data.user_keys()
+    new_user = _unseen_users(keys, data.present, unseen_users, seed, fold)[data.user]
+    row = uniform(_row_keys(data), seed + 1)
+    held = ~new_user & seen_unit & (row < 0.1)
+    in_support = np.zeros(len(data), dtype=bool)
+    pool = np.flatnonzero(new_user & seen_unit)
+    in_support[pool[rank_within(data.user[pool], row[pool]) < support]] = True
+    in_train = ~new_user & seen_unit & ~held
+    train = _part(data, in_train, "training", by)
+    met = _met(data, in_train, by)
+    tests = {
+        f"seen user, unseen {by}": data.take(~new_user & unseen_unit),
+        f"unseen user, unseen {by}": data.take(new_user & unseen_unit),
+        f"seen user, seen {by}": data.take(held & met),
+        f"unseen user, seen {by}": data.take(new_user & seen_unit & ~in_support & met),
+    }
+    if not any(len(t) for t in tests.values()):
+        raise InputError(f"{data.source}: the split by {by} leaves no test comparison; give a larger test share")
+    return Cells(train, data.take(in_support), tests, by)
+
+
+def folds_apart(data: Comparisons, share: float, seed: int, fold: int = 0, *, anybody: bool) -> tuple[Mask, Mask]:
+    """Rows to train on and rows to choose settings on, by item: the held-out items are new to the user who compares
+    them, with `anybody` to everybody. Where items hardly recur, whole sets of connected items are held out.
+    """
+    held = _by_component(data, share, seed, fold)
+    return (~held, held) if held is not None else _masks(data, "item", share, seed, fold, anybody)
+
+
+def items_recur(data: Comparisons) -> bool:
+    """Whether most sides show an item that other groups show too, so that groups do not keep items apart."""
+    return _recur(data, data.group)
+
+
+def _masks(data: Comparisons, by: str, test: float, seed: int, fold: int, anybody: bool) -> tuple[Mask, Mask]:
+    if by not in UNITS:
+        raise InputError(f"split by {by!r} is unknown; choose one of {', '.join(UNITS)}")
+    if not 0 < test < 1:
+        raise InputError(f"test share {test} must lie between 0 and 1")
+    if not 0 <= fold <= round(1 / test) - 1:
+        raise InputError(f"fold {fold} does not exist: a test share of {test} has folds 0 to {round(1 / test) - 1}")
+    # a prompt keeps its items to itself: the same text under another prompt is another item
+    if by in ("group", "row") and _recur(data, data.group if by == "group" else np.arange(len(data))):
+        warnings.warn(
+            f"{data.source}: items recur in many comparisons, so a split by {by} lets item identity leak "
+            "into the test; by='item' does not",
+            InputWarning,
+            stacklevel=4,
+        )
+    if by == "item" and not anybody:
+        return _by_item(data, data.user_keys()[data.user], test, seed, fold)
+    if by == "item":
+        held = _by_component(data, test, seed, fold)
+        if held is not None:
+            return ~held, held
+        return _by_item(data, None, test, seed, fold)
+    held = held_share(_unit_keys(data, by), test, seed, fold)
+    return ~held, held
+
+
+def _unit_keys(data: Comparisons, by: str) -> Keys:
+    match by:
+        case "prompt":
+            return data.prompt_keys[data.prompt[data.first]]
+        case "group":
+            return data.group
+        case "user":
+            return data.user_keys()[data.user]
+    return _row_keys(data)
+
+
+def _met(data: Comparisons, train: Mask, by: str) -> Mask:
+    """Rows whose unit the training rows have; of items, both sides."""
+    if by == "item":
+        item = np.zeros(len(data.items), dtype=bool)
+        item[data.first[train]] = item[data.second[train]] = True
+        return item[data.first] & item[data.second]
+    keys = _unit_keys(data, by)
+    return np.isin(keys, keys[train])
+
+
+def _recur(data: Comparisons, unit: NDArray[np.integer]) -> bool:
+    """Whether most sides (2N) show an item that is in more than one unit (N,)."""
+    code = np.unique(unit, return_inverse=True)[1]
+    pairs = np.concatenate([data.first, data.second])
+    places = np.unique(pairs * (code.max(initial=0) + 1) + np.concatenate([code, code]))
+    units_of_item = np.bincount(places // (code.max(initial=0) + 1), minlength=len(data.items))
+    return bool(np.mean(units_of_item[pairs] > 1) > 0.5) if len(data) else False
+
+
+def held_share(keys: Keys, test: float, seed: int, fold: int) -> Mask:
+    """Rows whose key falls in the fold, keys dealt out evenly: the share of units is exact."""
+    unit, inverse = np.unique(keys, return_inverse=True)
+    rank = np.empty(len(unit))
+    rank[np.argsort(uniform(unit, seed))] = np.arange(len(unit)) + 0.5
+    place = rank / len(unit)
+    return ((place >= fold * test) & (place < (fold + 1) * test))[inverse]
+
+
+def _by_item(data: Comparisons, owner: Keys | None, test: float, seed: int, fold: int) -> tuple[Mask, Mask]:
+    """(neither item held out, both held out); items are held out per owner where one is given."""
+
+    def held(rows: NDArray[np.int64]) -> Mask:
+        keys = data.item_keys[rows]
+        u = uniform(keys if owner is None else combine(owner, keys), seed)
+        return (u >= fold * test) & (u < (fold + 1) * test)
+
+    a, b = held(data.first), held(data.second)
+    return ~a & ~b, a & b
+
+
+def _by_component(data: Comparisons, test: float, seed: int, fold: int) -> Mask | None:
+    """Hold out whole sets of connected items, or None where there are too few sets of any size to deal out."""
+    m = len(data.items)
+    graph = coo_matrix((np.ones(len(data), dtype=np.int8), (data.first, data.second)), shape=(m, m))
+    component = connected_components(graph, directed=False)[1][data.first]
+    sizes = np.bincount(component) / max(len(data), 1)
+    if np.square(sizes).sum() > 1 / ENOUGH_SETS:  # 1 / Σ share² is their effective number
+        return None
+    keys = np.full(component.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    for side in (data.first, data.second):  # a name that neither row order nor the order of sides changes
+        np.minimum.at(keys, component, data.item_keys[side])
+    return held_share(keys[component], test, seed, fold)
+
+
+def _row_keys(data: Comparisons) -> Keys:
+    pair = combine(data.item_keys[data.first], data.item_keys[data.second])
+    return combine(combine(data.user_keys()[data.user], pair), data.group)
+
+
+def _unseen_users(keys: Keys, present: NDArray[np.int64], share: float, seed: int, fold: int) -> Mask:
+    mask = np.zeros(len(keys), dtype=bool)
+    if share > 0:
+        turn = fold % max(1, round(1 / share))
+        mask[present] = held_share(combine(keys, text_keys(["unseen"]))[present], share, seed, turn)
+    return mask
+
+
+def rank_within(owner: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rank of each value among those of the same owner, from 0."""
+    order = np.lexsort((value, owner))
+    start = np.r_[True, owner[order][1:] != owner[order][:-1]] if len(order) else np.zeros(0, bool)
+    position = np.arange(len(order))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = position - np.maximum.accumulate(np.where(start, position, 0))
+    return rank
+
+
+def _part(data: Comparisons, mask: Mask, name: str, by: str) -> Comparisons:
+    if not mask.any():
+        raise InputError(
+            f"{data.source}: the split by {by} leaves the {name} part empty; "
+            "change the test share or split by another unit"
+        )
+    return data.take(mask)

@@ -1,0 +1,1 @@
+"""Simulated populations whose truth is known."""

@@ -1,0 +1,1 @@
+"""Reward models compared: one split, controls, four cells, intervals over users."""

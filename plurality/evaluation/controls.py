@@ -1,0 +1,48 @@
+"""Controls: what personalisation has to beat before it may be called that."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from plurality.analyses.audit.labels import CONTROLS
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import mix
+from plurality.reward.posterior import Posterior
+from plurality.reward.reward_model import RewardModel
+
+POPULATION, ANOTHER, SHUFFLED = CONTROLS
+
+
+def population_beliefs(model: RewardModel, data: Comparisons) -> Posterior:
+    """The population's prior for everybody in `data.users`, whose loss is what own codes were worth.
+
+    Rows are those of the users table regrouped by the model's unit; demographics are not looked at.
+    """
+    return Posterior.of_strangers(model.prior, data.by_unit(model.spec.unit).users.height)
+
+
+def another_users_beliefs(model: RewardModel, data: Comparisons, seed: int) -> Posterior:
+    """What is believed of some other present user, for every user of `data`: a random cyclic exchange.
+
+    A code that helps whoever it is given to is no personal taste.
+    """
+    data = data.by_unit(model.spec.unit)
+    present = data.present
+    own = model.beliefs(data.users[present], "population")
+    order = np.argsort(mix(data.user_keys()[present], seed))
+    to, taken = torch.as_tensor(present[order]), torch.as_tensor(np.roll(order, 1))
+    everybody = population_beliefs(model, data)
+    return Posterior(
+        everybody.codes.index_copy(0, to, own.codes[taken]),
+        everybody.covariance.index_copy(0, to, own.covariance[taken]),
+    )
+
+
+def shuffled_users(data: Comparisons, seed: int) -> Comparisons:
+    """The same comparisons dealt out to users at random, everybody keeping their number of them.
+
+    A model fitted on these has all the capacity and none of the people.
+    """
+    order = np.random.default_rng(seed).permutation(len(data))
+    return replace(data, user=data.user[order])

@@ -1,0 +1,174 @@
+"""A comparison in a terminal and in a notebook: one block a cell, a line a model, its controls beside it."""
+
+from collections.abc import Iterator
+from html import escape
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from plurality.analyses.audit.labels import CONTROLS, brief, control_of
+
+if TYPE_CHECKING:
+    from plurality.evaluation.comparison_table import Comparison
+
+HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "ECE", "Worst⅒", "Pop.", "Other", "Shuf.")
+WIDTH, NAME_WIDTH = 80, 18  # a long name is cut, the numbers beside it never
+SMALL_ACCURACY, SMALL_NATS = 0.002, 0.002  # differences that nobody would notice, however sure they are
+
+
+def as_text(comparison: "Comparison") -> str:
+    """Plain text of at most WIDTH columns."""
+    stream = StringIO()
+    Console(file=stream, width=WIDTH, no_color=True, highlight=False, legacy_windows=False).print(_render(comparison))
+    return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().split("\n"))
+
+
+def as_html(comparison: "Comparison") -> str:
+    """A fragment for notebooks, in the colours of the page around it."""
+    parts = [_html_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
+    if asked := _gains(comparison.gains):
+        parts.append(_html_table(*asked))
+    said = [_costs(comparison), *_left_out(comparison), _legend(comparison)]
+    return "".join(parts) + "".join(f"<p>{escape(line)}</p>" for line in said)
+
+
+def _html_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{escape(h)}</th>" for h in ("", *names))
+    body = "".join("<tr>" + "".join(map(_td, row, range(len(row)))) + "</tr>" for row in rows)
+    return f"<p><b>{escape(title)}</b></p><table><tr>{head}</tr>{body}</table>"
+
+
+def _td(text: str, column: int) -> str:
+    return f"<td style='text-align:{'right' if column else 'left'}'>{escape(text)}</td>"
+
+
+def _render(comparison: "Comparison") -> RenderableType:
+    parts: list[RenderableType] = [_text_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
+    if asked := _gains(comparison.gains):
+        parts.append(_text_table(*asked))
+    return Group(*parts, Text(_costs(comparison)), *map(Text, _left_out(comparison)), Text(_legend(comparison)))
+
+
+def _text_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, title=title, title_justify="left")
+    table.add_column("", no_wrap=True, max_width=NAME_WIDTH)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _costs(comparison: "Comparison") -> str:
+    by_model = comparison.fits.group_by("model", maintain_order=True)
+    fits = by_model.agg(pl.col("seconds").mean(), pl.col("peak_mib").max())
+    costs = "; ".join(f"{m} {s:.1f} s, {p:.0f} MiB" for m, s, p in fits.iter_rows())
+    return f"Fit time and peak memory: {costs}."
+
+
+def _left_out(comparison: "Comparison") -> list[str]:
+    return [f"Left out: {name}, as {reason}." for name, reason in comparison.about.get("left_out", {}).items()]
+
+
+def _gains(gains: pl.DataFrame) -> tuple[str, tuple[str, ...], list[list[str]]] | None:
+    """What own codes add to the population's, a line a model and kind of user, on units that are new."""
+    new = gains.filter(pl.col("cell").str.contains(", unseen ", literal=True))
+    rows = [
+        [str(model), str(cell).partition(" user")[0], *_change(a, 100, 1), *_change(b, 1, 3), said]
+        for (model, cell), a, b, said in _judged(new if new.height else gains)
+    ]
+    if not rows:
+        return None
+    title = "Does it help to know the user? Own codes over the population's code"
+    return title, ("users", "points", "95 %", "nats", "95 %", ""), rows
+
+
+def _change(row: dict[str, Any], scale: float, digits: int) -> tuple[str, str]:
+    value, lo, hi = (f"{scale * row[k]:+.{digits}f}" for k in ("gain", "lo", "hi"))
+    return value, f"[{lo}, {hi}]"
+
+
+def verdict(gains: pl.DataFrame) -> list[str]:
+    """Own codes against the population's, a sentence a model and cell: gained, lost, or nothing either way."""
+    said = []
+    for (model, cell), accuracy, loss, what in _judged(gains):
+        points, of_points = _change(accuracy, 100, 1)
+        nats, of_nats = _change(loss, 1, 3)
+        own = f"own code over the population's {points} points {of_points}, {nats} nats {of_nats}"
+        said.append(f"{model}, {cell}: {own}: {what}.")
+    return said
+
+
+def _judged(gains: pl.DataFrame) -> Iterator[tuple[tuple[object, ...], dict[str, Any], dict[str, Any], str]]:
+    """(model, cell), its gain in accuracy and in log-loss, and what that comes to."""
+    for key, part in gains.group_by("model", "cell", maintain_order=True):
+        by = {row["metric"]: row for row in part.iter_rows(named=True)}
+        accuracy, loss = by["accuracy"], by["log_loss"]
+        better = accuracy["lo"] > 0 or loss["hi"] < 0
+        worse = accuracy["hi"] < 0 or loss["lo"] > 0
+        small = abs(accuracy["gain"]) < SMALL_ACCURACY and abs(loss["gain"]) < SMALL_NATS
+        yield key, accuracy, loss, "nothing gained" if better == worse or small else "a gain" if better else "a loss"
+
+
+def _legend(comparison: "Comparison") -> str:
+    about = comparison.about
+    return (
+        "Accuracy and nats (log-loss) are means over users, ± half the 95 % interval, which resamples users. vs BT: "
+        "paired difference to Bradley–Terry, * where its interval leaves out 0. ECE: folded calibration error, * above "
+        "what a calibrated model shows. Worst⅒: accuracy of the worst tenth of users. Pop., Other, Shuf.: accuracy of "
+        "the same model with the population's code for everybody, with another user's, and fitted on shuffled users; "
+        "what does not beat them is not personal. Split by "
+        f"{about['split']}, folds: {about['folds']}; unseen users adapted on up to {about['support']} comparisons."
+    )
+
+
+def _blocks(comparison: "Comparison") -> list[tuple[str, list[list[str]]]]:
+    blocks = []
+    for (cell,), part in comparison.table.group_by("cell", maintain_order=True):
+        first = part.row(0, named=True)
+        title = f"{str(cell).capitalize()} · {first['n_users']:,} users, {first['n_comparisons']:,} comparisons"
+        by_model = {
+            str(model): {line["metric"]: line for line in lines.iter_rows(named=True)}
+            for (model,), lines in part.group_by("model", maintain_order=True)
+        }
+        rows = []
+        for model, by_metric in by_model.items():
+            if control_of(model, by_model) is None:
+                beside = [by_model.get(f"{model} · {kind}") for kind in CONTROLS]
+                accuracies = ["" if c is None else _short(c["accuracy"]["estimate"]) for c in beside]
+                rows.append([brief(model), *_numbers(by_metric), *accuracies])
+        blocks.append((title, rows))
+    return blocks
+
+
+def _numbers(m: dict[str, dict[str, Any]]) -> list[str]:
+    accuracy, loss, ece = m["accuracy"], m["log_loss"], m["ece"]
+    above = ece["lo"] is not None and ece["null_expectation"] is not None and ece["lo"] > ece["null_expectation"]
+    return [
+        f"{_short(accuracy['estimate'])} ±{_short((accuracy['hi'] - accuracy['lo']) / 2)}",
+        _difference(accuracy),
+        _short(loss["estimate"]),
+        _difference(loss),
+        _short(ece["estimate"]) + ("*" if above else " "),
+        _short(m["worst_decile"]["estimate"]),
+    ]
+
+
+def _short(value: float, sign: str = "-") -> str:
+    """Three decimals without the leading zero, as such tables are printed; a dash for what is not known."""
+    if value != value:
+        return "–"
+    text = f"{value:{sign}.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+
+
+def _difference(row: dict[str, Any]) -> str:
+    if row["diff"] is None:
+        return "–"
+    star = "*" if row["diff_lo"] > 0 or row["diff_hi"] < 0 else " "
+    return _short(row["diff"], "+") + star

@@ -1,0 +1,30 @@
+"""Fit a family: choose its settings on held-out items, then fit everything and infer every user's code."""
+
+import math
+from collections.abc import Sequence
+
+from plurality.data.comparisons import Comparisons
+from plurality.fitting.objective import LAST, Joint, Plan
+from plurality.fitting.optimisers import threads_for
+from plurality.fitting.tuning import Candidate, Run, choose
+from plurality.io.progress import stages
+from plurality.reward.fitted import Fitted, Trace
+
+
+def fit(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run) -> Fitted:
+    """Choose candidate, decay and code prior on held-out items, refit on everything, infer every user's code.
+
+    Raises InputError when a head needs prompts that are not embedded.
+    """
+    trace = Trace()
+    total = len(candidates) * plan.n_init + 4
+    with threads_for(len(data.items) * data.dim * 16.0), stages("fit", total, show=run.progress) as bar:
+        choice = choose(candidates, data, plan, run, trace, bar)
+        bar("all comparisons")
+        warm = choice.warm
+        joint = Joint(warm.head, data, plan, warm.sd * math.sqrt(choice.spread))
+        joint.codes = warm.codes
+        trace.add("refit", choice.decay, joint.minimise(choice.decay, LAST))
+        bar("codes of users")
+        prior, posterior = joint.infer(choice.spread)
+    return Fitted(joint.head.cpu().float().requires_grad_(False).eval(), prior, posterior, trace)

@@ -1,1 +1,0 @@
-"""MaxMin's groups: a head of several rewards, and the EM that finds who belongs to which."""

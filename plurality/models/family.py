@@ -1,0 +1,53 @@
+"""`Spec`: what a family is to the rest of the package, a frozen set of settings that can be fitted."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from plurality.data.comparisons import Comparisons
+from plurality.data.embeddings import check_finite
+from plurality.errors import InputError
+from plurality.fitting.tuning import NewTo, Run
+from plurality.reward.fitted import Fitted
+from plurality.reward.reward_model import RewardModel
+from plurality.reward.settings import Settings
+
+
+@dataclass(frozen=True)
+class Spec(Settings):
+    """Settings of a family that can be fitted: subclass it, name it, and give it `head` and `learn`.
+
+    unit        column of the users table whose values have a code of their own: users, or any grouping of them
+    """
+
+    def fit(
+        self,
+        data: Comparisons,
+        *,
+        seed: int = 0,
+        new_to: NewTo = "anybody",
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> RewardModel:
+        """Fit to comparisons; returns a new RewardModel. See `selection.Run` for the arguments.
+
+        Raises InputError for data that cannot be used at all, or not by this family, before any fitting.
+        """
+        ready = self.ready(data)
+        return RewardModel.of(self, self.learn(ready, Run(seed, new_to, device, progress)), ready)
+
+    def ready(self, data: Comparisons) -> Comparisons:
+        """The comparisons as `learn` takes them: by unit, in key order, fit for this family. Raises InputError."""
+        if not len(data):
+            raise InputError(f"{data.source}: no comparison to fit on")
+        data = data.by_unit(self.unit)
+        check_finite(data.items, data.source)
+        self.check(data)
+        return data.in_key_order()
+
+    def check(self, data: Comparisons) -> None:
+        """Raise InputError if this family cannot work on the data: why, and what would."""
+        return None
+
+    @abstractmethod
+    def learn(self, data: Comparisons, run: Run) -> Fitted:
+        """Fit the head and infer the code of every user in `data.users`."""

@@ -1,0 +1,1 @@
+"""Recipes run and measured against their golden numbers."""

@@ -1,0 +1,62 @@
+"""Recipes: what a family promises on planted truth, run again and set beside its golden numbers.
+
+A folder `models/<name>` holds recipe.toml (cases: a planted population, settings of the model) and golden.json (for
+each case and measure: what is expected, within which tolerance, and where that number comes from).
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plurality.errors import InputError
+from plurality.reproduce.measures import Measured, Trial, measure
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measure of one case: measured and expected, the tolerance, and where the expectation is from.
+
+    better is "more" where only falling short counts, "less" where only exceeding does, "same" where both do.
+    """
+
+    case: str
+    measure: str
+    measured: float
+    expected: float
+    tol: float
+    better: str
+    source: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether what was measured is as good as expected, within the tolerance; NaN never is."""
+        off = self.measured - self.expected
+        return {"more": off >= -self.tol, "less": off <= self.tol, "same": abs(off) <= self.tol}[self.better]
+
+
+def reproduce(folder: str | Path, *, seed: int = 0) -> Iterator[Result]:
+    """Run every case of a model's folder; yields a Result a golden number.
+
+    Seen users have 100 comparisons and unseen ones 20 supports, as in PAL's protocol, unless the case says otherwise;
+    both are judged on items in no other comparison. Raises InputError for a folder without a readable recipe.
+    """
+    folder = Path(folder)
+    try:
+        recipe = tomllib.loads((folder / "recipe.toml").read_text())
+        golden = json.loads((folder / "golden.json").read_text())
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}; give a folder such as models/pal") from None
+    except ValueError as error:
+        raise InputError(f"{folder}: recipe.toml or golden.json cannot be read ({error})") from None
+    for case in recipe["case"]:
+        trial = Trial.of(recipe["model"], case, seed)
+        for name, entry in golden[case["name"]].items():
+            yield _result(case["name"], name, entry, measure(name, trial))
+
+
+def _result(case: str, name: str, entry: dict[str, Any], found: Measured) -> Result:
+    expected = found.truth if entry["expected"] == "truth" else float(entry["expected"])
+    return Result(case, name, found.value, expected, float(entry["tol"]), found.better, entry["source"])

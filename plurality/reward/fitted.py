@@ -1,0 +1,63 @@
+"""What a fit returns and what a `RewardModel` is made of, without what is done with it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plurality.encoders.protocol import Encoder
+from plurality.reward.heads import Head
+from plurality.reward.posterior import Posterior, Prior
+from plurality.reward.settings import Settings
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happened in a fit: a row a stage with its decay, training loss and held-out nats a comparison."""
+
+    rows: list[dict[str, float | str]] = field(default_factory=list)
+
+    def add(self, stage: str, decay: float, loss: float, held_out: float = math.nan) -> None:
+        """Append one stage."""
+        self.rows.append({"stage": stage, "decay": decay, "loss": loss, "held_out": held_out})
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit returns.
+
+    posterior   a row a user of the fitted data's users table
+    chosen      settings the fit chose, by name, with which the spec builds this very head
+    report      what the family found out, ready for JSON: shares, reliabilities, diagnostics
+    """
+
+    head: Head
+    prior: Prior
+    posterior: Posterior
+    trace: Trace
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Parts:
+    """What a reward model is made of, and its folder holds.
+
+    spec        the settings, with what the fit chose filled in
+    user_ids    the users it knows, row i of codes (U, C) and of covariance (U, C, C)
+    prior       the population of codes, which is all that is believed of a user nothing is known of
+    report      what the family found out: shares, reliabilities, diagnostics
+    """
+
+    spec: Settings
+    head: Head
+    user_ids: tuple[str, ...]
+    posterior: Posterior
+    prior: Prior
+    n_comparisons: NDArray[np.int64]
+    trace: Trace
+    encoder: Encoder | None = None
+    report: dict[str, Any] = field(default_factory=dict)

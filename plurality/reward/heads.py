@@ -1,0 +1,190 @@
+"""Heads: torch modules that turn a frozen embedding and a user's code into a utility.
+
+Shapes: M items, U users, N comparisons, d embedding width, F features, C code width, K prototypes.
+Every head here is bilinear, u(x, z) = ⟨φ(x), c(z)⟩, except the norm and angle forms of PAL.
+"""
+
+import copy
+from typing import Self
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from plurality.reward.posterior import Evidence, Posterior, Prior, laplace
+
+
+class Head(nn.Module):
+    """Utility u(x, z) in log-odds, computed through features φ(x) that do not depend on the user.
+
+    All that is learned and shared by users is here; `infer` and the three after it say how a user's code is got
+    and what is believed of it. The defaults are those of a Gaussian code in a utility that is smooth in it.
+    """
+
+    n_codes: int  # C, the width of a user's unconstrained code z
+    n_embedding: int  # d
+    uses_prompts: bool = False
+
+    def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
+        """φ of items (M, d), and of their prompts (M, d) where the head uses them: (M, F)."""
+        raise NotImplementedError
+
+    def utility(self, features: Tensor, codes: Tensor) -> Tensor:
+        """u = ⟨φ, c(z)⟩ for features (..., F) and codes (..., C) of matching leading shape: (...)."""
+        return (features * self.coefficients(codes)).sum(-1)
+
+    def population(self, features: Tensor, codes: Tensor) -> Tensor:
+        """Utility of every item to every user, one matrix product: (M, F), (U, C) -> (U, M)."""
+        return self.coefficients(codes) @ features.T
+
+    def coefficients(self, codes: Tensor) -> Tensor:
+        """c(z): (..., C) -> (..., F)."""
+        raise NotImplementedError
+
+    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
+        """Log-odds that the first is preferred, as labels have it: features (..., F) a side, codes (..., C) -> (...).
+
+        The gap of utilities, except where labels are more than that: turned round at times, or of variable utilities.
+        """
+        return self.utility(first, codes) - self.utility(second, codes)
+
+    def penalty(self, decay: float) -> Tensor:
+        """Minus the log-prior (nats) of the shared weights at this decay: a scalar."""
+        raise NotImplementedError
+
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
+        """Learn the scale of inputs from a sample of comparisons, (n, d) a side, weight (n,), before the first step."""
+        raise NotImplementedError
+
+    def mean_code(self, codes: Tensor) -> Tensor:
+        """The population's code, which a user nothing is known of gets: (U, C) -> (C,)."""
+        return codes.mean(0)
+
+    def show(self, codes: Tensor) -> dict[str, Tensor]:
+        """The code as a person reads it (simplex weights, a temperature): named columns of shape (U,)."""
+        raise NotImplementedError
+
+    def infer(
+        self, evidence: Evidence, prior: Prior, n_users: int, *, start: Tensor | None = None, tol: float = 1e-6
+    ) -> Posterior:
+        """What a user's comparisons say of their code, all users at once; on a head in double precision."""
+        return laplace(self.log_odds, evidence, prior, n_users, start=start, tol=tol)
+
+    def points(self, posterior: Posterior) -> tuple[Tensor, Tensor]:
+        """Codes (U, S, C), with log-weights (S,) or (U, S), that a prediction is averaged over."""
+        points = posterior.normal_points()
+        return points, points.new_zeros(points.shape[1]) - torch.tensor(points.shape[1]).log()
+
+    def prior_of(self, prior: Prior, users: pl.DataFrame) -> Prior:
+        """The prior of these users, given what the frame says of them; here the same for everybody."""
+        return prior
+
+    def uncertainty(self, posterior: Posterior, prior: Prior) -> Tensor:
+        """How much is not known of each user: 1 before any comparison, towards 0 with them; (U,)."""
+        return posterior.uncertainty(prior)
+
+    def doubled(self) -> Self:
+        """A copy in double precision on the CPU, where codes are inferred."""
+        return copy.deepcopy(self).cpu().double().requires_grad_(False)
+
+
+class Projector(nn.Module):
+    """f: embedding (M, d) -> preference space (M, p); linear, or with `hidden` > 0 two layers and a linear skip.
+
+    Inputs are standardised, (x − mean) / scale, with one mean a dimension and one scale overall, so the
+    geometry stays as it was and a weight decay means the same for any encoder: afterwards a difference of two
+    compared items has mean square 2 a dimension, as two draws from N(0, I) have. Weights are kept at unit size and
+    divided by √fan-in in the product, so that one learning rate and one decay serve any width. They absorb mean and
+    scale in the product, so no standardised copy of a memory-mapped embedding is ever made.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_in: int, n_out: int, hidden: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_in))
+        self.register_buffer("scale", torch.ones(()))
+        self.linear = nn.Parameter(normal((n_out, n_in), 1.0, generator))
+        self.hidden = hidden
+        if hidden:
+            self.inner = nn.Parameter(normal((hidden, n_in), 1.0, generator))
+            self.bias = nn.Parameter(torch.zeros(hidden))
+            self.outer = nn.Parameter(normal((n_out, hidden), 0.3, generator))
+
+    def standardise(self, mean: Tensor, variance: Tensor) -> None:
+        """Take the mean (d,) and the variance, one for all dimensions, of the inputs to come."""
+        self.mean.copy_(mean)
+        varies = variance > 1e-12 * mean.square().mean()  # or all inputs are one, and the rest is rounding
+        self.scale.copy_(variance.sqrt() if varies else torch.ones(()))
+
+    def standardise_sides(self, a: Tensor, b: Tensor, weight: Tensor) -> None:
+        """Learn mean and scale from both sides of a sample of comparisons: (n, d), (n, d), weights (n,)."""
+        a, b, share = a.double(), b.double(), weight.double() / weight.double().sum()
+        self.standardise(share @ (a + b) / 2, share @ (a - b).square().mean(1) / 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self._product(x, self.linear)
+        if self.hidden:
+            out = out + nn.functional.gelu(self._product(x, self.inner) + self.bias) @ (
+                self.outer.T * self.hidden**-0.5
+            )
+        return out
+
+    def raw(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """What a weight (n, d) on standardised inputs is on inputs as they come: matrix (n, d) and shift (n,)."""
+        weight = weight / (self.scale * weight.shape[1] ** 0.5)
+        return weight, -(self.mean @ weight.T)
+
+    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
+        matrix, shift = self.raw(weight)
+        return x @ matrix.T + shift
+
+    @torch.no_grad()
+    def direction(self, row: int = 0) -> Tensor:
+        """One row of the linear map, on standardised inputs: (d,)."""
+        return self.linear[row] * self.linear.shape[1] ** -0.5
+
+    def penalty(self) -> Tensor:
+        """Half the squared weights: minus the log-density of N(0, 1) weights, in nats."""
+        matrices = [self.linear, self.inner, self.outer] if self.hidden else [self.linear]
+        return sum((m.square().sum() for m in matrices), start=self.linear.new_zeros(())) / 2
+
+
+def normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator) * scale
+
+
+class Projected(Head):
+    """A head whose features are, or are made from, one map of the embedding: what most families share."""
+
+    projector: Projector
+
+    def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
+        self.projector.standardise_sides(first, second, weight)
+
+    def penalty(self, decay: float) -> Tensor:
+        return decay * self.projector.penalty()
+
+    def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
+        return self.projector(items)
+
+
+class Pooled(Projected):
+    """One reward for everybody, linear or with a hidden layer: u = w·x; with temperatures u = e^z w·x.
+
+    Source: Bradley & Terry 1952, eq. 1, with log-strengths a function of features.
+    """
+
+    def __init__(self, width: int, *, hidden: int, temperature: bool, generator: torch.Generator) -> None:
+        super().__init__()
+        self.n_embedding, self.n_codes = width, int(temperature)
+        self.projector = Projector(width, 1, hidden, generator)
+        if not hidden:
+            nn.init.zeros_(self.projector.linear)  # convex: where it starts does not matter
+
+    def coefficients(self, codes: Tensor) -> Tensor:
+        return codes.exp() if self.n_codes else codes.new_ones(*codes.shape[:-1], 1)
+
+    def show(self, codes: Tensor) -> dict[str, Tensor]:
+        return {"inverse_temperature": codes[:, 0].exp()} if self.n_codes else {}

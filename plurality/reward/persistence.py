@@ -1,0 +1,149 @@
+"""The folder of a fitted model: config.json, head.safetensors, users.parquet and its encoder's; never a pickle.
+
+A model is written into a temporary folder beside its place and moved there whole, so a folder is either the old
+model or the new one.
+"""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from plurality.encoders.stored import StoredEncoder
+from plurality.errors import InputError
+from plurality.io.atomic import whole_folder
+from plurality.reward.fitted import Parts, Trace
+from plurality.reward.posterior import Posterior, Prior
+from plurality.reward.registry import GROUP, families, spec_class
+from plurality.reward.settings import Settings
+
+SCHEMA = 1
+KEYS = {"model", "settings", "n_embedding", "encoder", "trace"}
+CONFIG, HEAD, USERS, ENCODER = "config.json", "head.safetensors", "users.parquet", "encoder"
+
+
+def write(model: Parts, folder: Path) -> Path:
+    """Write a model to `folder`, replacing a model that is there.
+
+    Raises InputError if it cannot be written, or could not be read back.
+    """
+    config = {
+        "schema_version": SCHEMA,
+        "model": model.spec.name,
+        "settings": _settings(model.spec),
+        "n_embedding": model.head.n_embedding,
+        "encoder": None if model.encoder is None else model.encoder.describe(),
+        "report": model.report,
+        "trace": [{k: None if v != v else v for k, v in row.items()} for row in model.trace.rows],  # JSON has no NaN
+    }
+    codes = {
+        "codes": model.posterior.codes,
+        "covariance": model.posterior.covariance,
+        "prior_mean": model.prior.mean,
+        "prior_precision": model.prior.precision,
+    }
+    state = {f"head.{k}": v for k, v in model.head.state_dict().items()} | {f"users.{k}": v for k, v in codes.items()}
+    with whole_folder(folder, marker=HEAD) as new:  # a config.json is in other folders too
+        save_file({k: v.contiguous() for k, v in state.items()}, new / HEAD)
+        users = {"user_id": list(model.user_ids), "n_comparisons": model.n_comparisons}
+        pl.DataFrame(users, schema_overrides={"user_id": pl.String}).write_parquet(new / USERS)
+        if model.encoder is not None:
+            model.encoder.save(new / ENCODER)
+        (new / CONFIG).write_text(json.dumps(config, indent=1, default=float, allow_nan=False) + "\n")
+    return folder
+
+
+def read(folder: Path) -> Parts:
+    """What `write` wrote; the encoder is loaded when a text comes.
+
+    Raises InputError for a folder that holds no model, a family that is not installed, a damaged file, or a file of a
+    newer schema version.
+    """
+    config = _config(folder)
+    cls = spec_class(config["model"])
+    try:
+        spec = cls(**_from_json(config["settings"]))
+        head = spec.head(config["n_embedding"], torch.Generator())
+    except TypeError as error:
+        raise InputError(f"{folder / CONFIG}: settings do not fit model {config['model']!r} ({error})") from None
+    try:
+        state = load_file(folder / HEAD)
+        users = pl.read_parquet(folder / USERS)
+        head.load_state_dict({k.removeprefix("head."): v for k, v in state.items() if k.startswith("head.")})
+        posterior = Posterior(state["users.codes"], state["users.covariance"])
+        prior = Prior(state["users.prior_mean"], state["users.prior_precision"])
+        user_ids, n_comparisons = users["user_id"].to_list(), users["n_comparisons"].to_numpy().astype(np.int64)
+    except (SafetensorError, OSError, KeyError, RuntimeError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{folder}: the saved model is damaged or incomplete ({reason}); fit or copy it again"
+        ) from None
+    if len(user_ids) != len(posterior.codes):
+        raise InputError(
+            f"{folder}: {USERS} names {len(user_ids):,} users, {HEAD} holds codes of {len(posterior.codes):,}; "
+            "the files are not of one model, so fit or copy it again"
+        )
+    about = config["encoder"]
+    return Parts(
+        spec=spec,
+        head=head.requires_grad_(False).eval(),
+        user_ids=tuple(user_ids),
+        posterior=posterior,
+        prior=prior,
+        n_comparisons=n_comparisons,
+        trace=Trace([{k: math.nan if v is None else v for k, v in row.items()} for row in config["trace"]]),
+        report=config.get("report", {}),
+        encoder=None if about is None else StoredEncoder(folder / ENCODER, about),
+    )
+
+
+def _settings(spec: Settings) -> dict[str, Any]:
+    """The settings for JSON, tried out by reading them back."""
+    cls, settings = type(spec), asdict(spec)
+    if spec.name not in families() or spec_class(spec.name) is not cls:
+        raise InputError(
+            f"{cls.__name__}: no family {spec.name!r} of this class is registered, so the model could not be loaded "
+            f'again; register the class as an entry point of "{GROUP}" in its package'
+        )
+    try:
+        again = cls(**_from_json(json.loads(json.dumps(settings, allow_nan=False))))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{cls.__name__}: settings cannot be written as JSON ({error}); use numbers and text"
+        ) from None
+    if again != spec:
+        raise InputError(f"{cls.__name__}: settings come back from JSON as {again!r}; use numbers, text and tuples")
+    return settings
+
+
+def _from_json(value: Any) -> Any:
+    """Lists of JSON as the tuples that settings are."""
+    if isinstance(value, dict):
+        return {k: _from_json(v) for k, v in value.items()}
+    return tuple(_from_json(v) for v in value) if isinstance(value, list) else value
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+        version = int(config["schema_version"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder}: no fitted model here ({CONFIG} is missing); give a folder `fit` wrote") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / CONFIG}: not a model's configuration; fit or copy the model again") from None
+    except OSError as error:
+        raise InputError(f"{folder / CONFIG}: cannot be read ({error.strerror}); give a folder you may read") from None
+    if version > SCHEMA:
+        raise InputError(
+            f"{folder / CONFIG}: written by a newer plurality (schema {version}, this one reads {SCHEMA}); upgrade"
+        )
+    if missing := sorted(KEYS - config.keys()):
+        raise InputError(f"{folder / CONFIG}: {', '.join(missing)} missing; fit or copy the model again")
+    return config

@@ -1,0 +1,216 @@
+"""What is known of users: a Gaussian prior on codes, and the posterior that a user's comparisons give.
+
+Every user is a small problem of its own: minimise over z ∈ R^C
+    Σ_i w_i nll(log-odds(x_i1, x_i2, z), y_i) + ½ (z − μ)ᵀ Λ (z − μ).
+Thousands are solved at once by damped Newton steps; the last information matrix is the Laplace posterior.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from plurality.errors import InputError
+from plurality.reward.links import nll
+
+POINTS = 32  # draws of a code that a prediction is averaged over
+
+
+@dataclass(frozen=True)
+class Prior:
+    """z ~ N(mean, precision⁻¹) over users, in code space: mean (C,), or (U, C) by user, precision (C, C), float64."""
+
+    mean: Tensor
+    precision: Tensor
+
+    @staticmethod
+    def isotropic(width: int, sd: float) -> "Prior":
+        """Mean zero and the same standard deviation in every direction."""
+        eye = torch.eye(width, dtype=torch.float64)
+        return Prior(torch.zeros(width, dtype=torch.float64), eye / sd**2)
+
+    def scaled(self, factor: float) -> "Prior":
+        """The same prior with its covariance multiplied by `factor`."""
+        return Prior(self.mean, self.precision / factor)
+
+    def updated(self, codes: Tensor, covariance: Tensor, mean: Tensor) -> "Prior":
+        """Empirical Bayes: covariance of codes (U, C) around `mean`, posterior spread (U, C, C) included.
+
+        This is the M-step of EM for a Gaussian population, with the present prior counted as C + 2
+        more users, so that a handful of users cannot make it singular.
+        """
+        count, width = codes.shape
+        if count == 0 or width == 0:
+            return self
+        off = codes - mean
+        scatter = off.T @ off + covariance.sum(0)
+        pseudo = width + 2
+        pooled = (scatter + pseudo * torch.linalg.inv(self.precision)) / (count + pseudo)
+        return Prior(mean, torch.linalg.inv(pooled))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Laplace posterior of each user's code: mode (U, C), covariance (U, C, C), float64."""
+
+    codes: Tensor
+    covariance: Tensor
+
+    def uncertainty(self, prior: Prior) -> Tensor:
+        """Geometric mean over directions of posterior sd / prior sd: 1 knows nothing new, 0 is certainty; (U,)."""
+        width = self.codes.shape[1]
+        if width == 0:
+            return torch.zeros(len(self.codes), dtype=torch.float64)
+        logdet = torch.linalg.slogdet(self.covariance).logabsdet + torch.linalg.slogdet(prior.precision).logabsdet
+        return (logdet / (2 * width)).exp()
+
+    @staticmethod
+    def of_strangers(prior: Prior, n_users: int) -> "Posterior":
+        """What is believed of users without comparisons: the prior itself."""
+        covariance = torch.linalg.inv(prior.precision)
+        return Posterior(prior.mean.expand(n_users, -1), covariance.expand(n_users, -1, -1))
+
+    def of(self, rows: Tensor) -> "Posterior":
+        """The users at `rows`, indices or mask."""
+        return Posterior(self.codes[rows], self.covariance[rows])
+
+    def and_(self, other: "Posterior") -> "Posterior":
+        """These users, then the other ones."""
+        return Posterior(torch.cat([self.codes, other.codes]), torch.cat([self.covariance, other.covariance]))
+
+    def normal_points(self) -> Tensor:
+        """The same quasi-random normal draws for everybody, moved to each user's mode and spread: (U, S, C)."""
+        width = self.codes.shape[1]
+        if width == 0:
+            return self.codes[:, None]
+        root, failed = torch.linalg.cholesky_ex(self.covariance)
+        if failed.any():  # a covariance without full rank
+            values, vectors = torch.linalg.eigh(self.covariance)
+            root = vectors * values.clamp_min(0).sqrt()[:, None, :]
+        return self.codes[:, None] + _normal_draws(width).to(root) @ root.mT
+
+
+@functools.cache
+def _normal_draws(width: int) -> Tensor:
+    """Antithetic scrambled Sobol points through the normal quantile: (S, C), mean exactly 0."""
+    uniform = torch.quasirandom.SobolEngine(width, scramble=True, seed=0).draw(POINTS // 2, dtype=torch.float64)
+    half = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
+    return torch.cat([half, -half])
+
+
+LogOdds = Callable[[Tensor, Tensor, Tensor], Tensor]  # (N, F), (N, F), (N, C) -> (N,)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Comparisons as the solver sees them, a row each: features (N, F), user (N,), label (N,), weight (N,)."""
+
+    first: Tensor
+    second: Tensor
+    user: Tensor
+    label: Tensor
+    weight: Tensor
+
+    def of_users(self, keep: Tensor) -> "Evidence":
+        """The rows of the users marked in `keep` (U,), users renumbered."""
+        rows = keep[self.user]
+        number = keep.cumsum(0) - 1
+        return Evidence(
+            self.first[rows], self.second[rows], number[self.user[rows]], self.label[rows], self.weight[rows]
+        )
+
+    def gap(self, log_odds: LogOdds, codes: Tensor) -> Tensor:
+        """Log-odds of each comparison under its user's code: (U, C) -> (N,)."""
+        return log_odds(self.first, self.second, codes[self.user])
+
+
+def laplace(
+    log_odds: LogOdds,
+    evidence: Evidence,
+    prior: Prior,
+    n_users: int,
+    *,
+    start: Tensor | None = None,
+    max_iter: int = 100,
+    tol: float = 1e-6,
+) -> Posterior:
+    """Mode and Laplace covariance of every user's code, all users at once.
+
+    Damped Newton steps on the Hessian where it is positive definite and on the Fisher information where not; each
+    user has its own damping and takes a step only if it lowers that user's own objective. The covariance is the
+    inverse Fisher information at the mode. A user without comparisons keeps the prior. Raises InputError where a
+    utility is not finite.
+    """
+    width = prior.mean.shape[-1]
+    prior = Prior(prior.mean.expand(n_users, width), prior.precision)
+    codes = (prior.mean if start is None else start).clone()
+    if width == 0:
+        return Posterior(codes, codes.new_zeros(n_users, 0, 0))
+    damping = torch.full((n_users,), 1e-3, dtype=codes.dtype, device=codes.device)
+    value = _objective(log_odds, evidence, prior, codes)
+    if not torch.isfinite(value).all():
+        raise InputError(
+            f"codes of {int((~torch.isfinite(value)).sum()):,} users cannot be inferred, as utilities of their items "
+            "are not finite; look for NaN, infinite or huge embeddings"
+        )
+    active = torch.arange(n_users, device=codes.device)  # users still moving; the others' rows are set aside
+    part = evidence
+    eye = torch.eye(width, dtype=codes.dtype, device=codes.device)
+    for _ in range(max_iter):
+        z, centred = codes[active], Prior(prior.mean[active], prior.precision)
+        gradient, information, hessian = _derivatives(log_odds, part, centred, z)
+        convex = torch.linalg.cholesky_ex(hessian).info == 0
+        information = torch.where(convex[:, None, None], hessian, information)
+        scale = information.diagonal(dim1=-2, dim2=-1).mean(-1)
+        damped = information + (damping[active] * scale)[:, None, None] * eye
+        step = torch.linalg.solve(damped, gradient.unsqueeze(-1)).squeeze(-1)
+        trial_value = _objective(log_odds, part, centred, z - step)
+        better = trial_value <= value[active]
+        codes[active] = torch.where(better[:, None], z - step, z)
+        value[active] = torch.where(better, trial_value, value[active])
+        damping[active] = torch.where(better, damping[active] * 0.2, damping[active] * 8)
+        moving = step.abs().amax(-1) > tol
+        if not moving.any():
+            break
+        if moving.sum() < 0.7 * len(active):
+            part, active = part.of_users(moving), active[moving]
+    _, information, _ = _derivatives(log_odds, evidence, prior, codes)
+    return Posterior(codes, torch.linalg.inv(information))
+
+
+def _objective(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Tensor) -> Tensor:
+    loss = evidence.weight * nll(evidence.gap(log_odds, codes), evidence.label)
+    off = codes - prior.mean
+    penalty = 0.5 * (off @ prior.precision * off).sum(-1)
+    return penalty.index_add(0, evidence.user, loss)
+
+
+def _derivatives(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient (U, C), Fisher information and Hessian (U, C, C) of each user's objective, by autograd.
+
+    Fisher's is JᵀDJ + Λ with J = ∂gap/∂z and D = ∂²nll/∂gap², never indefinite; the Hessian adds the curvature of
+    the gap itself.
+    """
+    z = codes[evidence.user].requires_grad_()  # one row a comparison: one backward pass gives every row's gradient
+    with torch.enable_grad():
+        gap = log_odds(evidence.first, evidence.second, z)
+        (jacobian,) = torch.autograd.grad(gap.sum(), z, create_graph=True)
+        second = torch.stack(
+            [
+                torch.autograd.grad(column.sum(), z, retain_graph=True)[0]
+                if column.requires_grad
+                else torch.zeros_like(z)
+                for column in jacobian.unbind(-1)
+            ],
+            -1,
+        )  # ∂²gap/∂z², (N, C, C)
+        g = gap.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(nll(g, evidence.label).sum(), g, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.sum(), g)
+    slope, curvature, jacobian = evidence.weight * slope.detach(), evidence.weight * curvature, jacobian.detach()
+    gradient = ((codes - prior.mean) @ prior.precision).index_add(0, evidence.user, slope[:, None] * jacobian)
+    outer = curvature[:, None, None] * jacobian[:, :, None] * jacobian[:, None, :]
+    fisher = prior.precision.repeat(len(codes), 1, 1).index_add(0, evidence.user, outer)
+    return gradient, fisher, fisher.index_add(0, evidence.user, slope[:, None, None] * second)

@@ -1,0 +1,68 @@
+"""Which families there are: the folders of `plurality/models`, and what installed packages register.
+
+A family of this package is a folder under `plurality/models` whose `__init__.py` names its spec class in `__all__`.
+Another package registers one as an entry point, in its pyproject.toml:
+
+    [project.entry-points."plurality.models"]
+    toy = "toy:Toy"
+
+Nothing is imported until a family is asked for.
+"""
+
+import ast
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plurality.errors import InputError
+
+if TYPE_CHECKING:
+    from plurality.reward.settings import Settings
+
+GROUP = "plurality.models"
+
+
+def families() -> dict[str, EntryPoint]:
+    """Every family by its name, the package's own first; a registered one may not take the name of one of those."""
+    own = built_in()
+    return own | {point.name: point for point in sorted(entry_points(group=GROUP)) if point.name not in own}
+
+
+def spec_class(name: str) -> "type[Settings]":
+    """The spec class of a family by its name, such as "pal".
+
+    Raises InputError for an unknown name, and for a registered class that cannot be imported or is no family.
+    """
+    from plurality.reward.settings import Settings
+
+    known = families()
+    if name not in known:
+        raise InputError(f"model {name!r} is unknown; choose one of {', '.join(known)}")
+    point = known[name]
+    try:
+        cls = point.load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"model {name!r}: {point.value} cannot be imported ({error}); mend its package") from error
+    if not (isinstance(cls, type) and issubclass(cls, Settings) and getattr(cls, "name", None) == name):
+        raise InputError(f"model {name!r}: {point.value} is not a Spec whose name is {name!r}; mend its package")
+    return cls
+
+
+@cache
+def built_in() -> dict[str, EntryPoint]:
+    """The families of this package, by the folders that are there."""
+    found = find_spec(GROUP)
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    folders = (path.parent for root in found.submodule_search_locations for path in Path(root).glob("*/__init__.py"))
+    return {f.name: EntryPoint(f.name, f"{GROUP}.{f.name}:{_class_name(f)}", GROUP) for f in sorted(folders)}
+
+
+def _class_name(folder: Path) -> str:
+    """The one name in `__all__` of a family's `__init__.py`, read without importing it."""
+    for node in ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return str(ast.literal_eval(node.value)[0])
+    raise TypeError(f"{folder}: __init__.py names no spec class in __all__")

@@ -1,0 +1,350 @@
+"""`RewardModel`: a fitted head and the codes of the users it knows; no data inside."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plurality.arrays import Array
+from plurality.data.comparisons import Comparisons
+from plurality.encoders.protocol import Encoder
+from plurality.errors import InputError
+from plurality.reward import persistence
+from plurality.reward.fitted import Fitted, Parts
+from plurality.reward.links import log_prob, prob, win
+from plurality.reward.posterior import Posterior
+from plurality.reward.settings import Settings
+from plurality.reward.tensors import Tensors, to_tensor
+
+Unknown = Literal["error", "population"]
+BLOCK = 16_384  # items whose features are held at once while scoring
+
+
+class RewardModel(Parts):
+    """A reward that knows whose preference it predicts: P(first ≻ second | user) = E_z σ(u(x₁, z) − u(x₂, z)).
+
+    The expectation is over what is believed of the user's code z. Users are the values of the column `spec.unit` of
+    the users table, "user_id" unless another was asked for. Its parts are those of `Parts`.
+    """
+
+    @staticmethod
+    def of(spec: Settings, fitted: Fitted, data: Comparisons) -> "RewardModel":
+        """The model of a fit on `data`, regrouped by the spec's unit: it knows the users with comparisons there."""
+        seen = data.present
+        count = np.bincount(data.user, minlength=data.users.height)[seen]
+        return RewardModel(
+            spec=replace(spec, **fitted.chosen),
+            head=fitted.head,
+            user_ids=tuple(data.user_ids),
+            posterior=fitted.posterior.of(torch.as_tensor(seen)),
+            prior=fitted.prior,
+            n_comparisons=count,
+            trace=fitted.trace,
+            encoder=data.encoder,
+            report=fitted.report,
+        )
+
+    @property
+    def users(self) -> pl.DataFrame:
+        """A row a user: user_id, the code as a person reads it, n_comparisons, uncertainty.
+
+        Uncertainty is 1 for a user nothing is known of and goes towards 0 with evidence: the geometric mean over
+        directions of posterior sd over prior sd, or a ratio of entropies where the code is a choice of group.
+        """
+        shown = {k: v.numpy() for k, v in self.head.show(self.posterior.codes).items()}
+        extra = {
+            "n_comparisons": self.n_comparisons,
+            "uncertainty": self.head.uncertainty(self.posterior, self.prior).numpy(),
+        }
+        return pl.DataFrame({"user_id": list(self.user_ids), **shown, **extra}, schema_overrides={"user_id": pl.String})
+
+    @property
+    def population(self) -> dict[str, float]:
+        """The population's code as a person reads it; what a zero-shot user gets."""
+        return {k: float(v[0]) for k, v in self.head.show(self.prior.mean[None]).items()}
+
+    def codes(self, users: Sequence[str] | pl.DataFrame, unknown: Unknown = "error") -> Tensor:
+        """Codes of these users (n, C), the mode or mean of `beliefs`."""
+        return self.beliefs(users, unknown).codes
+
+    def beliefs(self, users: Sequence[str] | pl.DataFrame, unknown: Unknown = "error") -> Posterior:
+        """What is believed of these users' codes; for users it does not know the population's prior, if asked.
+
+        Give a frame with `user_id` and demographics, and a model that uses them has its prior from them.
+        Raises InputError that names the first unknown user and the remedy.
+        """
+        if unknown not in get_args(Unknown):
+            raise InputError(f"unknown={unknown!r} is no choice; give one of {', '.join(get_args(Unknown))}")
+        frame = (
+            users if isinstance(users, pl.DataFrame) else pl.DataFrame({"user_id": pl.Series(users, dtype=pl.String)})
+        )
+        ids = frame["user_id"].to_list()
+        index = {u: i for i, u in enumerate(self.user_ids)}
+        rows = torch.as_tensor([index.get(u, -1) for u in ids], dtype=torch.int64)
+        strange = rows < 0
+        if strange.any() and unknown == "error":
+            strangers = [u for u, i in zip(ids, rows.tolist(), strict=True) if i < 0]
+            raise InputError(
+                f"{len(set(strangers))} users are not known to this model, first "
+                f"{strangers[0]!r}; call adapt with some of their comparisons, "
+                "or score them with unknown='population' (--unknown population)"
+            )
+        known = self.posterior.of(rows[~strange])
+        prior = self.head.prior_of(self.prior, frame.filter(pl.Series(strange.numpy(), dtype=pl.Boolean)))
+        both = known.and_(Posterior.of_strangers(prior, int(strange.sum())))
+        place = torch.where(strange, strange.cumsum(0) + len(known.codes), (~strange).cumsum(0)) - 1
+        return both.of(place)
+
+    def gap(self, data: Comparisons, *, unknown: Unknown = "error") -> NDArray[np.float64]:
+        """Utility gap u(x₁, z) − u(x₂, z) of every comparison at its user's code, in log-odds: (N,).
+
+        Raises InputError for unknown users, another embedding width, another encoder or embeddings that are not finite.
+        """
+        data = self._ready(data)
+        codes = self._everybody(data, self.beliefs(data.users[data.present], unknown)).codes
+
+        def of_block(block: Tensors) -> Tensor:
+            return block.gap(self.head, codes.to(block.items.dtype))
+
+        return self._by_blocks(data, of_block)
+
+    def log_odds(
+        self, data: Comparisons, *, unknown: Unknown = "error", beliefs: Posterior | None = None
+    ) -> NDArray[np.float64]:
+        """Log-odds that first is preferred, log p / (1 − p) with p = E_z P(first ≻ second | z): (N,).
+
+        `beliefs` (a row a user of `data.users`, regrouped by the model's unit) replace those of the users, for
+        controls. Raises InputError as `gap` does.
+        """
+        data = self._ready(data)
+        if beliefs is None:
+            beliefs = self._everybody(data, self.beliefs(data.users[data.present], unknown))
+        points, weight = self.head.points(beliefs)  # (U, S, C), (S,) or (U, S)
+        weight = weight.expand(points.shape[:2])
+
+        def of_block(block: Tensors) -> Tensor:
+            each, mass = block.log_odds(self.head, points.to(block.items.dtype)).double(), weight[block.user]
+            return (log_prob(each) + mass).logsumexp(1) - (log_prob(-each) + mass).logsumexp(1)
+
+        return self._by_blocks(data, of_block, points.shape[1])
+
+    def prefer(
+        self, data: Comparisons, *, unknown: Unknown = "error", beliefs: Posterior | None = None
+    ) -> NDArray[np.float64]:
+        """P(first preferred) of every comparison, what is not known of its user averaged out: (N,), probabilities."""
+        return prob(torch.as_tensor(self.log_odds(data, unknown=unknown, beliefs=beliefs))).numpy()
+
+    def predictions(self, data: Comparisons, *, unknown: Unknown = "error") -> pl.DataFrame:
+        """What `audit` reads: user_id, pair, prob_first, gap (log-odds), label and weight, a row a comparison.
+
+        Raises InputError as `gap` does.
+        """
+        return prediction_rows(data, self.log_odds(data, unknown=unknown))
+
+    def _ready(self, data: Comparisons) -> Comparisons:
+        self.check(data)
+        return data.by_unit(self.spec.unit)
+
+    def _everybody(self, data: Comparisons, present: Posterior) -> Posterior:
+        """Beliefs of the present users at their rows of `data.users`, the others' rows empty."""
+        rows, n, width = torch.as_tensor(data.present), data.users.height, present.codes.shape[1]
+        codes = present.codes.new_zeros(n, width).index_copy(0, rows, present.codes)
+        return Posterior(codes, present.codes.new_zeros(n, width, width).index_copy(0, rows, present.covariance))
+
+    def _by_blocks(self, data: Comparisons, value: Callable[[Tensors], Tensor], points: int = 1) -> NDArray[np.float64]:
+        """`value` of every comparison, block by block: (N,)."""
+        out, step = np.empty(len(data)), max(1024, 4 * BLOCK // points)
+        with torch.no_grad():
+            for start in range(0, len(data), step):
+                rows = np.arange(start, min(start + step, len(data)))
+                out[rows] = value(Tensors.of(data, self.head, rows)).double().numpy()
+        if not np.isfinite(out).all():
+            row = int(np.argmin(np.isfinite(out)))
+            raise InputError(
+                f"{data.source}: comparison {row} (from 0) has no finite utility; look for NaN, infinite or huge "
+                "embeddings and embed their texts again"
+            )
+        return out
+
+    def features(self, items: Array, prompts: Array | None = None) -> Tensor:
+        """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F)."""
+        self._check_width(items)
+        if self.head.uses_prompts and prompts is None:
+            raise InputError("this model looks at prompts: give the embedding of each item's prompt as prompts=")
+        like = next(self.head.parameters())
+        blocks = []
+        with torch.no_grad():
+            for start in range(0, max(1, len(items)), BLOCK):
+                rows = slice(start, start + BLOCK)
+                p = None if prompts is None else to_tensor(prompts[rows], like)
+                blocks.append(self.head.features(to_tensor(items[rows], like), p))
+        features = torch.cat(blocks)
+        finite = torch.isfinite(features).all(1)
+        if not finite.all():
+            row = int(finite.int().argmin())
+            raise InputError(f"embedding {row} (from 0) has no finite features; look for NaN or infinite values in it")
+        return features
+
+    def utility(
+        self,
+        items: Array,
+        users: Sequence[str] | None = None,
+        *,
+        prompts: Array | None = None,
+        unknown: Unknown = "error",
+    ) -> NDArray[np.float32]:
+        """Utility of every item to every user, in log-odds up to a shift per user: (M, d) -> (U, M).
+
+        One matrix product for bilinear heads. Without `users`, all the model knows, in the order of `.users`.
+        """
+        codes = self.posterior.codes if users is None else self.codes(users, unknown)
+        with torch.no_grad():
+            return self.head.population(self.features(items, prompts), codes.float()).numpy()
+
+    def score(
+        self,
+        items: Array,
+        rows: Array,
+        user_ids: Sequence[str],
+        *,
+        prompts: Array | None = None,
+        unknown: Unknown = "error",
+    ) -> NDArray[np.float64]:
+        """Reward of items[rows[i]] to user_ids[i], in log-odds up to a shift per user and prompt: (n,).
+
+        Features are computed once an item, whoever it is scored for.
+        """
+        features = self.features(items, prompts)[torch.as_tensor(np.asarray(rows))]
+        with torch.no_grad():
+            return self.head.utility(features, self.codes(user_ids, unknown).to(features.dtype)).double().numpy()
+
+    def win_probability(
+        self,
+        items: Array,
+        reference: Array,
+        users: Sequence[str] | None = None,
+        *,
+        prompts: Array | None = None,
+        reference_prompts: Array | None = None,
+        unknown: Unknown = "error",
+    ) -> NDArray[np.float32]:
+        """Mean probability that an item beats a reference item, E_r σ(u(x, z) − u(r, z)): (M, d), (R, d) -> (U, M).
+
+        A reward in [0, 1] that means the same to everybody, whatever the scale of their utility. Source: VPL-SPO,
+        arXiv 2408.10075, §4.3. Raises InputError where there is no reference.
+        """
+        if not len(reference):
+            raise InputError("win_probability: there is no reference item to win against; give some embeddings")
+        u = torch.as_tensor(self.utility(items, users, prompts=prompts, unknown=unknown))
+        against = torch.as_tensor(self.utility(reference, users, prompts=reference_prompts, unknown=unknown))
+        return win(u, against).numpy()
+
+    def text_encoder(self) -> Encoder:
+        """The encoder the model was fitted with; InputError if it was fitted on ready-made embeddings."""
+        if self.encoder is None:
+            raise InputError(
+                "this model was fitted on ready-made embeddings, so it cannot embed texts; give embeddings instead"
+            )
+        return self.encoder
+
+    def adapt(self, support: Comparisons) -> "RewardModel":
+        """A new model that also knows the users of `support`; shared weights and other users are untouched.
+
+        Each user's code is inferred under the model's prior. A user it knew already is inferred anew from the
+        comparisons given here. Raises InputError for another embedding width or encoder.
+        """
+        support = self._ready(support)
+        if not len(support):
+            raise InputError(f"{support.source}: no comparison to adapt on")
+        seen = support.present
+        compact = replace(support, user=np.searchsorted(seen, support.user), users=support.users[seen])
+        evidence = Tensors.of(compact, self.head).evidence(self.head)
+        prior = self.head.prior_of(self.prior, compact.users)
+        new = self.head.doubled().infer(evidence, prior, len(seen))
+        ids = compact.users["user_id"].to_list()
+        fresh = set(ids)
+        keep = np.array([i for i, u in enumerate(self.user_ids) if u not in fresh], dtype=np.int64)
+        joined = self.posterior.of(torch.as_tensor(keep)).and_(new)
+        return replace(
+            self,
+            user_ids=(*(self.user_ids[i] for i in keep), *ids),
+            posterior=joined,
+            n_comparisons=np.concatenate([self.n_comparisons[keep], np.bincount(compact.user, minlength=len(seen))]),
+        )
+
+    def strangers(self, data: Comparisons) -> Comparisons:
+        """The comparisons by users, or whatever the unit is, that this model does not know."""
+        data, known = data.by_unit(self.spec.unit), set(self.user_ids)
+        return data.of_users([u for u in data.user_ids if u not in known])
+
+    def check(self, data: Comparisons) -> None:
+        """Raise InputError if `data` was not embedded as this model's training data was."""
+        self._check_width(data.items)
+        if self.encoder is not None and data.encoder is not None:
+            mine, theirs = self.encoder, data.encoder
+            if mine.fingerprint != theirs.fingerprint:
+                raise InputError(
+                    f"{data.source}: embedded by {_called(theirs)}, but the model was fitted on {_called(mine)}; "
+                    "embed again with the model's own encoder"
+                )
+
+    def _check_width(self, items: Array) -> None:
+        if items.ndim != 2 or items.shape[1] != self.head.n_embedding:
+            raise InputError(
+                f"embeddings have shape {tuple(items.shape)}, but the model was fitted on width {self.head.n_embedding}"
+            )
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write safetensors, JSON and parquet that `plurality.load` reads back; see `plurality.reward.persistence`.
+
+        Raises InputError, before anything is written, for a family or settings that could not be read back.
+        """
+        return persistence.write(self, Path(folder).expanduser())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read a model that `save_pretrained` wrote.
+
+        Raises InputError for a folder that holds none, a family that is not installed, a damaged file, or a file of a
+        newer schema version.
+        """
+        parts = persistence.read(Path(folder).expanduser())
+        return cls(**{part.name: getattr(parts, part.name) for part in fields(parts)})
+
+    def __repr__(self) -> str:
+        usual = {f.name: f.default for f in fields(self.spec)}
+        settings = ", ".join(f"{k}={v!r}" for k, v in asdict(self.spec).items() if v != usual[k])
+        return f"RewardModel({type(self.spec).__name__}({settings}), {len(self.user_ids):,} users)"
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self!r}</b></p>{self.users.head(8)._repr_html_()}"
+
+
+def load(folder: str | Path) -> RewardModel:
+    """Read a model that `save_pretrained` wrote; see `RewardModel.from_pretrained`."""
+    return RewardModel.from_pretrained(folder)
+
+
+def prediction_rows(data: Comparisons, log_odds: NDArray[np.float64]) -> pl.DataFrame:
+    """Rows that an audit reads, of the comparisons and the log-odds (N,) of the first; `pair` names the two items."""
+    return pl.DataFrame(
+        {
+            "user_id": data.users["user_id"].gather(data.user),
+            "pair": np.asarray(data.first, dtype=np.int64) * len(data.items) + data.second,
+            "prob_first": prob(torch.as_tensor(log_odds)).numpy(),
+            "gap": log_odds,
+            "label": data.label,
+            "weight": data.weight,
+        }
+    )
+
+
+def _called(encoder: Encoder) -> str:
+    about: dict[str, Any] = encoder.describe()
+    return f"{about.get('kind', 'encoder')} {about.get('name', '')} [{encoder.fingerprint[:8]}]".replace("  ", " ")

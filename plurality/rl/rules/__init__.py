@@ -1,0 +1,1 @@
+"""Welfare rules: one reward out of many people's."""

@@ -1,0 +1,278 @@
+"""What every model of this package obeys, as checks that a family written elsewhere can be put to.
+
+Names in the list that `check_model` returns are the keys of `CHECKS`; tolerances stand beside them in the code.
+"""
+
+import copy
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import text_keys
+from plurality.datasets.simulated import populations as planted
+from plurality.errors import InputError
+from plurality.models import families
+from plurality.models.family import Spec
+from plurality.reward.links import nll
+from plurality.reward.reward_model import RewardModel, load
+from plurality.reward.tensors import Tensors
+
+Numbers = NDArray[np.floating] | torch.Tensor
+USERS, EACH, WIDTH, PROMPTS = 12, 24, 6, 9
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec, small planted data it is checked on, and its fit to them."""
+
+    spec: Spec
+    seed: int
+    data: Comparisons
+    model: RewardModel
+
+    def fit(self, data: Comparisons) -> RewardModel:
+        """The spec fitted to other data under the same seed."""
+        return self.spec.fit(data, seed=self.seed)
+
+
+def check_model(spec: Spec, *, seed: int = 0) -> list[str]:
+    """Put a family to every check on small planted data; return the names of those it passed.
+
+    Saving is left out for a family that `plurality.load` does not know. Raises AssertionError, one line that names
+    the check and the difference found, at the first that fails.
+    """
+    data = planted_data(seed)
+    before = _global_state()
+    case = Case(spec, seed, data, spec.fit(data, seed=seed))
+    passed = []
+    for name, check in CHECKS.items():
+        if check is saving_loses_nothing and spec.name not in families():
+            continue
+        try:
+            check(case)
+        except AssertionError as error:
+            raise AssertionError(f"{spec!r}: {name}: {error}") from None
+        passed.append(name)
+    if _global_state() != before:
+        raise AssertionError(f"{spec!r}: global random state or default dtype was touched; draw from seed= alone")
+    return [*passed, "no global state is touched"]
+
+
+def planted_data(seed: int) -> Comparisons:
+    """Ideal-point users who compare items under a few prompts, whose embeddings are there too."""
+    seen, _ = planted.pal(USERS, prototypes=2, width=WIDTH, preference=2, norm=2.0, seed=seed)
+    data = seen.sample(EACH, seed=seed + 1).data
+    prompts = np.random.default_rng(seed + 2).standard_normal((PROMPTS, WIDTH), dtype=np.float32)
+    return replace(
+        data,
+        prompt=np.arange(len(data.items)) % len(data) % PROMPTS,  # both sides of a comparison share one
+        prompt_keys=text_keys([f"prompt {q}" for q in range(PROMPTS)]),
+        prompts=prompts,
+    )
+
+
+def spec_is_frozen(case: Case) -> None:
+    """Settings cannot change after the fact, and one that does not exist is refused."""
+    for setting in fields(case.spec):
+        try:
+            setattr(case.spec, setting.name, 1)
+        except FrozenInstanceError:
+            continue
+        raise AssertionError(f"setting {setting.name} can be changed; make the spec a frozen dataclass")
+    try:
+        type(case.spec)(no_such_setting=1)  # type: ignore[call-arg]
+    except TypeError:
+        return
+    raise AssertionError("a setting that does not exist is accepted; TypeError is expected")
+
+
+def sides_are_symmetric(case: Case) -> None:
+    """Exchanging the sides of a comparison turns p into 1 − p."""
+    p, q = case.model.prefer(case.data), case.model.prefer(case.data.swapped())
+    _close(p, 1 - q, 1e-6, "p of exchanged sides is not 1 − p")
+
+
+def gap_is_a_difference(case: Case) -> None:
+    """The gap of a comparison is the difference of the two utilities that score a population."""
+    data, model = case.data, case.model
+    prompts = data.prompts[data.prompt] if model.head.uses_prompts and data.prompts is not None else None
+    u = model.utility(data.items, data.users["user_id"].to_list(), prompts=prompts).astype(float)
+    gap = u[data.user, data.first] - u[data.user, data.second]
+    _close(model.gap(data), gap, 1e-4 * (1 + np.abs(u).max()), "gap is not the difference of utilities")  # float32
+
+
+def rows_have_no_order(case: Case) -> None:
+    """The order of rows changes predictions by rounding at most."""
+    order = np.random.default_rng(case.seed).permutation(len(case.data))
+    moved = case.fit(case.data.take(order))
+    _close(case.model.prefer(case.data), moved.prefer(case.data), 1e-5, "rows in another order")
+
+
+def users_have_no_order_or_names(case: Case) -> None:
+    """Neither do the names of users nor their order in the users table."""
+    order = np.random.default_rng(case.seed).permutation(USERS)
+    moved = replace(case.data, users=case.data.users[order], user=np.argsort(order)[case.data.user])
+    moved = moved.with_users([f"renamed {i}" for i in range(USERS)])
+    _close(case.model.prefer(case.data), case.fit(moved).prefer(moved), 1e-4, "users renamed and reordered")
+
+
+def weights_are_repetitions(case: Case) -> None:
+    """A weight of 3 is the same as the row three times, but for what rounding does, as a nudge of 1e-6 shows."""
+    data, rng = case.data, np.random.default_rng(case.seed)
+    times = rng.integers(1, 4, len(data))
+    weighted = case.fit(replace(data, weight=times.astype(float))).prefer(data)
+    repeated = case.fit(data.take(np.repeat(np.arange(len(data)), times))).prefer(data)
+    nudged = case.fit(replace(data, weight=times * (1 + 1e-6 * rng.standard_normal(len(data))))).prefer(data)
+    _close(weighted, repeated, 1e-3 + 3 * float(np.abs(weighted - nudged).max()), "weights against repeated rows")
+
+
+def seed_decides_all(case: Case) -> None:
+    """Same spec, data and seed, same bits."""
+    again = case.fit(case.data)
+    _same_bits(case.model, again, "a second fit with the same seed")
+
+
+def saving_loses_nothing(case: Case) -> None:
+    """What `load` returns predicts the same to the last bit."""
+    with tempfile.TemporaryDirectory() as place:
+        again = load(case.model.save_pretrained(Path(place) / "model"))
+    _same_bits(case.model, again, "the model saved and loaded")
+    _require(again.spec == case.model.spec, f"the spec came back as {again.spec!r}")
+    _require(again.report == json.loads(json.dumps(case.model.report)), "the report came back changed")
+    _require(again.user_ids == case.model.user_ids, "the users came back in another order")
+
+
+def adapting_touches_nobody_else(case: Case) -> None:
+    """Adapting adds users and leaves shared weights and other users' codes as they were, to the last bit."""
+    model, data = case.model, case.data
+    guests = data.with_users([f"guest {i}" for i in range(USERS)])
+    both = model.adapt(guests)
+    old = both.codes(list(model.user_ids))
+    _require(torch.equal(old, model.posterior.codes), "codes of other users changed")
+    for name, value in model.head.state_dict().items():
+        _require(torch.equal(value, both.head.state_dict()[name]), f"shared weight {name} changed")
+    _close(both.prefer(guests), model.adapt(data).prefer(data), 1e-6, "a user inferred anew under another name")
+    one = data.user_ids[0]
+    alone = model.adapt(data.of_users([one]))
+    _close(alone.codes([one]), model.adapt(data).codes([one]), 1e-4, "a user adapted alone or with others")
+
+
+def strangers_get_the_population(case: Case) -> None:
+    """A user without comparisons has the population's code, and uncertainty 1 where there are codes."""
+    model = case.model
+    code = model.codes(["a stranger"], "population")
+    _require(torch.equal(code[0], model.prior.mean), "a stranger's code is not the prior's mean")
+    nobody = Tensors.of(case.data.take(np.zeros(0, dtype=np.int64)), model.head).evidence(model.head)
+    posterior = model.head.doubled().infer(nobody, model.prior, 1)
+    _close(posterior.codes[0], model.prior.mean, 1e-9, "the posterior without comparisons is not at the prior's mean")
+    if model.head.n_codes:
+        _close(
+            model.head.uncertainty(posterior, model.prior), np.ones(1), 1e-6, "uncertainty without comparisons is not 1"
+        )
+
+
+def gradients_are_right(case: Case) -> None:
+    """Autograd of the summed nll agrees with central finite differences, in weights and codes (float64)."""
+    head = copy.deepcopy(case.model.head).double().requires_grad_()
+    rows = Tensors.of(case.data, head)
+    codes = case.model.posterior.codes.clone().requires_grad_()
+    wanted = {name: p for name, p in head.named_parameters() if p.requires_grad} | {"codes": codes}
+    generator = torch.Generator().manual_seed(case.seed)
+    for name, value in wanted.items():
+        if value.numel() == 0:
+            continue
+        loss = nll(rows.log_odds(head, codes), rows.label).sum()
+        (gradient,) = torch.autograd.grad(loss, value, allow_unused=True)
+        gradient = torch.zeros_like(value) if gradient is None else gradient  # an encoder has no part in utilities
+        direction = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+        direction = direction / direction.norm()
+        step, ends = 1e-5, []
+        for sign in (1, -1):
+            with torch.no_grad():
+                value.add_(sign * step * direction)
+                ends.append(float(nll(rows.log_odds(head, codes), rows.label).sum()))
+                value.sub_(sign * step * direction)
+        numeric, exact = (ends[0] - ends[1]) / (2 * step), float((gradient * direction).sum())
+        _require(abs(numeric - exact) < 1e-5 * (1 + abs(exact)), f"{name}: autograd {exact:.9g}, numeric {numeric:.9g}")
+
+
+def errors_name_the_remedy(case: Case) -> None:
+    """Bad input is an InputError of one line that says what is wrong."""
+    model, data = case.model, case.data
+    strange = data.with_users([f"guest {i}" for i in range(USERS)])
+    narrow = replace(data, items=data.items[:, :-1])
+    empty = data.take(np.zeros(0, dtype=np.int64))
+    _refuses(lambda: model.prefer(strange), "'guest 0'", "adapt", "population")
+    _refuses(lambda: model.prefer(narrow), str(WIDTH - 1), str(WIDTH))
+    _refuses(lambda: model.adapt(narrow), str(WIDTH - 1), str(WIDTH))
+    _refuses(lambda: case.fit(empty), "no comparison")
+    _refuses(lambda: model.adapt(empty), "no comparison")
+    if model.head.uses_prompts:
+        blind = replace(data, prompts=None)
+        _refuses(lambda: case.fit(blind), "prompts")
+        _refuses(lambda: model.prefer(blind), "prompts")
+        _refuses(lambda: model.utility(data.items), "prompts")
+
+
+CHECKS: dict[str, Callable[[Case], None]] = {
+    "the spec is frozen": spec_is_frozen,
+    "exchanged sides give 1 − p": sides_are_symmetric,
+    "a gap is a difference of utilities": gap_is_a_difference,
+    "rows have no order": rows_have_no_order,
+    "users have no order and no names": users_have_no_order_or_names,
+    "a weight of 3 is the row three times": weights_are_repetitions,
+    "the same seed gives the same bits": seed_decides_all,
+    "saving loses nothing": saving_loses_nothing,
+    "adapting touches nobody else": adapting_touches_nobody_else,
+    "a stranger gets the population's code": strangers_get_the_population,
+    "gradients agree with finite differences": gradients_are_right,
+    "errors name the remedy": errors_name_the_remedy,
+}
+
+
+def _require(holds: bool, text: str) -> None:
+    if not holds:
+        raise AssertionError(text)
+
+
+def _close(a: Numbers, b: Numbers, tol: float, text: str) -> None:
+    off = float(np.abs(np.asarray(a, dtype=float) - np.asarray(b, dtype=float)).max(initial=0.0))
+    _require(off <= tol, f"{text}: differs by {off:.2g}, allowed is {tol:.2g}")  # NaN fails too
+
+
+def _same_bits(a: RewardModel, b: RewardModel, text: str) -> None:
+    for name, value in a.head.state_dict().items():
+        _require(torch.equal(value, b.head.state_dict()[name]), f"{text}: {name} differs")
+    pairs = (
+        ("codes", a.posterior.codes, b.posterior.codes),
+        ("covariance of codes", a.posterior.covariance, b.posterior.covariance),
+        ("prior mean", a.prior.mean, b.prior.mean),
+        ("prior precision", a.prior.precision, b.prior.precision),
+    )
+    for name, mine, other in pairs:
+        _require(torch.equal(mine, other), f"{text}: {name} differs")
+
+
+def _refuses(call: Callable[[], object], *words: str) -> None:
+    try:
+        call()
+    except InputError as error:
+        text = str(error)
+    else:
+        raise AssertionError(f"nothing was raised where an InputError about {words[0]} is due")
+    _require("\n" not in text, f"an error of several lines: {text!r}")
+    missing = [word for word in words if word not in text]
+    _require(not missing, f"the error does not mention {', '.join(missing)}: {text!r}")
+
+
+def _global_state() -> tuple[object, ...]:
+    legacy: Any = np.random.get_state()  # noqa: NPY002 - looked at, to see that nobody uses it
+    return legacy[1].tobytes(), legacy[2], torch.get_rng_state().numpy().tobytes(), torch.get_default_dtype()

@@ -1,0 +1,166 @@
+"""Published tables from files, folders and the hub; and what a bad one is told."""
+
+import gzip
+import json
+
+import huggingface_hub
+import polars as pl
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, refuse, require
+from plurality.errors import InputError
+
+ROWS = [
+    {"id": 1, "text": "héllo\nworld", "score": 2.5, "ok": True},
+    {"id": 2, "text": "2020-01-01", "score": 3, "ok": False},
+]
+COLUMNS = {"id": ID, "text": TEXT, "score": NUMBER, "ok": FLAG}
+EXPECTED = [("1", "héllo\nworld", 2.5, True), ("2", "2020-01-01", 3.0, False)]
+
+
+def write(folder, name, rows=ROWS):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame = pl.DataFrame(rows) if rows is ROWS else None
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    match name.split(".", 1)[1]:
+        case "parquet":
+            frame.write_parquet(path)
+        case "jsonl":
+            path.write_bytes(lines)
+        case "jsonl.gz":
+            path.write_bytes(gzip.compress(lines))
+        case "csv":
+            frame.write_csv(path)
+        case "csv.gz":
+            path.write_bytes(gzip.compress(frame.write_csv().encode()))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "jsonl.gz", "csv", "csv.gz"])
+def test_every_format_gives_the_same_from_file_or_folder(tmp_path, suffix):
+    path = write(tmp_path, f"deep/down/t.{suffix}")
+    for source in (path, tmp_path, str(tmp_path)):
+        table = open_table(source, "t", COLUMNS, optional={"note": TEXT})
+        assert table.frame.select(*COLUMNS, "note").collect().rows() == [(*row, None) for row in EXPECTED]
+        assert table.place == str(path)
+
+
+def test_parts_are_one_table(tmp_path):
+    for part in (0, 1):
+        pl.DataFrame(ROWS[part : part + 1]).write_parquet(tmp_path / f"train-0000{part}.parquet")
+    table = open_table(tmp_path, ("train-*.parquet", "train"), COLUMNS)
+    assert table.frame.select(*COLUMNS).collect().rows() == EXPECTED
+    assert table.place == f"{tmp_path} (2 files)"
+
+
+def test_a_hub_id_is_fetched(tmp_path, monkeypatch):
+    write(tmp_path, "data/t.jsonl")
+    asked = {}
+
+    def fetch(repo, *, repo_type, revision, allow_patterns):
+        asked.update(repo=repo, repo_type=repo_type, revision=revision, patterns=allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    table = open_table("some/set@abc", "t", COLUMNS)
+    assert table.frame.select(*COLUMNS).collect().rows() == EXPECTED
+    assert (asked["repo"], asked["repo_type"], asked["revision"]) == ("some/set", "dataset", "abc")
+    assert {"t.jsonl", "**/t.parquet"} <= set(asked["patterns"])
+
+    def refuse_to(*_, **__):
+        raise LocalEntryNotFoundError("no such thing\nat all")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse_to)
+    with pytest.raises(
+        InputError, match=r"some/set is no local path, and the hub does not give it \(no such thing\); c"
+    ):
+        folder_of("some/set", ["t"])
+
+
+def test_sources_that_are_none(tmp_path):
+    for source in ("nowhere", "./some/where", tmp_path / "x", "a/b.csv"):
+        with pytest.raises(InputError, match="does not exist; give a file or folder"):
+            folder_of(source, ["t"])
+    (tmp_path / "other.txt").write_text("x")
+    with pytest.raises(InputError, match=r"holds no t \(.*\), but other.txt; give the published files"):
+        open_table(tmp_path, "t", COLUMNS)
+    with pytest.raises(InputError, match=r"other\.txt: the format is unknown; give \.parquet"):
+        open_table(tmp_path / "other.txt", "t", COLUMNS)
+    write(tmp_path, "a/t.csv")
+    write(tmp_path, "b/t.csv")
+    with pytest.raises(InputError, match=r"holds t\.csv 2 times; give the path of one"):
+        open_table(tmp_path, "t", COLUMNS)
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"bad\.parquet cannot be read \(.*\); fetch the file again"):
+        open_table(tmp_path / "bad.parquet", "t", COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"text": "a"}, {"text": ["a", "b"]}], r"row 2: text is \['a', 'b'\] where text belongs; correct"),
+        ([{"text": ["a", "b"]}] * 2, r"row 1: text is \['a', 'b'\] where text belongs; correct"),
+        ([{"text": "a"}, {"text": 3}], "row 2: text is 3 where text belongs; correct"),
+        ([{"text": "a"}, {"text": None}], "row 2: text is null where text belongs; correct"),
+        ([{"text": "a"}, ["text"]], "row 2: the line is no object; write"),
+        ([{"texts": "a"}], "column text is missing, the columns are texts; give"),
+    ],
+)
+def test_json_lines_that_are_wrong(tmp_path, rows, message):
+    path = write(tmp_path, "t.jsonl", rows)
+    with pytest.raises(InputError, match=rf"t\.jsonl: {message}"):
+        open_table(path, "t", {"text": TEXT})
+
+
+def test_a_line_that_is_cut(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"text": "a"}\n{"text": "b')
+    with pytest.raises(InputError, match=r"row 2: the line is no JSON \(.*\); fetch"):
+        open_table(tmp_path, "t", {"text": TEXT})
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        (["1", "x"], NUMBER, "row 2: c is 'x' where a number belongs"),
+        ([1.0, float("nan")], NUMBER, "row 2: c is nan where a number belongs"),
+        ([[1.0]], NUMBER, r"row 1: c is \[1\.0\] where a number belongs"),
+        (["true", "maybe"], FLAG, "row 2: c is 'maybe' where true or false belongs"),
+        ([1, None], ID, "row 2: c is null where an id"),
+        ([1.5], ID, r"row 1: c is 1\.5 where an id"),
+        ([None, ["p"]], TEXT, r"row 1: c is null where text belongs"),
+        ([["p"], ["p", None]], [TEXT], r"row 2: c is \['p', None\] where a list of text belongs"),
+        (["p"], [TEXT], "row 1: c is 'p' where a list of text belongs"),
+        ([{"a": 1}], {"b": TEXT}, r"row 1: c is \{'a': 1\} where an object with b belongs"),
+        ([[{"a": [1]}]], [{"a": TEXT}], "row 1: c is .* where a list of an object with a belongs"),
+        (["x" * 99], NUMBER, r"row 1: c is 'x{56}\.\.\. where a number"),
+    ],
+)
+def test_values_that_are_wrong(values, kind, message):
+    with pytest.raises(InputError, match=f"place: {message}"):
+        require(pl.LazyFrame({"c": values}), {"c": kind}, "place")
+
+
+def test_optional_columns_may_be_null_but_not_wrong():
+    frame = pl.LazyFrame({"c": ["1", None], "n": [None, None]})
+    made = require(frame, {}, "place", optional={"c": NUMBER, "n": [TEXT], "absent": {"a": TEXT}}).collect()
+    assert made["c"].to_list() == [1.0, None]
+    assert made["absent"].dtype == pl.Struct({"a": pl.String})
+    with pytest.raises(InputError, match="row 1: c is 'x' where a number belongs"):
+        require(pl.LazyFrame({"c": ["x"]}), {}, "place", optional={"c": NUMBER})
+
+
+def test_lists_and_objects_that_are_all_empty_have_their_type():
+    frame = pl.LazyFrame({"c": [[], []], "n": [None, None]})
+    made = require(frame, {"c": [{"a": TEXT}]}, "place", optional={"n": {"a": FLAG}}).collect()
+    assert made.schema == {"c": pl.List(pl.Struct({"a": pl.String})), "n": pl.Struct({"a": pl.Boolean})}
+    assert made["c"].to_list() == [[], []]
+
+
+def test_refuse_names_the_first_row():
+    frame = pl.LazyFrame({"c": [None, 1, 2, 3]})
+    refuse(frame, pl.col("c") > 3, "place", "c is large", "mend it")
+    with pytest.raises(InputError, match="place: row 3: c is large; mend it"):
+        refuse(frame, pl.col("c") > 1, "place", "c is large", "mend it")
