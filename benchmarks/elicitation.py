@@ -103,6 +103,6 @@ def _needed(curves: dict[str, np.ndarray], how: str, users: np.ndarray | None) -
     return int(there.argmax()) if there.any() else len(there)
 
 
-def _bootstrap(curves: dict[str, np.ndarray], how: str, draws: int = 300) -> list[int]:
+def _bootstrap(curves: dict[str, np.ndarray], how: str, n_bootstrap: int = 300) -> list[int]:
     rng, users = np.random.default_rng(0), len(curves[how])
-    return [_needed(curves, how, rng.integers(users, size=users)) for _ in range(draws)]
+    return [_needed(curves, how, rng.integers(users, size=users)) for _ in range(n_bootstrap)]

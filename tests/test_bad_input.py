@@ -281,7 +281,7 @@ def score(frame_of):
 def audit(frame=PREDICTIONS, *more, **columns):
     def arguments(place):
         extra = [part(place) if callable(part) else part for part in more]
-        return ["audit", place.parquet(frame.with_columns(**columns)), *extra, "--draws", 5, "--out", place.out]
+        return ["audit", place.parquet(frame.with_columns(**columns)), *extra, "--n-bootstrap", 5, "--out", place.out]
 
     return arguments
 

@@ -37,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ± must not cost the result
     try:
-        args = parse(list(sys.argv[1:] if argv is None else argv))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", InputWarning)
+            warnings.filterwarnings("always", category=DeprecationWarning, module=r"plurality\.cli\.")
             warnings.showwarning = _note
+            args = parse(list(sys.argv[1:] if argv is None else argv))
             result = run(args)
         if args.json:
             print(json.dumps(result, default=str))

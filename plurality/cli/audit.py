@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from plurality.cli.settings import add_seed, at_least, say
+from plurality.cli.settings import add_former, add_seed, at_least, say
+
+FORMER = {"--draws": "--n-bootstrap", "--publish": "--min-users-flag", "--suppress": "--min-users-show"}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +21,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ways", type=int, choices=(1, 2, 3), default=2, help="columns crossed at most (default 2)")
     parser.add_argument("--candidates", help="table with user_id, prompt, candidate, reward: who decides, who benefits")
     parser.add_argument("--margins", help="table with attribute, level, share: weight users to this population")
-    parser.add_argument("--publish", type=int, default=20, help="users below which a slice is flagged (default 20)")
-    parser.add_argument("--suppress", type=int, default=11, help="users below which a slice is withheld (default 11)")
-    parser.add_argument("--draws", type=at_least(1), default=1000, help="bootstrap draws of users (default 1000)")
+    parser.add_argument(
+        "--min-users-flag", type=int, default=20, help="flag slices of fewer users than this (default 20)"
+    )
+    parser.add_argument(
+        "--min-users-show", type=int, default=11, help="withhold slices of fewer users than this (default 11)"
+    )
+    parser.add_argument(
+        "--n-bootstrap", type=at_least(1), default=1000, help="bootstrap resamples of users (default 1000)"
+    )
     parser.add_argument("--out", required=True, type=Path, help="folder for the report")
+    for former, new in FORMER.items():
+        add_former(parser, former, new)
     add_seed(parser)
 
 
@@ -43,9 +53,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             ways=args.ways,
             candidates=args.candidates,
             margins=args.margins,
-            draws=args.draws,
+            draws=args.n_bootstrap,
             seed=args.seed,
-            disclosure=Disclosure(publish=args.publish, suppress=args.suppress),
+            disclosure=Disclosure(publish=args.min_users_flag, suppress=args.min_users_show),
             model=args.model,
             cell=args.cell,
             progress=not args.json,

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from plurality.cli.settings import add_device, add_seed, at_least, say, spec_of
+from plurality.cli.settings import add_device, add_former, add_seed, at_least, say, spec_of
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -19,14 +19,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="prompt", choices=("prompt", "group", "item", "row"), help="what test comparisons are new in"
     )
-    parser.add_argument("--test", type=float, default=0.2, help="share of units held out (default .2)")
+    parser.add_argument("--test-size", type=float, default=0.2, help="share of units held out (default .2)")
     parser.add_argument("--unseen-users", type=float, default=0.2, help="share of users held out (default .2)")
     parser.add_argument(
         "--support", type=at_least(0), default=20, help="comparisons an unseen user is adapted on (default 20)"
     )
     parser.add_argument("--folds", type=at_least(1), default=1, help="disjoint test parts to go through (default 1)")
     parser.add_argument("--no-shuffled", action="store_true", help="leave out the fits on shuffled users")
-    parser.add_argument("--draws", type=at_least(1), default=1000, help="bootstrap draws of users (default 1000)")
+    parser.add_argument(
+        "--n-bootstrap", type=at_least(1), default=1000, help="bootstrap resamples of users (default 1000)"
+    )
+    add_former(parser, "--test", "--test-size")
+    add_former(parser, "--draws", "--n-bootstrap")
     add_device(parser)
     parser.add_argument("--out", type=Path, help="folder for table, predictions and figure")
     add_seed(parser)
@@ -57,13 +61,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         load(args.store),
         {name: spec_of(name, settings[name]) for name in names},
         split=args.split,
-        test=args.test,
+        test_size=args.test_size,
         unseen_users=args.unseen_users,
         support=args.support,
         folds=args.folds,
         shuffled=not args.no_shuffled,
         leave_out=everything,
-        draws=args.draws,
+        n_bootstrap=args.n_bootstrap,
         seed=args.seed,
         device=args.device,
         progress=not args.json,

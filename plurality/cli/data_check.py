@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from plurality.cli.settings import add_seed, at_least, say
+from plurality.cli.settings import add_former, add_seed, at_least, say
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -14,9 +14,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--split", choices=("group", "prompt", "item"), help="what is held out (default: item where items recur)"
     )
     parser.add_argument("--folds", type=at_least(1), default=2, help="disjoint test parts for the room (default 2)")
-    parser.add_argument("--draws", type=at_least(1), default=1000, help="bootstrap draws of users (default 1000)")
+    parser.add_argument(
+        "--n-bootstrap", type=at_least(1), default=1000, help="bootstrap resamples of users (default 1000)"
+    )
     parser.add_argument("--no-room", action="store_true", help="leave out the estimate of room, which fits models")
     parser.add_argument("--out", type=Path, help="folder for the tables as parquet")
+    add_former(parser, "--draws", "--n-bootstrap")
     add_seed(parser)
 
 
@@ -33,7 +36,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         load(args.store),
         split=args.split,
         folds=args.folds,
-        draws=args.draws,
+        n_bootstrap=args.n_bootstrap,
         estimate_room=not args.no_room,
         seed=args.seed,
         progress=not args.json,

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from plurality.cli.settings import add_device, add_seed, say, spec_of
+from plurality.cli.settings import add_device, add_former, add_seed, say, spec_of
 from plurality.models import families
 
 
@@ -15,11 +15,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, help="model folder to write")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the model")
     parser.add_argument(
-        "--new-to",
+        "--new-items-for",
         choices=("anybody", "user"),
         default="anybody",
         help="choose settings on items new to anybody (default), or new to the user only",
     )
+    add_former(parser, "--new-to", "--new-items-for")
     add_device(parser)
     add_seed(parser)
 
@@ -35,7 +36,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     spec = spec_of(args.model, args.set)
     data = load(args.store)
     with metered() as cost:
-        model = spec.fit(data, seed=args.seed, new_to=args.new_to, device=args.device, progress=not args.json)
+        model = spec.fit(
+            data, seed=args.seed, new_items_for=args.new_items_for, device=args.device, progress=not args.json
+        )
     model.save_pretrained(args.out)
     say(args, model, f"fitted in {cost.seconds:.1f} s, written to {args.out}")
     return {"model": str(args.out), "users": len(model.user_ids), **vars(cost)}

@@ -3,10 +3,12 @@
 import argparse
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from plurality.deprecation import GOES
 from plurality.errors import InputError
 from plurality.models import spec_class
 
@@ -23,6 +25,30 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """`--device` for fits."""
     parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), cuda or mps")
+
+
+class _Former(argparse.Action):
+    """Stores what is given under an option's former spelling, and says the new one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        new = "--" + self.dest.replace("_", "-")
+        warnings.warn(f"{option_string} is now {new}; {GOES}", DeprecationWarning, stacklevel=1)
+        setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
+
+
+def add_former(parser: argparse.ArgumentParser, former: str, new: str) -> None:
+    """Accept the option `new` under its spelling of the last minor version, with a warning and out of sight."""
+    known = next(action for action in parser._actions if new in action.option_strings)
+    parser.add_argument(
+        former, action=_Former, dest=known.dest, nargs=known.nargs, const=known.const, type=known.type or str,
+        choices=known.choices, default=argparse.SUPPRESS, help=argparse.SUPPRESS,
+    )  # fmt: skip
 
 
 def at_least(least: int) -> Callable[[str], int]:

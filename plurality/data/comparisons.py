@@ -10,10 +10,11 @@ import polars as pl
 
 from plurality.arrays import Array, Float, Int
 from plurality.data.keys import Keys, text_keys
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
-    from plurality.data.splits import Cells
+    from plurality.data.splits import Cells, NewItemsFor
     from plurality.encoders import Encoder
 
 
@@ -143,18 +144,26 @@ class Comparisons:
         """Stable key of every user in `users`: (U,)."""
         return text_keys(self.users["user_id"].to_list())
 
+    @renamed(by="split", test="test_size", anybody=("new_items_for", {True: "anybody", False: "user"}))
     def split(
-        self, by: str = "prompt", test: float = 0.2, seed: int = 0, *, fold: int = 0, anybody: bool = False
+        self,
+        split: str = "prompt",
+        test_size: float = 0.2,
+        seed: int = 0,
+        *,
+        fold: int = 0,
+        new_items_for: "NewItemsFor" = "user",
     ) -> "tuple[Comparisons, Comparisons]":
         """Train and test part; see `plurality.data.splits.split`."""
-        from plurality.data.splits import split
+        from plurality.data import splits
 
-        return split(self, by=by, test=test, seed=seed, fold=fold, anybody=anybody)
+        return splits.split(self, split=split, test_size=test_size, seed=seed, fold=fold, new_items_for=new_items_for)
 
+    @renamed(by="split", test="test_size")
     def cells(
         self,
-        by: str = "prompt",
-        test: float = 0.2,
+        split: str = "prompt",
+        test_size: float = 0.2,
         unseen_users: float = 0.2,
         support: int = 20,
         seed: int = 0,
@@ -164,7 +173,15 @@ class Comparisons:
         """Training part, supports and the four test cells; see `plurality.data.splits.cells`."""
         from plurality.data.splits import cells
 
-        return cells(self, by=by, test=test, unseen_users=unseen_users, support=support, seed=seed, fold=fold)
+        return cells(
+            self,
+            split=split,
+            test_size=test_size,
+            unseen_users=unseen_users,
+            support=support,
+            seed=seed,
+            fold=fold,
+        )
 
     def save(self, folder: str | Path) -> Path:
         """Write the store that `Comparisons.load` maps back; see `plurality.data.store`."""

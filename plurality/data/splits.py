@@ -6,6 +6,7 @@ transitivity stand in for taste. A test comparison here has items (or a prompt) 
 
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,12 @@ from scipy.sparse.csgraph import connected_components
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import Keys, combine, text_keys, uniform
+from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
 
 Mask = NDArray[np.bool_]
+NewItemsFor = Literal["anybody", "user"]
+ANYBODY = ("new_items_for", {True: "anybody", False: "user"})  # how `anybody=` was said before 0.2
 ENOUGH_SETS = 40
 UNITS = ("prompt", "group", "item", "user", "row")
 
@@ -37,33 +41,36 @@ class Cells:
     unit: str
 
 
+@renamed(by="split", test="test_size", anybody=ANYBODY)
 def split(
     data: Comparisons,
     *,
-    by: str,
-    test: float = 0.2,
+    split: str,
+    test_size: float = 0.2,
     seed: int = 0,
     fold: int = 0,
-    anybody: bool = False,
+    new_items_for: NewItemsFor = "user",
 ) -> tuple[Comparisons, Comparisons]:
-    """Train and test part of `data`, the units of `by` on one side only.
+    """Train and test part of `data`, the units of `split` on one side only.
 
-    by = "prompt" or "group": whole prompts, or whole groups of siblings. by = "user": whole users.
-    by = "item": a share `test` of each user's items is held out (of everybody's with `anybody`); a test
-    comparison has both items held out, a training one neither, the mixed ones are dropped. With `anybody`,
-    data that fall apart into small sets of connected items are split by those sets, dropping nothing.
-    by = "row" leaks wherever siblings or items recur, and warns. Folds 0 … 1/test − 1 of one seed are disjoint.
+    split = "prompt" or "group": whole prompts, or whole groups of siblings. split = "user": whole users.
+    split = "item": a share `test_size` of items is held out, of each user's items where new_items_for = "user" (the
+    default), of everybody's where it is "anybody"; a test comparison has both items held out, a training one neither,
+    the mixed ones are dropped. With "anybody", data that fall apart into small sets of connected items are split by
+    those sets, dropping nothing.
+    split = "row" leaks wherever siblings or items recur, and warns. Folds 0 … 1/test_size − 1 of one seed are disjoint.
     Raises InputError for an unknown unit, a share outside (0, 1) or an empty part.
     """
-    train, held = _masks(data, by, test, seed, fold, anybody)
-    return _part(data, train, "training", by), _part(data, held, "test", by)
+    train, held = _masks(data, split, test_size, seed, fold, new_items_for)
+    return _part(data, train, "training", split), _part(data, held, "test", split)
 
 
+@renamed(by="split", test="test_size")
 def cells(
     data: Comparisons,
     *,
-    by: str,
-    test: float = 0.2,
+    split: str,
+    test_size: float = 0.2,
     unseen_users: float = 0.2,
     support: int = 20,
     seed: int = 0,
@@ -71,17 +78,17 @@ def cells(
 ) -> Cells:
     """Four test cells, {seen, unseen user} × {seen, unseen unit}, with a training part and supports.
 
-    A share `test` of units is held out as in `split`, and a share `unseen_users` of users. A tenth of the seen
+    A share `test_size` of units is held out as in `split`, and a share `unseen_users` of users. A tenth of the seen
     users' remaining comparisons are for their cell of seen units. An unseen user keeps up to `support`
     comparisons of units not held out for adaptation. Raises InputError as `split` does.
     """
-    if by == "user":
+    if split == "user":
         raise InputError("cells are user × unit already: split by prompt, group or item")
     if not 0 <= unseen_users < 1:
         raise InputError(f"share of unseen users {unseen_users} must lie between 0 and 1")
     if support < 0:
         raise InputError(f"support {support} is negative; give a number of comparisons per unseen user")
-    seen_unit, unseen_unit = _masks(data, by, test, seed, fold, False)
+    seen_unit, unseen_unit = _masks(data, split, test_size, seed, fold, "user")
     keys = data.user_keys()
     new_user = _unseen_users(keys, data.present, unseen_users, seed, fold)[data.user]
     row = uniform(_row_keys(data), seed + 1)
@@ -90,25 +97,29 @@ def cells(
     pool = np.flatnonzero(new_user & seen_unit)
     in_support[pool[rank_within(data.user[pool], row[pool]) < support]] = True
     in_train = ~new_user & seen_unit & ~held
-    train = _part(data, in_train, "training", by)
-    met = _met(data, in_train, by)
+    train = _part(data, in_train, "training", split)
+    met = _met(data, in_train, split)
     tests = {
-        f"seen user, unseen {by}": data.take(~new_user & unseen_unit),
-        f"unseen user, unseen {by}": data.take(new_user & unseen_unit),
-        f"seen user, seen {by}": data.take(held & met),
-        f"unseen user, seen {by}": data.take(new_user & seen_unit & ~in_support & met),
+        f"seen user, unseen {split}": data.take(~new_user & unseen_unit),
+        f"unseen user, unseen {split}": data.take(new_user & unseen_unit),
+        f"seen user, seen {split}": data.take(held & met),
+        f"unseen user, seen {split}": data.take(new_user & seen_unit & ~in_support & met),
     }
     if not any(len(t) for t in tests.values()):
-        raise InputError(f"{data.source}: the split by {by} leaves no test comparison; give a larger test share")
-    return Cells(train, data.take(in_support), tests, by)
+        raise InputError(f"{data.source}: the split by {split} leaves no test comparison; give a larger test share")
+    return Cells(train, data.take(in_support), tests, split)
 
 
-def folds_apart(data: Comparisons, share: float, seed: int, fold: int = 0, *, anybody: bool) -> tuple[Mask, Mask]:
+@renamed(anybody=ANYBODY)
+def folds_apart(
+    data: Comparisons, share: float, seed: int, fold: int = 0, *, new_items_for: NewItemsFor
+) -> tuple[Mask, Mask]:
     """Rows to train on and rows to choose settings on, by item: the held-out items are new to the user who compares
-    them, with `anybody` to everybody. Where items hardly recur, whole sets of connected items are held out.
+    them or, with new_items_for = "anybody", to everybody. Where items hardly recur, whole sets of connected items are
+    held out.
     """
     held = _by_component(data, share, seed, fold)
-    return (~held, held) if held is not None else _masks(data, "item", share, seed, fold, anybody)
+    return (~held, held) if held is not None else _masks(data, "item", share, seed, fold, new_items_for)
 
 
 def items_recur(data: Comparisons) -> bool:
@@ -116,34 +127,39 @@ def items_recur(data: Comparisons) -> bool:
     return _recur(data, data.group)
 
 
-def _masks(data: Comparisons, by: str, test: float, seed: int, fold: int, anybody: bool) -> tuple[Mask, Mask]:
-    if by not in UNITS:
-        raise InputError(f"split by {by!r} is unknown; choose one of {', '.join(UNITS)}")
-    if not 0 < test < 1:
-        raise InputError(f"test share {test} must lie between 0 and 1")
-    if not 0 <= fold <= round(1 / test) - 1:
-        raise InputError(f"fold {fold} does not exist: a test share of {test} has folds 0 to {round(1 / test) - 1}")
+def _masks(
+    data: Comparisons, unit: str, test_size: float, seed: int, fold: int, new_items_for: NewItemsFor
+) -> tuple[Mask, Mask]:
+    if unit not in UNITS:
+        raise InputError(f"split by {unit!r} is unknown; choose one of {', '.join(UNITS)}")
+    if new_items_for not in ("anybody", "user"):
+        raise InputError(f'new_items_for={new_items_for!r} is not a valid option; choose "anybody" or "user"')
+    if not 0 < test_size < 1:
+        raise InputError(f"test share {test_size} must lie between 0 and 1")
+    if not 0 <= fold <= round(1 / test_size) - 1:
+        last = round(1 / test_size) - 1
+        raise InputError(f"fold {fold} does not exist: a test share of {test_size} has folds 0 to {last}")
     # a prompt keeps its items to itself: the same text under another prompt is another item
-    if by in ("group", "row") and _recur(data, data.group if by == "group" else np.arange(len(data))):
+    if unit in ("group", "row") and _recur(data, data.group if unit == "group" else np.arange(len(data))):
         warnings.warn(
-            f"{data.source}: items recur in many comparisons, so a split by {by} lets item identity leak "
-            "into the test; by='item' does not",
+            f"{data.source}: items recur in many comparisons, so a split by {unit} lets item identity leak "
+            "into the test; split='item' does not",
             InputWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
-    if by == "item" and not anybody:
-        return _by_item(data, data.user_keys()[data.user], test, seed, fold)
-    if by == "item":
-        held = _by_component(data, test, seed, fold)
+    if unit == "item" and new_items_for == "user":
+        return _by_item(data, data.user_keys()[data.user], test_size, seed, fold)
+    if unit == "item":
+        held = _by_component(data, test_size, seed, fold)
         if held is not None:
             return ~held, held
-        return _by_item(data, None, test, seed, fold)
-    held = held_share(_unit_keys(data, by), test, seed, fold)
+        return _by_item(data, None, test_size, seed, fold)
+    held = held_share(_unit_keys(data, unit), test_size, seed, fold)
     return ~held, held
 
 
-def _unit_keys(data: Comparisons, by: str) -> Keys:
-    match by:
+def _unit_keys(data: Comparisons, unit: str) -> Keys:
+    match unit:
         case "prompt":
             return data.prompt_keys[data.prompt[data.first]]
         case "group":
@@ -153,13 +169,13 @@ def _unit_keys(data: Comparisons, by: str) -> Keys:
     return _row_keys(data)
 
 
-def _met(data: Comparisons, train: Mask, by: str) -> Mask:
+def _met(data: Comparisons, train: Mask, unit: str) -> Mask:
     """Rows whose unit the training rows have; of items, both sides."""
-    if by == "item":
+    if unit == "item":
         item = np.zeros(len(data.items), dtype=bool)
         item[data.first[train]] = item[data.second[train]] = True
         return item[data.first] & item[data.second]
-    keys = _unit_keys(data, by)
+    keys = _unit_keys(data, unit)
     return np.isin(keys, keys[train])
 
 
@@ -172,28 +188,28 @@ def _recur(data: Comparisons, unit: NDArray[np.integer]) -> bool:
     return bool(np.mean(units_of_item[pairs] > 1) > 0.5) if len(data) else False
 
 
-def held_share(keys: Keys, test: float, seed: int, fold: int) -> Mask:
+def held_share(keys: Keys, test_size: float, seed: int, fold: int) -> Mask:
     """Rows whose key falls in the fold, keys dealt out evenly: the share of units is exact."""
     unit, inverse = np.unique(keys, return_inverse=True)
     rank = np.empty(len(unit))
     rank[np.argsort(uniform(unit, seed))] = np.arange(len(unit)) + 0.5
     place = rank / len(unit)
-    return ((place >= fold * test) & (place < (fold + 1) * test))[inverse]
+    return ((place >= fold * test_size) & (place < (fold + 1) * test_size))[inverse]
 
 
-def _by_item(data: Comparisons, owner: Keys | None, test: float, seed: int, fold: int) -> tuple[Mask, Mask]:
+def _by_item(data: Comparisons, owner: Keys | None, test_size: float, seed: int, fold: int) -> tuple[Mask, Mask]:
     """(neither item held out, both held out); items are held out per owner where one is given."""
 
     def held(rows: NDArray[np.int64]) -> Mask:
         keys = data.item_keys[rows]
         u = uniform(keys if owner is None else combine(owner, keys), seed)
-        return (u >= fold * test) & (u < (fold + 1) * test)
+        return (u >= fold * test_size) & (u < (fold + 1) * test_size)
 
     a, b = held(data.first), held(data.second)
     return ~a & ~b, a & b
 
 
-def _by_component(data: Comparisons, test: float, seed: int, fold: int) -> Mask | None:
+def _by_component(data: Comparisons, test_size: float, seed: int, fold: int) -> Mask | None:
     """Hold out whole sets of connected items, or None where there are too few sets of any size to deal out."""
     m = len(data.items)
     graph = coo_matrix((np.ones(len(data), dtype=np.int8), (data.first, data.second)), shape=(m, m))
@@ -204,7 +220,7 @@ def _by_component(data: Comparisons, test: float, seed: int, fold: int) -> Mask 
     keys = np.full(component.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     for side in (data.first, data.second):  # a name that neither row order nor the order of sides changes
         np.minimum.at(keys, component, data.item_keys[side])
-    return held_share(keys[component], test, seed, fold)
+    return held_share(keys[component], test_size, seed, fold)
 
 
 def _row_keys(data: Comparisons) -> Keys:
@@ -230,10 +246,10 @@ def rank_within(owner: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray
     return rank
 
 
-def _part(data: Comparisons, mask: Mask, name: str, by: str) -> Comparisons:
+def _part(data: Comparisons, mask: Mask, name: str, unit: str) -> Comparisons:
     if not mask.any():
         raise InputError(
-            f"{data.source}: the split by {by} leaves the {name} part empty; "
+            f"{data.source}: the split by {unit} leaves the {name} part empty; "
             "change the test share or split by another unit"
         )
     return data.take(mask)

@@ -12,6 +12,7 @@ from plurality.data_checks.consistency import Consistency, consistency
 from plurality.data_checks.counts import Counts, count
 from plurality.data_checks.format_leak import FormatLeak, format_leak
 from plurality.data_checks.headroom import Room, room
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.io.progress import stages
 
@@ -74,13 +75,14 @@ class DataCheck:
         return f"<p><b>Check of {escape(self.source)}</b></p><ul>{items}</ul>{tables}"
 
 
+@renamed(draws="n_bootstrap")
 def check_data(
     data: Comparisons,
     texts: pl.DataFrame | None = None,
     *,
     split: Split | None = None,
     folds: int = 2,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     estimate_room: bool = True,
     seed: int = 0,
     progress: bool = False,
@@ -97,12 +99,16 @@ def check_data(
         bar("counts")
         counts = count(data)
         bar("format")
-        looks = None if data.texts is None and texts is None else format_leak(data, texts, draws=draws, seed=seed)
+        looks = (
+            None
+            if data.texts is None and texts is None
+            else format_leak(data, texts, n_bootstrap=n_bootstrap, seed=seed)
+        )
         bar("consistency")
-        agreement = consistency(data, draws=min(draws, 200), seed=seed)
+        agreement = consistency(data, n_bootstrap=min(n_bootstrap, 200), seed=seed)
         bar("room for personalisation")
         unit = split or ("item" if counts.recur else "group")
-        found = room(data, split=unit, folds=folds, draws=draws, seed=seed) if estimate_room else None
+        found = room(data, split=unit, folds=folds, n_bootstrap=n_bootstrap, seed=seed) if estimate_room else None
     return DataCheck(data.source, counts, looks, agreement, found)
 
 

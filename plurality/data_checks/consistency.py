@@ -16,6 +16,7 @@ from plurality.analyses.inference.bootstrap import Floats, cluster_draws, interv
 from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
+from plurality.deprecation import renamed
 
 MOST = 50_000  # judgements of shared pairs looked at, whole pairs sampled evenly
 WEDGES = 20_000_000  # two-step paths looked at for triads, whole users sampled evenly
@@ -34,8 +35,9 @@ class Consistency:
     sentences: tuple[str, ...]
 
 
+@renamed(draws="n_bootstrap")
 def consistency(
-    data: Comparisons, *, draws: int = 200, level: float = 0.95, seed: int = 0, repeats_kept: bool | None = None
+    data: Comparisons, *, n_bootstrap: int = 200, level: float = 0.95, seed: int = 0, repeats_kept: bool | None = None
 ) -> Consistency:
     """Agreement between users on the same two items, of users with themselves, and cyclic triads; users resampled.
 
@@ -56,12 +58,12 @@ def consistency(
     shared = _whole_pairs(cell_pair, shared, seed)
     if len(np.unique(cell_pair[shared])) >= LEAST:
         codes = [np.unique(c[shared], return_inverse=True)[1] for c in (cell_pair, cell_user)]
-        rows += _between(codes[0], codes[1], answer[shared], draws, level, seed)
+        rows += _between(codes[0], codes[1], answer[shared], n_bootstrap, level, seed)
     if kept and (n > 1).sum() >= LEAST:
-        rows.append(_within(at, n, data.label, cell_user, draws, level, seed))
+        rows.append(_within(at, n, data.label, cell_user, n_bootstrap, level, seed))
     triads = _triads(cell_pair, cell_user, answer, _pair_items(data, pair), data, seed)
     if triads[1].sum() >= LEAST:
-        drawn = cluster_draws(triads[0], triads[1], draws=draws, seed=seed)
+        drawn = cluster_draws(triads[0], triads[1], draws=n_bootstrap, seed=seed)
         ends = interval(drawn, level, n_users=int((triads[1] > 0).sum()))
         share = float(triads[0].sum() / triads[1].sum())
         rows.append(_row(CYCLIC, share, float(ends[0][0]), float(ends[1][0]), int(triads[1].sum()), CHANCE))
@@ -87,11 +89,11 @@ def _whole_pairs(cell_pair: Int, shared: NDArray[np.intp], seed: int) -> NDArray
     return shared[uniform(cell_pair[shared].astype(np.uint64), seed) < MOST / len(shared)]
 
 
-def _between(pair: Int, user: Int, y: Floats, draws: int, level: float, seed: int) -> list[Row]:
+def _between(pair: Int, user: Int, y: Floats, n_bootstrap: int, level: float, seed: int) -> list[Row]:
     """Unbiased disagreement, agreement of two users, and alpha, on pairs that several judged."""
     users, by_pair = int(user.max()) + 1, incidence(pair)
     found = []
-    for counts in count_columns(users, len(y), draws, seed):
+    for counts in count_columns(users, len(y), n_bootstrap, seed):
         c = counts[user]
         n, own = by_pair @ c, by_pair @ c**2
         total = n**2 - own  # ordered pairs of answers by different people: copies of one person are none
@@ -104,7 +106,7 @@ def _between(pair: Int, user: Int, y: Floats, draws: int, level: float, seed: in
     lo, hi = bounds(drawn, level, users)
     size = np.bincount(pair)
     apart = disagreement(np.bincount(pair, y), size).unbiased
-    alpha = krippendorff_alpha(pair, user, y, metric="interval", draws=draws, seed=seed, level=level)
+    alpha = krippendorff_alpha(pair, user, y, metric="interval", draws=n_bootstrap, seed=seed, level=level)
     return [
         _row(DIVIDED, float(apart.mean()), n=len(size), chance=1.0),
         _row(AGREE, float(drawn[0]), float(lo), float(hi), len(size), 0.5),
@@ -113,13 +115,13 @@ def _between(pair: Int, user: Int, y: Floats, draws: int, level: float, seed: in
 
 
 def _within(
-    at: NDArray[np.intp], n: NDArray[np.intp], y: Floats, owner: Int, draws: int, level: float, seed: int
+    at: NDArray[np.intp], n: NDArray[np.intp], y: Floats, owner: Int, n_bootstrap: int, level: float, seed: int
 ) -> Row:
     s, q = np.bincount(at, y), np.bincount(at, np.square(y))
     r = np.bincount(at, np.square(1 - y))
     agree, total = s**2 - q + (n - s) ** 2 - r, (n**2 - n).astype(float)
     top, bottom = np.bincount(owner, agree), np.bincount(owner, total)
-    drawn = cluster_draws(top, bottom, draws=draws, seed=seed)
+    drawn = cluster_draws(top, bottom, draws=n_bootstrap, seed=seed)
     lo, hi = interval(drawn, level, n_users=int((bottom > 0).sum()))
     return _row(SELF, float(agree.sum() / total.sum()), float(lo[0]), float(hi[0]), int((n > 1).sum()), 0.5)
 

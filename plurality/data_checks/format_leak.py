@@ -19,6 +19,7 @@ from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
 from plurality.data_checks.format_features import FORMAT, LENGTH, MARKS, format_features
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 MOST = 50_000  # comparisons looked at, an even sample of more
@@ -62,12 +63,13 @@ class _Pairs:
     weight: Floats
 
 
+@renamed(draws="n_bootstrap")
 def format_leak(
     data: Comparisons,
     texts: pl.DataFrame | None = None,
     *,
     folds: int = 5,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> FormatLeak:
@@ -107,7 +109,7 @@ def format_leak(
     both = np.hstack([pairs.length, pairs.format])
     fold = np.argsort(np.argsort(uniform(np.unique(units).astype(np.uint64), seed)))[pairs.unit] % folds
     hits = np.column_stack([_hits(x, fold, folds) for x in (both, pairs.length)])
-    table = _accuracies(np.column_stack([hits, hits[:, 0] - hits[:, 1]]), pairs, draws, level, seed)
+    table = _accuracies(np.column_stack([hits, hits[:, 0] - hits[:, 1]]), pairs, n_bootstrap, level, seed)
     features = _features(both, pairs)
     reasons = _reasons(table, features, len(rows))
     verdict = "suspicious" if reasons else "clean"
@@ -191,12 +193,12 @@ def _weights(x: Floats) -> Floats:
     return found
 
 
-def _accuracies(values: Floats, pairs: _Pairs, draws: int, level: float, seed: int) -> pl.DataFrame:
+def _accuracies(values: Floats, pairs: _Pairs, n_bootstrap: int, level: float, seed: int) -> pl.DataFrame:
     """Weighted means of the columns with the wider of the intervals over users and over prompts."""
     ends = []
     for cluster in (pairs.user, pairs.unit):
         sums, weight = per_user_sums(cluster, values, pairs.weight)
-        drawn = cluster_draws(sums, weight, draws=draws, seed=seed)
+        drawn = cluster_draws(sums, weight, draws=n_bootstrap, seed=seed)
         ends.append(interval(drawn, level, n_users=len(weight)))
     lo, hi = np.fmin(ends[0][0], ends[1][0]), np.fmax(ends[0][1], ends[1][1])
     names = ["format and length", "length", "beyond length"]

@@ -9,6 +9,7 @@ import polars as pl
 from plurality.analyses.audit.labels import CONTROLS
 from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
+from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
 from plurality.evaluation.compare import BASELINE, TEMPERATURE, compare
 from plurality.evaluation.comparison_table import tabulate
@@ -47,7 +48,8 @@ class Room:
     split: str
 
 
-def room(data: Comparisons, *, split: str, folds: int = 2, draws: int = 1000, seed: int = 0) -> Room:
+@renamed(draws="n_bootstrap")
+def room(data: Comparisons, *, split: str, folds: int = 2, n_bootstrap: int = 1000, seed: int = 0) -> Room:
     """Own against the pooled, the population's and another user's model, on units of `split` not trained on.
 
     Users' models are `LowRank` on at most `WIDTH` principal components of the items, shrunk as held-out items allow.
@@ -64,11 +66,13 @@ def room(data: Comparisons, *, split: str, folds: int = 2, draws: int = 1000, se
             return Room("too few data", pl.DataFrame(), (said,), split)
         small = replace(data, items=components(data.items), prompts=None, encoder=None)
         specs = [LowRank()]
-        found = compare(small, specs, split=split, unseen_users=0, folds=folds, shuffled=False, draws=1, seed=seed)
+        found = compare(
+            small, specs, split=split, unseen_users=0, folds=folds, shuffled=False, n_bootstrap=1, seed=seed
+        )
     predictions = found.predictions.filter(pl.col("cell") == f"seen user, unseen {split}")
     lines = set(predictions["model"])  # without codes, one reward for everybody was chosen: there is nothing to judge
     references = {name: line for name, line in REFERENCES.items() if line in lines}
-    table = pl.concat([_against(predictions, name, line, draws, seed) for name, line in references.items()])
+    table = pl.concat([_against(predictions, name, line, n_bootstrap, seed) for name, line in references.items()])
     verdict, sentences = _judge(table, float(np.median(np.bincount(data.user)[data.present])))
     return Room(verdict, table, sentences, split)
 
@@ -94,10 +98,10 @@ def components(items: Array, width: int = WIDTH) -> Array:
     return np.concatenate(blocks)
 
 
-def _against(predictions: pl.DataFrame, reference: str, line: str, draws: int, seed: int) -> pl.DataFrame:
+def _against(predictions: pl.DataFrame, reference: str, line: str, n_bootstrap: int, seed: int) -> pl.DataFrame:
     """Own codes against another line of the same predictions, paired."""
     both = predictions.filter(pl.col("model").is_in([OWN, line]))
-    table, _ = tabulate(both, baseline=line, draws=draws, seed=seed)
+    table, _ = tabulate(both, baseline=line, n_bootstrap=n_bootstrap, seed=seed)
     own = table.filter(pl.col("metric").is_in(["accuracy", "log_loss"]), pl.col("model") == OWN)
     other = table.filter(pl.col("model") == line).select("metric", reference="estimate")
     return own.join(other, on="metric", maintain_order="left").select(

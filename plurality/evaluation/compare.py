@@ -10,11 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from plurality.data.comparisons import Comparisons
+from plurality.data.splits import NewItemsFor
+from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
 from plurality.evaluation import controls
 from plurality.evaluation.comparison_table import Comparison, tabulate
 from plurality.evaluation.cost import metered
-from plurality.fitting.tuning import NewTo
 from plurality.io.progress import stages
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.family import Spec
@@ -38,18 +39,19 @@ class Entry:
         return self.line != self.model or self.line == TEMPERATURE
 
 
+@renamed(test="test_size", draws="n_bootstrap")
 def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     data: Comparisons,
     models: Mapping[str, Spec] | Sequence[Spec],
     *,
     split: str = "prompt",
-    test: float = 0.2,
+    test_size: float = 0.2,
     unseen_users: float = 0.2,
     support: int = 20,
     folds: int = 1,
     shuffled: bool = True,
     leave_out: bool = False,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
@@ -65,19 +67,18 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     Raises InputError for an empty split or a model that cannot use the data.
     """
     specs, left_out = _with_baselines(models), {}
-    if 0 < test < 1 and not 1 <= folds <= round(1 / test):  # said before the first of them is fitted
+    if 0 < test_size < 1 and not 1 <= folds <= round(1 / test_size):  # said before the first of them is fitted
         raise InputError(
-            f"compare: folds={folds}, but a test share of {test} has 1 to {round(1 / test)}; change either"
+            f"compare: folds={folds}, but a test share of {test_size} has 1 to {round(1 / test_size)}; change either"
         )
     fits: list[dict[str, Any]] = []
     by_fold: list[dict[str, tuple[str, pl.DataFrame]]] = []
     with stages("compare", folds * len(specs) * (1 + shuffled), show=progress) as bar:
         for fold in range(folds):
-            cells = data.cells(split, test, unseen_users, support, seed, fold=fold)
-            new_to: NewTo = "user" if split in ("item", "row") else "anybody"
-            job = _Job(
-                cells.train, cells.support, {k: v for k, v in cells.tests.items() if len(v)}, new_to, seed, device
-            )
+            cells = data.cells(split, test_size, unseen_users, support, seed, fold=fold)
+            new_items_for: NewItemsFor = "user" if split in ("item", "row") else "anybody"
+            tests = {k: v for k, v in cells.tests.items() if len(v)}
+            job = _Job(cells.train, cells.support, tests, new_items_for, seed, device)
             for name, spec in list(specs.items()) if fold == 0 else []:
                 try:  # whoever cannot work on the data says so before the first long fit
                     spec.ready(job.train)
@@ -100,19 +101,19 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     predictions = pl.concat(_same_lines(by_fold))
     about = {
         "split": split,
-        "test": test,
+        "test": test_size,
         "unseen_users": unseen_users,
         "support": support,
         "folds": folds,
         "seed": seed,
-        "draws": draws,
+        "draws": n_bootstrap,
         "source": data.source,
         "comparisons": len(data),
         "users": len(data.present),
         "models": {name: repr(spec) for name, spec in specs.items()},
         "left_out": left_out,
     }
-    table, gains = tabulate(predictions, baseline=BASELINE, draws=draws, seed=seed)
+    table, gains = tabulate(predictions, baseline=BASELINE, n_bootstrap=n_bootstrap, seed=seed)
     return Comparison(table, gains, predictions, pl.DataFrame(fits), about)
 
 
@@ -153,12 +154,12 @@ class _Job:
     train: Comparisons
     support: Comparisons
     tests: dict[str, Comparisons]
-    new_to: NewTo
+    new_items_for: NewItemsFor
     seed: int
     device: str
 
     def fitted(self, spec: Spec, train: Comparisons) -> RewardModel:
-        return spec.fit(train, seed=self.seed, new_to=self.new_to, device=self.device)
+        return spec.fit(train, seed=self.seed, new_items_for=self.new_items_for, device=self.device)
 
     def entries(self, name: str, model: RewardModel) -> list[Entry]:
         """The model under users' own codes and, where it has codes, under the population's and another user's."""

@@ -13,6 +13,7 @@ from plurality.analyses.audit.labels import CONTROLS
 from plurality.analyses.calibration.binning import bin_index
 from plurality.analyses.calibration.calibration import ece, ece_null, log_loss_rows
 from plurality.analyses.inference.bootstrap import interval, per_user_sums, ratio_draws, resample_counts
+from plurality.deprecation import renamed
 from plurality.io.atomic import whole_folder
 
 Floats = NDArray[np.float64]
@@ -92,8 +93,9 @@ class Comparison:
         return as_html(self)
 
 
+@renamed(draws="n_bootstrap")
 def tabulate(
-    predictions: pl.DataFrame, *, baseline: str, draws: int, seed: int, level: float = 0.95
+    predictions: pl.DataFrame, *, baseline: str, n_bootstrap: int, seed: int, level: float = 0.95
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The tidy table of a predictions frame, and what users' own codes gained over the population's.
 
@@ -107,7 +109,7 @@ def tabulate(
     for (cell,), part in predictions.group_by("cell", maintain_order=True):
         by_model = part.partition_by("model", as_dict=True, maintain_order=True)
         models = [name for name in names if (name,) in by_model]
-        measured = _Cell.of([by_model[(name,)] for name in models], draws, seed, level)
+        measured = _Cell.of([by_model[(name,)] for name in models], n_bootstrap, seed, level)
         reference = models.index(baseline)
         for metric in METRICS:
             estimate, drawn, null = measured.metric(metric)
@@ -163,7 +165,7 @@ class _Cell:
         return len(self.weight)
 
     @staticmethod
-    def of(frames: list[pl.DataFrame], draws: int, seed: int, level: float) -> "_Cell":
+    def of(frames: list[pl.DataFrame], n_bootstrap: int, seed: int, level: float) -> "_Cell":
         label, weight = (frames[0][c].to_numpy().astype(float) for c in ("label", "weight"))
         user = frames[0]["user_id"].rank("dense").to_numpy().astype(np.int64) - 1
         p = np.stack([f["prob_first"].to_numpy() for f in frames], 1)  # (N, K)
@@ -188,7 +190,7 @@ class _Cell:
         shown = [ece(p[:, k], label, orientation="folded", bins=BINS, weights=weight) if sided else np.nan
                  for k in range(p.shape[1])]  # fmt: skip
         null = [ece_null(p[:, k], bins=BINS, weights=weight, seed=seed) if sided else np.nan for k in range(p.shape[1])]
-        counts = resample_counts(len(total), draws, seed)
+        counts = resample_counts(len(total), n_bootstrap, seed)
         return _Cell(len(user), sums, total, bins.astype(float), np.array(shown), np.array(null), counts)
 
     def metric(self, name: str) -> tuple[Floats, Floats, Floats]:

@@ -6,9 +6,9 @@ A small set gives few held-out comparisons, so it is split several times and eve
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import uniform
-from plurality.data.splits import folds_apart
+from plurality.data.splits import NewItemsFor, folds_apart
+from plurality.deprecation import renamed
 from plurality.fitting.objective import FIRST, LATER, Joint, Plan
 from plurality.io.progress import Bar
 from plurality.reward.fitted import Trace
@@ -24,7 +25,6 @@ from plurality.reward.heads import Head, Pooled
 from plurality.reward.tensors import Tensors
 
 Build = Callable[[torch.Generator], Head]
-NewTo = Literal["anybody", "user"]
 
 CLEARLY = 0.93  # a head this share of the pooled head's nats needs no further candidates
 ENOUGH = 30  # comparisons on each side, below which holding items out says nothing
@@ -49,18 +49,28 @@ class Candidate:
     take_over: Callable[[Head, Tensor], None] | None = None
 
 
+@renamed(new_to="new_items_for")
 @dataclass(frozen=True)
 class Run:
     """The arguments of `fit` that every family shares.
 
-    new_to       whom the items are new to on which settings are chosen: "anybody" asks how the reward does on
-                 responses never seen, "user" how it does on items this user has not compared but others have
+    seed            of every random start and inner split
+    new_items_for   whom the items are new to on which settings are chosen: "anybody" (default) asks how the reward does
+                    on responses never seen, "user" how it does on items this user has not compared but others have
+    device          "cpu" (default) or a torch device such as "cuda"
+    progress        whether to show a progress bar
     """
 
     seed: int = 0
-    new_to: NewTo = "anybody"
+    new_items_for: NewItemsFor = "anybody"
     device: str = "cpu"
     progress: bool = False
+
+    @property
+    def new_to(self) -> NewItemsFor:
+        """Former name of `new_items_for`."""
+        warnings.warn("Run.new_to is now Run.new_items_for; the old name goes in 0.3", DeprecationWarning, stacklevel=2)
+        return self.new_items_for
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ def inner_parts(data: Comparisons, plan: Plan, run: Run) -> list[tuple[Compariso
     parts: list[tuple[Comparisons, Comparisons]] = []
     most = min(plan.splits, round(1 / plan.holdout)) if len(plan.decays) > 1 else 1
     for fold in range(most):
-        train, valid = folds_apart(data, plan.holdout, run.seed, fold, anybody=run.new_to == "anybody")
+        train, valid = folds_apart(data, plan.holdout, run.seed, fold, new_items_for=run.new_items_for)
         if min(train.sum(), valid.sum()) < ENOUGH:
             continue
         parts.append((data.take(train), data.take(valid)))

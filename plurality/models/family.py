@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import check_finite
+from plurality.data.splits import NewItemsFor
+from plurality.deprecation import renamed
 from plurality.errors import InputError
-from plurality.fitting.tuning import NewTo, Run
+from plurality.fitting.tuning import Run
 from plurality.reward.fitted import Fitted
 from plurality.reward.reward_model import RewardModel
 from plurality.reward.settings import Settings
@@ -19,21 +21,22 @@ class Spec(Settings):
     unit        column of the users table whose values have a code of their own: users, or any grouping of them
     """
 
+    @renamed(new_to="new_items_for")
     def fit(
         self,
         data: Comparisons,
         *,
         seed: int = 0,
-        new_to: NewTo = "anybody",
+        new_items_for: NewItemsFor = "anybody",
         device: str = "cpu",
         progress: bool = False,
     ) -> RewardModel:
-        """Fit to comparisons; returns a new RewardModel. See `selection.Run` for the arguments.
+        """Fit to comparisons; returns a new RewardModel. See `plurality.fitting.tuning.Run` for the arguments.
 
         Raises InputError for data that cannot be used at all, or not by this family, before any fitting.
         """
         ready = self.ready(data)
-        return RewardModel.of(self, self.learn(ready, Run(seed, new_to, device, progress)), ready)
+        return RewardModel.of(self, self.learn(ready, Run(seed, new_items_for, device, progress)), ready)
 
     def ready(self, data: Comparisons) -> Comparisons:
         """The comparisons as `learn` takes them: by unit, in key order, fit for this family. Raises InputError."""

@@ -15,13 +15,17 @@ import torch
 from polars.testing import assert_frame_equal
 
 import plurality
-from plurality.cli import COMMANDS, main
+from plurality.analyses.audit.slices import Disclosure
+from plurality.cli import COMMANDS, main, parse
 from plurality.cli.settings import spec_of
 from plurality.encoders import LsaSpec
 from plurality.models import PAL, BradleyTerry
 
 SPEC, SETTINGS = PAL(n_prototypes=2, decay=3.0), ["--set", "n_prototypes=2", "--set", "decay=3"]
-COMPARED = ["--models", "pal", "--set", "pal.n_prototypes=2", "--set", "pal.decay=3", "--no-shuffled", "--draws", 40]
+COMPARED = [
+    *["--models", "pal", "--set", "pal.n_prototypes=2", "--set", "pal.decay=3"],
+    *["--no-shuffled", "--n-bootstrap", 40],
+]
 
 
 def strict(text):
@@ -38,7 +42,7 @@ def steps(town, folder):
         "fit": ["pal", folder / "store", "--out", folder / "reward", *SETTINGS],
         "compare": [folder / "store", "--out", folder / "compare", *COMPARED],
         "audit": [folder / "compare" / "predictions.parquet", "--users", users, "--by", "gender,conversation",
-                  "--publish", 5, "--suppress", 3, "--draws", 40, "--out", folder / "audit"],
+                  "--min-users-flag", 5, "--min-users-show", 3, "--n-bootstrap", 40, "--out", folder / "audit"],
         "adapt": [folder / "reward", town / "new_users.parquet", "--out", folder / "reward2"],
         "score": [folder / "reward2", town / "candidates.parquet", "--out", folder / "scored.parquet"],
     }  # fmt: skip
@@ -96,7 +100,7 @@ def test_fit_writes_the_fitted_model(road, model):
 
 def test_compare_writes_the_table(road, data):
     folder, printed = road
-    result = plurality.compare(data, {"pal": SPEC}, shuffled=False, draws=40)
+    result = plurality.compare(data, {"pal": SPEC}, shuffled=False, n_bootstrap=40)
     table = pl.read_parquet(folder / "compare" / "table.parquet")
     close = {"abs_tol": 1e-6}  # float32 products round by where in memory a mapped store lies
     assert_frame_equal(table, result.table, **close)
@@ -110,7 +114,7 @@ def test_compare_writes_the_table(road, data):
 
 def test_audit_writes_the_report(road, town):
     folder, printed = road
-    disclosure = plurality.analyses.slices.Disclosure(publish=5, suppress=3)
+    disclosure = Disclosure(publish=5, suppress=3)
     result = plurality.audit(
         folder / "compare" / "predictions.parquet",
         town / "users.parquet",
@@ -199,11 +203,11 @@ def test_help_names_every_command(capsys):
         ("compare STORE --set n_prototypes=2", "write MODEL.NAME=VALUE with a model of --models all"),
         ("compare STORE --set gpt.width=2", "write MODEL.NAME=VALUE"),
         ("compare STORE --set vpl.width=2", "--set width=2: vpl has the settings unit, n_codes"),
-        ("compare STORE --test 1.5", "test share 1.5 must lie between 0 and 1"),
+        ("compare STORE --test-size 1.5", "test share 1.5 must lie between 0 and 1"),
         ("compare STORE --unseen-users 1", "share of unseen users 1.0"),
         ("compare STORE --folds 6", r"folds=6, but a test share of 0.2 has 1 to 5"),
         ("compare STORE --folds 0", "'0' is not a whole number of 1 or more"),
-        ("compare STORE --draws none", "'none' is not a whole number of 1 or more"),
+        ("compare STORE --n-bootstrap none", "'none' is not a whole number of 1 or more"),
         ("embed X --out O --pooling last", "encoder lsa has no setting for --pooling; leave it out"),
         ("embed X --out O --max-length 9 --dim 4", "encoder lsa has no setting for --max-length; leave it out"),
         ("embed X --out O --embeddings E --encoder lsa", "ready-made embeddings need no encoder"),
@@ -333,7 +337,7 @@ def test_ids_of_a_csv_stay_text(command, tmp_path):
     predictions = pl.DataFrame({"user_id": ids * 4, "prob_first": rng.random(120), "label": rng.integers(0, 2, 120)})
     predictions.write_parquet(tmp_path / "predictions.parquet")
     pl.DataFrame({"user_id": ids, "half": ["a", "b"] * 15}).write_csv(tmp_path / "users.csv")
-    arguments = [tmp_path / "predictions.parquet", "--users", tmp_path / "users.csv", "--draws", 20]
+    arguments = [tmp_path / "predictions.parquet", "--users", tmp_path / "users.csv", "--n-bootstrap", 20]
     assert command("audit", *arguments, "--out", tmp_path / "audit").code == 0
     table = pl.read_parquet(tmp_path / "audit" / "audit.parquet").filter(attribute="half")
     assert set(table["level"]) == {"a", "b"}
@@ -396,3 +400,24 @@ def test_python_m_plurality():
     asked = [sys.executable, "-m", "plurality", "--version"]
     done = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == f"plurality {plurality.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "former", "new", "value"),
+    [
+        ("compare STORE", "--test", "--test-size", "0.3"),
+        ("compare STORE", "--draws", "--n-bootstrap", "7"),
+        ("fit pal STORE --out O", "--new-to", "--new-items-for", "user"),
+        ("audit P --out O", "--draws", "--n-bootstrap", "7"),
+        ("audit P --out O", "--publish", "--min-users-flag", "5"),
+        ("audit P --out O", "--suppress", "--min-users-show", "3"),
+        ("data check STORE", "--draws", "--n-bootstrap", "7"),
+    ],
+)
+def test_former_spellings_of_options_are_taken_and_warn(command, line, former, new, value):
+    with pytest.warns(DeprecationWarning, match=f"^{former} is now {new}; the old name goes in 0.3"):
+        old = parse([*line.split(), former, value])
+    assert old == parse([*line.split(), new, value])
+    done = command(*line.split(), former, value)  # a note on stderr, before the error that there is no such folder
+    assert done.err.startswith(f"note: {former} is now {new}; the old name goes in 0.3\n")
+    assert not re.search(rf"{former}\b(?!-)", command(*line.split()[: 2 if "data" in line else 1], "--help").out)

@@ -262,7 +262,7 @@ def test_polis_from_end_to_end(tmp_path, real_data):
     data.save(tmp_path / "polis")
     again = Comparisons.load(tmp_path / "polis")
     assert (again.items == data.items).all()
-    train, test = again.split(by="item", seed=1)
+    train, test = again.split("item", seed=1)
     users = np.concatenate([train.user, train.user]) * len(data.items)
     trained = set((users + np.concatenate([train.first, train.second])).tolist())
     for side in (test.first, test.second):

@@ -67,7 +67,7 @@ def quietly(data: Comparisons, **settings: object) -> tuple[Comparisons, Compari
 @pytest.mark.parametrize("seed", [0, 1])
 def test_units_are_on_one_side_and_in_their_share(by, seed):
     data = crossed()
-    train, test = quietly(data, by=by, test=0.2, seed=seed)
+    train, test = quietly(data, split=by, test_size=0.2, seed=seed)
     assert units(train, by).isdisjoint(units(test, by))
     assert units(train, by) | units(test, by) == units(data, by)
     assert len(units(test, by)) == pytest.approx(0.2 * len(units(data, by)), abs=1)
@@ -81,41 +81,42 @@ def test_units_are_on_one_side_and_in_their_share(by, seed):
 def test_folds_are_disjoint_and_cover(by, test_share):
     data = crossed()
     n_folds = round(1 / test_share)
-    tests = [rows(quietly(data, by=by, test=test_share, seed=3, fold=fold)[1]) for fold in range(n_folds)]
+    tests = [rows(quietly(data, split=by, test_size=test_share, seed=3, fold=fold)[1]) for fold in range(n_folds)]
     assert sum(map(len, tests)) == len(set().union(*tests))
     if abs(n_folds * test_share - 1) < 1e-9:
         assert set().union(*tests) == rows(data)
     with pytest.raises(InputError, match=f"fold {n_folds} does not exist: .* has folds 0 to {n_folds - 1}"):
-        quietly(data, by=by, test=test_share, fold=n_folds)
+        quietly(data, split=by, test_size=test_share, fold=n_folds)
 
 
-@pytest.mark.parametrize("anybody", [False, True])
+@pytest.mark.parametrize("new_items_for", ["user", "anybody"])
 @pytest.mark.parametrize("fold", [0, 2])
-def test_test_items_are_in_no_training_comparison(anybody, fold):
+def test_test_items_are_in_no_training_comparison(new_items_for, fold):
     data = crossed()
-    train, test = data.split(by="item", test=0.3, seed=0, fold=fold, anybody=anybody)
-    assert items_of(train, by_user=not anybody).isdisjoint(items_of(test, by_user=not anybody))
-    if not anybody:  # others may train on them
+    train, test = data.split("item", test_size=0.3, seed=0, fold=fold, new_items_for=new_items_for)
+    by_user = new_items_for == "user"
+    assert items_of(train, by_user=by_user).isdisjoint(items_of(test, by_user=by_user))
+    if by_user:  # others may train on them
         assert not items_of(train, by_user=False).isdisjoint(items_of(test, by_user=False))
 
 
 def test_share_of_held_out_items():
     """A test comparison needs two held-out items of 0.3, a training one two of 0.7: squares, within 4 sd."""
     data = crossed(n=20_000)
-    train, test = data.split(by="item", test=0.3, seed=0)
+    train, test = data.split("item", test_size=0.3, seed=0)
     assert len(test) / len(data) == pytest.approx(0.09, abs=0.012)
     assert len(train) / len(data) == pytest.approx(0.49, abs=0.03)
 
 
 def test_item_folds_are_disjoint():
     data = crossed()
-    tests = [rows(data.split(by="item", test=0.25, fold=fold)[1]) for fold in range(4)]
+    tests = [rows(data.split("item", test_size=0.25, fold=fold)[1]) for fold in range(4)]
     assert sum(map(len, tests)) == len(set().union(*tests))
 
 
 def test_small_sets_of_items_are_held_out_whole_and_nothing_is_dropped():
     data = private()
-    train, test = data.split(by="item", test=0.2, anybody=True)
+    train, test = data.split("item", test_size=0.2, new_items_for="anybody")
     assert rows(train) | rows(test) == rows(data)
     assert units(train, "prompt").isdisjoint(units(test, "prompt"))  # here the sets are the prompts
     assert len(test) == pytest.approx(0.2 * len(data), abs=3)
@@ -126,15 +127,15 @@ def test_small_sets_of_items_are_held_out_whole_and_nothing_is_dropped():
 def test_the_order_of_rows_does_not_matter(by, seed, kind):
     data = (crossed, private)[kind]()
     order = np.random.default_rng(seed).permutation(len(data))
-    anybody, by = by == "anybody", "item" if by == "anybody" else by
-    parts = quietly(data, by=by, seed=seed, anybody=anybody)
-    moved = quietly(data.take(order), by=by, seed=seed, anybody=anybody)
+    new_items_for, by = ("anybody", "item") if by == "anybody" else ("user", by)
+    parts = quietly(data, split=by, seed=seed, new_items_for=new_items_for)
+    moved = quietly(data.take(order), split=by, seed=seed, new_items_for=new_items_for)
     assert [rows(part) for part in parts] == [rows(part) for part in moved]
 
 
 def test_the_seed_decides():
     data = crossed()
-    one, again, other = (rows(data.split(by="item", seed=seed)[1]) for seed in (0, 0, 1))
+    one, again, other = (rows(data.split("item", seed=seed)[1]) for seed in (0, 0, 1))
     assert one == again
     assert one != other
 
@@ -142,7 +143,7 @@ def test_the_seed_decides():
 def test_a_user_keeps_the_side_when_others_come_and_go():
     data = crossed()
     some = data.of_users(data.user_ids[:10])
-    whole, part = (data.split(by="item", seed=0)[1], some.split(by="item", seed=0)[1])
+    whole, part = (data.split("item", seed=0)[1], some.split("item", seed=0)[1])
     assert rows(part) == rows(whole.of_users(data.user_ids[:10]))
 
 
@@ -150,22 +151,22 @@ def test_a_user_keeps_the_side_when_others_come_and_go():
 def test_leaks_are_announced(by):
     data = crossed()
     assert items_recur(data)
-    with pytest.warns(InputWarning, match=f"items recur .* split by {by} lets item identity leak .*by='item' does not"):
-        data.split(by=by)
+    with pytest.warns(InputWarning, match=f"items recur .* split by {by} lets item identity .*split='item' does not"):
+        data.split(by)
 
 
 @pytest.mark.parametrize("by", ["prompt", "group", "user", "item"])
 def test_no_false_alarm(by):
     assert not items_recur(private())
-    private().split(by=by)  # a warning would be an error
+    private().split(by)  # a warning would be an error
     if by == "prompt":
-        crossed().split(by=by)  # every item is under one prompt
+        crossed().split(by)  # every item is under one prompt
 
 
 def test_siblings_make_rows_leak():
     """Items of one prompt recur within it, so rows leak though prompts do not."""
     with pytest.warns(InputWarning, match="split by row lets item identity leak"):
-        private().split(by="row")
+        private().split("row")
 
 
 def without_labels(data: Comparisons) -> Comparisons:
@@ -175,7 +176,7 @@ def without_labels(data: Comparisons) -> Comparisons:
 def test_labels_have_no_say():
     data = crossed()
     for by in ("prompt", "item", "user"):
-        assert len(data.split(by=by)[1]) == len(without_labels(data).split(by=by)[1])
+        assert len(data.split(by)[1]) == len(without_labels(data).split(by)[1])
 
 
 # cells
@@ -191,7 +192,7 @@ def cells_of(data: Comparisons, **settings: object) -> Cells:
 @pytest.mark.parametrize("make", [crossed, private])
 def test_cells_are_what_they_are_called(by, make):
     data = make()
-    cells = cells_of(data, by=by, test=0.3, unseen_users=0.25, support=7, seed=1)
+    cells = cells_of(data, split=by, test_size=0.3, unseen_users=0.25, support=7, seed=1)
     names = [f"{u} user, {i} {by}" for i in ("unseen", "seen") for u in ("seen", "unseen")]
     assert list(cells.tests) == names
     parts = [rows(part) for part in (cells.train, cells.support, *cells.tests.values())]
@@ -224,7 +225,7 @@ def test_cells_are_what_they_are_called(by, make):
 
 def test_cells_use_every_comparison_where_units_recur_widely():
     data = crossed()
-    cells = cells_of(data, by="prompt", test=0.3, unseen_users=0.25, support=7)
+    cells = cells_of(data, split="prompt", test_size=0.3, unseen_users=0.25, support=7)
     parts = [cells.train, cells.support, *cells.tests.values()]
     assert sum(map(len, parts)) == len(data)
     assert all(len(part) for part in parts)
@@ -235,7 +236,7 @@ def test_cells_use_every_comparison_where_units_recur_widely():
 
 
 def test_private_prompts_leave_no_seen_prompt_to_unseen_users():
-    cells = cells_of(private(), by="prompt")
+    cells = cells_of(private(), split="prompt")
     assert len(cells.tests["unseen user, seen prompt"]) == 0
     assert len(cells.tests["unseen user, unseen prompt"]) > 0
     assert len(cells.support) > 0
@@ -243,7 +244,7 @@ def test_private_prompts_leave_no_seen_prompt_to_unseen_users():
 
 def test_cell_folds_give_other_users_and_units():
     data = crossed()
-    folds = [cells_of(data, by="prompt", test=0.25, unseen_users=0.25, fold=fold) for fold in range(4)]
+    folds = [cells_of(data, split="prompt", test_size=0.25, unseen_users=0.25, fold=fold) for fold in range(4)]
     for name in ("unseen user, unseen prompt", "seen user, unseen prompt"):
         tests = [rows(cells.tests[name]) for cells in folds]
         assert sum(map(len, tests)) == len(set().union(*tests))
@@ -255,19 +256,19 @@ def test_cell_folds_give_other_users_and_units():
 def test_cells_do_not_depend_on_row_order():
     data = crossed()
     order = np.random.default_rng(0).permutation(len(data))
-    one, other = (cells_of(d, by="item", seed=4) for d in (data, data.take(order)))
+    one, other = (cells_of(d, split="item", seed=4) for d in (data, data.take(order)))
     assert rows(one.train) == rows(other.train)
     assert rows(one.support) == rows(other.support)
     assert {k: rows(v) for k, v in one.tests.items()} == {k: rows(v) for k, v in other.tests.items()}
 
 
-@pytest.mark.parametrize("anybody", [False, True])
+@pytest.mark.parametrize("new_items_for", ["user", "anybody"])
 @pytest.mark.parametrize("make", [crossed, private])
-def test_folds_apart_share_no_item(make, anybody):
+def test_folds_apart_share_no_item(make, new_items_for):
     data = make()
-    masks = folds_apart(data, 0.3, seed=0, anybody=anybody)
+    masks = folds_apart(data, 0.3, seed=0, new_items_for=new_items_for)
     assert not (masks[0] & masks[1]).any()
-    train, held = (items_of(data.take(mask), by_user=not anybody) for mask in masks)
+    train, held = (items_of(data.take(mask), by_user=new_items_for == "user") for mask in masks)
     assert train
     assert held
     assert train.isdisjoint(held)
@@ -279,11 +280,14 @@ def test_folds_apart_share_no_item(make, anybody):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"by": "moon"}, "split by 'moon' is unknown; choose one of prompt, group, item, user, row"),
-        ({"by": "user", "test": 0.0}, "test share 0.0 must lie between 0 and 1"),
-        ({"by": "user", "test": 1.0}, "test share 1.0 must lie between 0 and 1"),
-        ({"by": "user", "test": 0.5, "fold": -1}, "fold -1 does not exist"),
-        ({"by": "prompt", "test": 0.001}, "the split by prompt leaves the test part empty; change the test share"),
+        ({"split": "moon"}, "split by 'moon' is unknown; choose one of prompt, group, item, user, row"),
+        ({"split": "user", "test_size": 0.0}, "test share 0.0 must lie between 0 and 1"),
+        ({"split": "user", "test_size": 1.0}, "test share 1.0 must lie between 0 and 1"),
+        ({"split": "user", "test_size": 0.5, "fold": -1}, "fold -1 does not exist"),
+        (
+            {"split": "prompt", "test_size": 0.001},
+            "the split by prompt leaves the test part empty; change the test share",
+        ),
     ],
 )
 def test_impossible_splits(settings, message):
@@ -294,10 +298,10 @@ def test_impossible_splits(settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"by": "user"}, "cells are user × unit already"),
-        ({"by": "item", "unseen_users": 1.0}, r"share of unseen users 1\.0 must lie between 0 and 1"),
-        ({"by": "item", "unseen_users": -0.1}, r"share of unseen users -0\.1 must lie"),
-        ({"by": "item", "support": -1}, "support -1 is negative"),
+        ({"split": "user"}, "cells are user × unit already"),
+        ({"split": "item", "unseen_users": 1.0}, r"share of unseen users 1\.0 must lie between 0 and 1"),
+        ({"split": "item", "unseen_users": -0.1}, r"share of unseen users -0\.1 must lie"),
+        ({"split": "item", "support": -1}, "support -1 is negative"),
     ],
 )
 def test_impossible_cells(settings, message):

@@ -48,7 +48,7 @@ class _Noise:
 
 
 def test_the_command_shouts(leaky, command, tmp_path):
-    done = command("data", "check", leaky, "--draws", 100, "--out", tmp_path / "out")
+    done = command("data", "check", leaky, "--n-bootstrap", 100, "--out", tmp_path / "out")
     assert done.code == 0, done.err
     assert "SUSPICIOUS format" in done.out
     assert "a list as Python prints it" in done.out
@@ -58,7 +58,7 @@ def test_the_command_shouts(leaky, command, tmp_path):
 
 
 def test_the_command_speaks_json(leaky, command):
-    done = command("data", "check", leaky, "--draws", 50, "--no-room", "--json")
+    done = command("data", "check", leaky, "--n-bootstrap", 50, "--no-room", "--json")
     found = json.loads(done.out)
     assert found["suspicious"] is True
     assert found["verdicts"] == {"format": "suspicious", "room": None}
@@ -67,7 +67,7 @@ def test_the_command_speaks_json(leaky, command):
 
 def test_a_check_without_texts():
     data = planted.low_rank(30, rank=1, width=4, seed=0, unseen=1)[0].sample(20, seed=0).data
-    found = check_data(data, estimate_room=False, draws=50)
+    found = check_data(data, estimate_room=False, n_bootstrap=50)
     assert found.format is None
     assert not found.suspicious
     assert found.frames().keys() == {"counts", "consistency"}
@@ -82,4 +82,4 @@ def test_bad_embeddings_are_no_small_sample():
     items = data.items.copy()
     items[3, 1] = np.nan
     with pytest.raises(InputError, match=r"NaN|finite"):
-        check_data(replace(data, items=items), draws=50)
+        check_data(replace(data, items=items), n_bootstrap=50)

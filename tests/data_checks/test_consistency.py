@@ -31,7 +31,7 @@ def at_random(seed: int, n_users: int = 6, n_items: int = 9, n: int = 700) -> Co
 
 
 def value(data: Comparisons, what: str, **settings: object) -> float:
-    table = consistency(data, draws=20, **settings).table
+    table = consistency(data, n_bootstrap=20, **settings).table
     return float(table.filter(pl.col("what") == what)["estimate"][0])
 
 
@@ -92,18 +92,18 @@ def test_orders_have_no_cycle_and_coins_a_quarter():
 
 def test_tastes_are_told_from_noise():
     tastes = planted.low_rank(40, rank=2, width=6, seed=0)[0].sample(150, seed=1, items=20).data
-    said = " ".join(consistency(tastes, draws=100).sentences)
+    said = " ".join(consistency(tastes, n_bootstrap=100).sentences)
     assert "there are tastes, and not noise alone" in said
     noise = replace(tastes, label=np.random.default_rng(0).integers(2, size=len(tastes)).astype(float))
-    assert "noise alone may explain" in " ".join(consistency(noise, draws=100).sentences)
+    assert "noise alone may explain" in " ".join(consistency(noise, n_bootstrap=100).sentences)
 
 
 def test_dropped_repeats_are_not_taken_for_inconsistency():
     data = at_random(0)
-    found = consistency(replace(data, duplicates=5), draws=20)
+    found = consistency(replace(data, duplicates=5), n_bootstrap=20)
     assert SELF not in found.table["what"].to_list()
     assert any('repeats="keep"' in s for s in found.sentences)
-    assert SELF in consistency(replace(data, duplicates=5), draws=20, repeats_kept=True).table["what"].to_list()
+    assert SELF in consistency(replace(data, duplicates=5), n_bootstrap=20, repeats_kept=True).table["what"].to_list()
 
 
 def test_counts_by_hand():

@@ -37,7 +37,7 @@ def chosen_by_length(seed: int, letters: object, n: int = 600, n_users: int = 30
 
 def test_clean_texts_raise_no_alarm(letters):
     """Of 40 draws at most two may be suspicious: 5 %."""
-    alarms = [format_leak(chosen_by_length(s, letters, n=300), draws=200).verdict != "clean" for s in range(40)]
+    alarms = [format_leak(chosen_by_length(s, letters, n=300), n_bootstrap=200).verdict != "clean" for s in range(40)]
     assert sum(alarms) <= 2
 
 
@@ -69,7 +69,7 @@ def trailing_space(frame, rng):
     ],
 )
 def test_a_planted_leak_is_shouted(letters, change, culprit, side):
-    found = format_leak(chosen_by_length(0, letters, change=change), draws=200)
+    found = format_leak(chosen_by_length(0, letters, change=change), n_bootstrap=200)
     assert found.verdict == "suspicious"
     said = " ".join(found.sentences)
     assert "SUSPICIOUS" in said
@@ -80,7 +80,7 @@ def test_a_planted_leak_is_shouted(letters, change, culprit, side):
 
 
 def test_the_leak_is_whole_and_length_is_not_blamed(letters):
-    found = format_leak(chosen_by_length(0, letters, change=as_list), draws=200)
+    found = format_leak(chosen_by_length(0, letters, change=as_list), n_bootstrap=200)
     by = {row["what"]: row for row in found.table.iter_rows(named=True)}
     assert by["format and length"]["estimate"] > 0.99
     assert 0.6 < by["length"]["estimate"] < 0.9
@@ -91,7 +91,7 @@ def test_regular_length_is_suspicious_too(letters):
     def much_longer(frame, rng):
         return {**frame, "rejected": [f"{t} {' '.join(texts(rng, 6))}" for t in frame["rejected"]]}
 
-    found = format_leak(chosen_by_length(0, letters, change=much_longer), draws=200)
+    found = format_leak(chosen_by_length(0, letters, change=much_longer), n_bootstrap=200)
     assert found.verdict == "suspicious"
     assert any(s.startswith("SUSPICIOUS length") for s in found.sentences)
 
@@ -105,18 +105,18 @@ def test_a_leak_within_one_prompt_is_not_learnt_by_heart(letters):
         for user in range(10):
             for name, v in zip(frame, (f"u{user}", f"prompt {q}", a, b), strict=True):
                 frame[name].append(v)
-    found = format_leak(read(pl.DataFrame(frame), encoder=letters), draws=200)
+    found = format_leak(read(pl.DataFrame(frame), encoder=letters), n_bootstrap=200)
     assert found.verdict == "clean"
 
 
 def test_texts_that_the_encoder_was_given_may_be_others(letters):
     data = chosen_by_length(0, letters)
     texts_ = data.texts
-    assert format_leak(data, texts_, draws=50).verdict == "clean"
+    assert format_leak(data, texts_, n_bootstrap=50).verdict == "clean"
     lost = np.zeros(len(data.items), dtype=bool)
     lost[np.where(data.label > 0.5, data.second, data.first)] = True
     lists = [repr([t]) if gone else t for t, gone in zip(texts_["completion"], lost, strict=True)]
-    assert format_leak(data, pl.DataFrame({"completion": lists}), draws=50).verdict == "suspicious"
+    assert format_leak(data, pl.DataFrame({"completion": lists}), n_bootstrap=50).verdict == "suspicious"
     with pytest.raises(InputError, match=r"texts: 1 rows .* give a row an item"):
         format_leak(data, pl.DataFrame({"completion": ["x"]}))
     with pytest.raises(InputError, match="completion is List"):
@@ -124,7 +124,7 @@ def test_texts_that_the_encoder_was_given_may_be_others(letters):
 
 
 def test_too_few_are_said_to_be_few(letters):
-    found = format_leak(chosen_by_length(0, letters, n=60), draws=50)
+    found = format_leak(chosen_by_length(0, letters, n=60), n_bootstrap=50)
     assert found.verdict == "too few data"
     assert "too few to tell" in found.sentences[0]
 
@@ -167,7 +167,7 @@ def test_under_one_prompt_no_item_is_trained_on_and_tested(letters):
         best, rest = np.where(won, *pairs.T), np.where(won, *pairs.T[::-1])
         frame = {"user_id": [f"u{i % 40}" for i in range(len(pairs))], "prompt": ["which?"] * len(pairs)}
         frame |= {"chosen": [items[i] for i in best], "rejected": [items[i] for i in rest]}
-        return format_leak(read(pl.DataFrame(frame), encoder=letters, repeats="keep"), draws=200)
+        return format_leak(read(pl.DataFrame(frame), encoder=letters, repeats="keep"), n_bootstrap=200)
 
     assert polled(leak=False).verdict == "clean"
     assert polled(leak=True).verdict == "suspicious"

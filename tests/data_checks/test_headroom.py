@@ -13,7 +13,7 @@ def of(population: tuple[planted.Population, planted.Population], each: int = 40
 
 
 def test_planted_tastes_are_room():
-    found = room(of(planted.low_rank(80, rank=2, width=8, seed=0)), split="group", draws=200)
+    found = room(of(planted.low_rank(80, rank=2, width=8, seed=0)), split="group", n_bootstrap=200)
     assert found.verdict == "room"
     assert set(found.table["against"]) == set(REFERENCES)
     assert "There is room" in found.sentences[1]
@@ -23,7 +23,9 @@ def test_planted_tastes_are_room():
 
 @pytest.mark.parametrize("seed", range(2))
 def test_one_taste_is_none(seed):
-    found = room(of(planted.taste_groups(80, shares=(1.0,), width=8, seed=seed), seed=seed), split="group", draws=200)
+    found = room(
+        of(planted.taste_groups(80, shares=(1.0,), width=8, seed=seed), seed=seed), split="group", n_bootstrap=200
+    )
     assert found.verdict == "none found"
     assert found.sentences[1].startswith("No room for personalisation was found")
 
@@ -32,7 +34,7 @@ def test_one_taste_is_none(seed):
 def test_care_is_no_taste(seed):
     """Labels of careless people are less sure, which a temperature tells: no room for personal rewards."""
     data = of(planted.careless(150, flips=(0.0, 0.2, 0.45), width=12, seed=seed), each=60, seed=seed)
-    found = room(data, split="group", draws=200)
+    found = room(data, split="group", n_bootstrap=200)
     assert found.verdict == "none found"
 
 
@@ -40,7 +42,7 @@ def test_few_data_are_said_to_be_few():
     few_each = of(planted.low_rank(60, rank=3, width=12, seed=0), each=6)
     few_users = of(planted.low_rank(6, rank=3, width=12, seed=0), each=60)
     for data in (few_each, few_users):
-        found = room(data, split="group", draws=50)
+        found = room(data, split="group", n_bootstrap=50)
         assert found.verdict == "too few data"
         assert any("too few" in s.lower() for s in found.sentences)
 

@@ -61,7 +61,7 @@ def value(table, model, metric, column="estimate", cell=None):
 def test_table_by_hand():
     """Two users: the first right, tied in the prediction and tied in the label; the second wrong once, right once."""
     gap, label, user = [2.0, 0.0, 1.0, 1.0, -1.0], [1, 1, 0.5, 0, 0], [0, 0, 0, 1, 1]
-    table, _ = tabulate(frame(BASELINE, gap, label, user, [1, 1, 1, 1, 3]), baseline=BASELINE, draws=20, seed=0)
+    table, _ = tabulate(frame(BASELINE, gap, label, user, [1, 1, 1, 1, 3]), baseline=BASELINE, n_bootstrap=20, seed=0)
     first, second = (1 + 0.5 + 0.5) / 3, 3 / 4
     assert value(table, BASELINE, "accuracy") == pytest.approx((first + second) / 2)
     assert value(table, BASELINE, "accuracy_pooled") == pytest.approx((3 * first + 4 * second) / 7)
@@ -75,7 +75,7 @@ def test_table_by_hand():
 
 def test_metrics_against_scikit_learn():
     predictions, user, label, weight, gaps = drawn(30, 12, seed=1)
-    table, _ = tabulate(predictions, baseline=BASELINE, draws=50, seed=0)
+    table, _ = tabulate(predictions, baseline=BASELINE, n_bootstrap=50, seed=0)
     for model, gap in gaps.items():
         p = 1 / (1 + np.exp(-gap))
         hit = (gap > 0) == (label > 0.5)
@@ -107,7 +107,7 @@ def test_worst_share_by_brute_force():
 def test_intervals_are_those_of_means_over_users():
     """Percentiles of 2,000 draws against the normal interval of 200 users' means, and of their paired differences."""
     predictions, user, label, weight, gaps = drawn(200, 8, seed=2)
-    table, _ = tabulate(predictions, baseline=BASELINE, draws=2000, seed=0)
+    table, _ = tabulate(predictions, baseline=BASELINE, n_bootstrap=2000, seed=0)
     means = {}
     for model, gap in gaps.items():
         hit = ((gap > 0) == (label > 0.5)).astype(float)
@@ -128,7 +128,7 @@ def test_intervals_are_those_of_means_over_users():
 def test_intervals_hold_their_estimates(seed):
     """All but a calibration error below what chance gives a calibrated model, which resamples cannot reach."""
     predictions, *_ = drawn(40, 10, seed)
-    table, _ = tabulate(predictions, baseline=BASELINE, draws=300, seed=seed)
+    table, _ = tabulate(predictions, baseline=BASELINE, n_bootstrap=300, seed=seed)
     assert set(table["metric"]) == set(METRICS)
     lucky = (pl.col("metric") == "ece") & (pl.col("estimate") < pl.col("null_expectation"))
     out = table.filter(~pl.col("estimate").is_between("lo", "hi") & ~lucky)
@@ -140,7 +140,7 @@ def test_intervals_hold_their_estimates(seed):
 def test_the_baseline_has_no_difference_to_itself_and_its_double_none_at_all():
     predictions, user, label, weight, gaps = drawn(20, 10, seed=3)
     double = frame("double", gaps[BASELINE], label, user, weight)
-    table, _ = tabulate(pl.concat([predictions, double]), baseline=BASELINE, draws=50, seed=0)
+    table, _ = tabulate(pl.concat([predictions, double]), baseline=BASELINE, n_bootstrap=50, seed=0)
     for column in ("diff", "diff_lo", "diff_hi"):
         assert table.filter(pl.col("model") == BASELINE)[column].is_null().all()
         assert (table.filter(pl.col("model") == "double")[column] == 0).all()
@@ -151,13 +151,13 @@ def test_the_baseline_has_no_difference_to_itself_and_its_double_none_at_all():
 def test_gains_are_paired_differences_to_the_population_code():
     predictions, user, label, weight, gaps = drawn(150, 8, seed=2)
     shared = frame("better · population code", gaps[BASELINE], label, user, weight, control=True)
-    table, gains = tabulate(pl.concat([predictions, shared]), baseline=BASELINE, draws=200, seed=0)
+    table, gains = tabulate(pl.concat([predictions, shared]), baseline=BASELINE, n_bootstrap=200, seed=0)
     assert gains.select("model", "metric").rows() == [("better", "accuracy"), ("better", "log_loss")]
     for metric in ("accuracy", "log_loss"):  # the population's code predicts as the baseline here
         row = gains.row(by_predicate=pl.col("metric") == metric, named=True)
         for column, other in (("gain", "diff"), ("lo", "diff_lo"), ("hi", "diff_hi")):
             assert row[column] == pytest.approx(value(table, "better", metric, other), abs=1e-12)
-    assert tabulate(predictions, baseline=BASELINE, draws=20, seed=0)[1].is_empty()
+    assert tabulate(predictions, baseline=BASELINE, n_bootstrap=20, seed=0)[1].is_empty()
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def data_of(population, seed=6):
 
 
 def compared(population, _, **arguments):
-    arguments = {"draws": 300, "support": 15, **arguments}
+    arguments = {"n_bootstrap": 300, "support": 15, **arguments}
     return compare(data_of(population), {"pal": SMALL_PAL}, **arguments)
 
 
@@ -248,7 +248,7 @@ def test_where_they_differ_the_gain_is_told(groups):
 def test_folds_test_every_prompt_once():
     seen, _ = planted.taste_groups(20, shares=(1.0,), width=4, seed=7)
     data = data_of(seen)
-    result = compare(data, [BradleyTerry()], test=0.25, folds=4, unseen_users=0.0, draws=20)
+    result = compare(data, [BradleyTerry()], test_size=0.25, folds=4, unseen_users=0.0, n_bootstrap=20)
     new = result.predictions.filter((pl.col("cell") == "seen user, unseen prompt") & (pl.col("model") == BASELINE))
     assert new.height == len(data)
     np.testing.assert_array_equal(new["user_id"].value_counts()["count"], np.full(20, 40))
@@ -306,7 +306,7 @@ def test_a_model_that_cannot_work_stops_everything_before_the_first_fit(monkeypa
 
 def test_or_is_left_out_and_said_so():
     data = planted.pal(30, width=4, preference=2)[0].sample(10, seed=0).data
-    result = compare(data, [Picky()], split="item", leave_out=True, draws=20)
+    result = compare(data, [Picky()], split="item", leave_out=True, n_bootstrap=20)
     assert "picky" not in result.table["model"].to_list()
     assert result.about["left_out"] == {"picky": "picky: this data has no moon; try bradley_terry"}
     for shown in (str(result), result._repr_html_()):
@@ -318,7 +318,7 @@ def test_units_other_than_users_keep_their_codes_for_unseen_users():
     seen, _ = planted.taste_groups(60, shares=(0.5, 0.5), width=6, scale=3.0, seed=0)
     data = seen.sample(20, seed=1).data
     spec = PAL(n_prototypes=2, preference=3, decay=3.0, unit="group")
-    result = compare(data, {"by group": spec}, split="item", support=2, shuffled=False, draws=50)
+    result = compare(data, {"by group": spec}, split="item", support=2, shuffled=False, n_bootstrap=50)
     for kind in ("seen", "unseen"):
         cell = f"{kind} user, unseen item"
         own = value(result.table, "by group", "accuracy", cell=cell)
@@ -340,7 +340,7 @@ class Fickle(BradleyTerry):
 
 def test_a_model_without_codes_in_one_fold_is_its_own_control_there():
     data = planted.taste_groups(20, shares=(0.5, 0.5), width=4, seed=7)[0].sample(30, seed=0).data
-    result = compare(data, [Fickle()], folds=2, unseen_users=0.0, shuffled=False, draws=20)
+    result = compare(data, [Fickle()], folds=2, unseen_users=0.0, shuffled=False, n_bootstrap=20)
     lines = result.predictions.partition_by("model", as_dict=True)
     own, control = (lines[(name,)] for name in ("fickle", "fickle · population code"))
     assert own.height == control.height

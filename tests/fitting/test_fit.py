@@ -96,7 +96,7 @@ def test_chosen_decay_is_the_best_there_is(data):
     trace = fitters.fit([Candidate("linear", linear, 20.0)], data, Plan(convex=True, splits=1), Run()).trace
     chosen = float(trace.rows[-1]["decay"])
     rows = data.in_key_order()
-    train, valid = folds_apart(rows, Plan().holdout, 0, anybody=True)
+    train, valid = folds_apart(rows, Plan().holdout, 0, new_items_for="anybody")
     head = selection.started(Candidate("linear", linear, 30.0), data, 0, "cpu")
     x = (rows.items[rows.first] - rows.items[rows.second]) / float(head.projector.scale)
     y = rows.label
@@ -142,7 +142,7 @@ def test_the_best_start_is_kept(data):
     best = int(np.argmin(starts))
     assert len({*starts}) == 3
     plan = Plan(decays=(3.0,))
-    train, valid = folds_apart(data, plan.holdout, 0, anybody=True)
+    train, valid = folds_apart(data, plan.holdout, 0, new_items_for="anybody")
     alone = selection.started(near[0], data, best, "cpu")
     fit = Joint(alone, data.take(train), plan)
     fit.minimise(3.0, joint.FIRST)
@@ -192,7 +192,7 @@ def test_batches_arrive_where_whole_passes_do(data, monkeypatch):
     values, plan = [], Plan(decays=(3.0,), batch=150)
     for cheap in (joint.CHEAP, 0):
         monkeypatch.setattr(joint, "CHEAP", cheap)
-        train, valid = folds_apart(data, 0.25, 0, anybody=True)
+        train, valid = folds_apart(data, 0.25, 0, new_items_for="anybody")
         fitted = fitters.fit([Candidate("near", ideal, 3.0)], data.take(train), plan, Run())
         rows = Tensors.of(data.take(valid), fitted.head)
         with torch.no_grad():

@@ -20,6 +20,7 @@ from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
 from plurality.data.splits import Cells, rank_within
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.evaluation import controls
 from plurality.reward.reward_model import RewardModel
@@ -54,6 +55,7 @@ class FewShot:
         return repr(shown.pivot("size", index=["users", "model"], values="estimate"))
 
 
+@renamed(resamples="n_bootstrap")
 def few_shot(
     models: Mapping[str, RewardModel],
     support: Comparisons,
@@ -61,7 +63,7 @@ def few_shot(
     *,
     sizes: Sequence[int] = SIZES,
     draws: int = 20,
-    resamples: int = 1000,
+    n_bootstrap: int = 1000,
     users: str = "unseen",
     seed: int = 0,
 ) -> FewShot:
@@ -79,19 +81,20 @@ def few_shot(
         pool, asked = _eligible(model, support, test, order[-1])
         lines = _lines(name, model, pool, asked, order, draws, seed)
         about = {"users": users, "n_users": len(asked.present), "n_comparisons": len(asked), "draws": draws}
-        frames += [_summary(line, size, about, asked, drawn, resamples, seed) for line, size, drawn in lines]
+        frames += [_summary(line, size, about, asked, drawn, n_bootstrap, seed) for line, size, drawn in lines]
     table = pl.concat(frames).with_columns(control=~pl.col("model").is_in(list(models)))
     first = ["users", "model", "control", "metric", "size", "estimate", "lo", "hi", "sd_draws"]
     return FewShot(table.select(*first, pl.all().exclude(first)))
 
 
+@renamed(resamples="n_bootstrap")
 def few_shot_of_cells(
     models: Mapping[str, RewardModel],
     cells: Cells,
     *,
     sizes: Sequence[int] = SIZES,
     draws: int = 20,
-    resamples: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> FewShot:
     """`few_shot` of seen users, re-inferred from their part of the training data, and of unseen users.
@@ -104,7 +107,7 @@ def few_shot_of_cells(
         test = cells.tests.get(f"{users} user, unseen {cells.unit}")
         if test is not None and len(test) and len(support):
             found = few_shot(
-                models, support, test, sizes=sizes, draws=draws, resamples=resamples, users=users, seed=seed
+                models, support, test, sizes=sizes, draws=draws, n_bootstrap=n_bootstrap, users=users, seed=seed
             )
             tables.append(found.table)
     if not tables:
@@ -171,7 +174,7 @@ def _order(pool: Comparisons, seed: int) -> Int:
 
 
 def _summary(
-    line: str, size: int, about: dict[str, Any], asked: Comparisons, drawn: list[Floats], resamples: int, seed: int
+    line: str, size: int, about: dict[str, Any], asked: Comparisons, drawn: list[Floats], n_bootstrap: int, seed: int
 ) -> pl.DataFrame:
     user = np.unique(asked.user, return_inverse=True)[1]
     y, rows = asked.label, []
@@ -181,7 +184,7 @@ def _summary(
         sums, weight = per_user_sums(user, values, asked.weight)
         means = sums / weight[:, None]  # (users, draws)
         each = means.mean(axis=1)
-        resampled = cluster_draws(each, np.ones(len(each)), draws=resamples, seed=seed)
+        resampled = cluster_draws(each, np.ones(len(each)), draws=n_bootstrap, seed=seed)
         lo, hi = interval(resampled, n_users=len(each))
         sd = float(means.mean(axis=0).std(ddof=1)) if means.shape[1] > 1 else 0.0
         row = {"model": line, "metric": metric, "size": size, "estimate": float(each.mean()), "sd_draws": sd}

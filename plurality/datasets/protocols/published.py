@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
 from plurality.data.splits import Cells, Mask, held_share, rank_within
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 SEEN, UNSEEN = "seen user, unseen {}", "unseen user, unseen {}"
 
 
+@renamed(test="test_size")
 def lore_prism(
-    data: Comparisons, *, unseen_users: float = 0.5, test: float = 0.5, least: int = 6, seed: int = 123
+    data: Comparisons, *, unseen_users: float = 0.5, test_size: float = 0.5, least: int = 6, seed: int = 123
 ) -> Cells:
     """LoRe on PRISM: people of more than five dialogues, some unseen, and half of everybody's dialogues held out.
 
@@ -31,13 +33,14 @@ def lore_prism(
     key = combine(data.user_keys()[data.user], data.group)
     dialogue, first, place = np.unique(key, return_index=True, return_inverse=True)
     owner = data.user[first]
-    held = (rank_within(owner, uniform(dialogue, seed)) < np.round(test * _dialogues(data)[owner]))[place]
+    held = (rank_within(owner, uniform(dialogue, seed)) < np.round(test_size * _dialogues(data)[owner]))[place]
     new = _new_users(data, unseen_users, seed)
     tests = {SEEN.format("group"): held & ~new, UNSEEN.format("group"): held & new}
     return _cells(data, ~held & ~new, ~held & new, tests, "group")
 
 
-def p_rlhf_prism(data: Comparisons, *, unseen_users: float = 0.1, test: float = 0.1, seed: int = 123) -> Cells:
+@renamed(test="test_size")
+def p_rlhf_prism(data: Comparisons, *, unseen_users: float = 0.1, test_size: float = 0.1, seed: int = 123) -> Cells:
     """P-RLHF on PRISM: a tenth of people unseen and never adapted to, a tenth of the others' dialogues held out.
 
     Groups are dialogues. All that unseen users said is test: the generic user answers for them. Source: arXiv
@@ -46,7 +49,7 @@ def p_rlhf_prism(data: Comparisons, *, unseen_users: float = 0.1, test: float = 
     new = _new_users(data, unseen_users, seed)
     dialogue = combine(data.user_keys()[data.user], data.group)
     held = np.zeros(len(data), dtype=bool)
-    held[~new] = held_share(dialogue[~new], test, seed, 0)
+    held[~new] = held_share(dialogue[~new], test_size, seed, 0)
     tests = {SEEN.format("group"): held & ~new, UNSEEN.format("group"): new}
     return _cells(data, ~held & ~new, np.zeros(len(data), dtype=bool), tests, "group")
 
@@ -72,13 +75,14 @@ def personal_reward_bench(data: Comparisons) -> Cells:
     return _cells(data, train, (part == "val") & ~seen, tests, "group")
 
 
-def vpl_uf_p(data: Comparisons, *, survey: int = 100, test: float = 0.2, seed: int = 0) -> Cells:
+@renamed(test="test_size")
+def vpl_uf_p(data: Comparisons, *, survey: int = 100, test_size: float = 0.2, seed: int = 0) -> Cells:
     """VPL on UltraFeedback-P: pairs that users (rating aspects) disagree about, contexts drawn from one survey.
 
-    A share `test` of prompts is held out. Of the pairs of the others, `survey` are the pool that every user's context
-    is drawn from, in `support` and trained on as well; draw 2 to 8 of them with `few_shot`. The sizes are settings
-    here, to be given as the numbers to compare with were made. Source: arXiv 2408.10075. Raises InputError where no
-    pair divides users or a part is empty.
+    A share `test_size` of prompts is held out. Of the pairs of the others, `survey` are the pool that every user's
+    context is drawn from, in `support` and trained on as well; draw 2 to 8 of them with `few_shot`. The sizes are
+    settings here, to be given as the numbers to compare with were made. Source: arXiv 2408.10075. Raises InputError
+    where no pair divides users or a part is empty.
     """
     pair = np.unique(combine(data.item_keys[data.first], data.item_keys[data.second]), return_inverse=True)[1]
     low, high = np.ones(int(pair.max(initial=-1)) + 1), np.zeros(int(pair.max(initial=-1)) + 1)
@@ -88,7 +92,7 @@ def vpl_uf_p(data: Comparisons, *, survey: int = 100, test: float = 0.2, seed: i
     if not divided.any():
         raise InputError(f"{data.source}: no pair divides its users; give comparisons of the same pairs by every user")
     data = data.take(divided[pair])
-    held = held_share(data.prompt_keys[data.prompt[data.first]], test, seed, 0)
+    held = held_share(data.prompt_keys[data.prompt[data.first]], test_size, seed, 0)
     key = combine(data.item_keys[data.first], data.item_keys[data.second])
     pool = np.unique(key[~held])
     asked = pool[np.argsort(uniform(pool, seed), kind="stable")[:survey]]

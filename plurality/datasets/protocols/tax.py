@@ -11,6 +11,7 @@ from plurality.analyses.inference.bootstrap import interval as percentile
 from plurality.datasets.protocols.bench_files import Bench
 from plurality.datasets.protocols.few_shot import forgotten
 from plurality.datasets.protocols.reward_bench import TOTAL
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.evaluation.comparison_table import worst_share
 from plurality.reward.reward_model import RewardModel
@@ -45,12 +46,13 @@ class Tax:
         return str(self)
 
 
+@renamed(draws="n_bootstrap")
 def personalisation_tax(
     model: RewardModel,
     bench: Bench,
     base: "RewardModel | ArrayLike",
     *,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Tax:
@@ -81,13 +83,13 @@ def personalisation_tax(
     ]
     own = np.concatenate(blocks)
     users = pl.DataFrame({"user_id": ids, **dict(zip(scored.names, own.T, strict=True))})
-    return Tax(_table(scored.names, scored.values, population.values, own, draws, level, seed), users)
+    return Tax(_table(scored.names, scored.values, population.values, own, n_bootstrap, level, seed), users)
 
 
 def _table(
-    names: tuple[str, ...], base: Floats, population: Floats, own: Floats, draws: int, level: float, seed: int
+    names: tuple[str, ...], base: Floats, population: Floats, own: Floats, n_bootstrap: int, level: float, seed: int
 ) -> pl.DataFrame:
-    counts = resample_counts(len(own), draws, seed)
+    counts = resample_counts(len(own), n_bootstrap, seed)
     everybody = np.ones((1, len(own)), dtype=np.float32)
     tenth = worst_share(own, everybody)[0]
     drawn = {MEAN: ratio_draws(counts, own, np.ones(len(own))), TENTH: worst_share(own, counts)}

@@ -184,7 +184,7 @@ class LCPO(Spec):
         """Gaps of comparisons under rewards fitted to other items, and which have one: (N,), (N,)."""
         gap, known = torch.zeros(len(data), dtype=torch.float64), np.zeros(len(data), dtype=bool)
         for fold in range(CROSS):
-            train, held = folds_apart(data, 1 / CROSS, run.seed, fold, anybody=run.new_to == "anybody")
+            train, held = folds_apart(data, 1 / CROSS, run.seed, fold, new_items_for=run.new_items_for)
             if min(train.sum(), held.sum()) < 2:
                 continue
             made = self._built(data.take(train), run)

@@ -87,7 +87,7 @@ def _folds(data: Comparisons, pooled: LowRankHead, given: Open, run: Run) -> lis
     """Inner splits until there are enough held-out comparisons, or none if there are too few of them."""
     folds: list[Fold] = []
     for i in range(PLAN.splits):
-        train, valid = folds_apart(data, PLAN.holdout, run.seed, i, anybody=run.new_to == "anybody")
+        train, valid = folds_apart(data, PLAN.holdout, run.seed, i, new_items_for=run.new_items_for)
         if min(train.sum(), valid.sum()) < ENOUGH:
             continue
         inner, outer = data.take(train), data.take(valid)

@@ -36,7 +36,7 @@ def value(table: pl.DataFrame, model: str, size: int, metric: str = "accuracy", 
 
 def test_the_curve_climbs_to_the_truth(town):
     models, support, test, truth = town
-    table = few_shot(models, support, test, sizes=(0, 2, 20), draws=5, resamples=100).table
+    table = few_shot(models, support, test, sizes=(0, 2, 20), draws=5, n_bootstrap=100).table
     start, some, most = (value(table, "low_rank", size) for size in (0, 2, 20))
     assert start == pytest.approx(0.5, abs=0.08)  # tastes are symmetric around nothing
     assert start + 0.05 < some < most
@@ -50,7 +50,7 @@ def test_the_curve_climbs_to_the_truth(town):
 
 def test_another_users_code_gains_nothing_and_one_reward_is_flat(town):
     models, support, test, _ = town
-    table = few_shot(models, support, test, sizes=(0, 20), draws=3, resamples=100).table
+    table = few_shot(models, support, test, sizes=(0, 20), draws=3, n_bootstrap=100).table
     other = f"low_rank · {controls.ANOTHER}"
     assert value(table, other, 20) == pytest.approx(0.5, abs=0.08)
     assert value(table, other, 0) == value(table, "low_rank", 0)
@@ -64,7 +64,7 @@ def test_one_draw_is_adapt_of_the_first_in_its_order(town):
     """The estimate of one draw and size, by hand: a user's own support alone, adapted and scored alone."""
     models, support, test, _ = town
     model = models["low_rank"]
-    table = few_shot({"m": model}, support, test, sizes=(3,), draws=1, resamples=10, seed=7).table
+    table = few_shot({"m": model}, support, test, sizes=(3,), draws=1, n_bootstrap=10, seed=7).table
     from plurality.datasets.protocols.few_shot import _order
 
     rank = _order(support, 7)
@@ -95,16 +95,16 @@ def test_supports_are_nested_and_differ_by_draw(town):
 def test_known_users_are_forgotten_first(town):
     models, support, test, _ = town
     knowing = models["low_rank"].adapt(support)
-    tables = [few_shot({"m": m}, support, test, sizes=(0, 5), draws=2, resamples=10).table
+    tables = [few_shot({"m": m}, support, test, sizes=(0, 5), draws=2, n_bootstrap=10).table
               for m in (knowing, models["low_rank"])]  # fmt: skip
     assert tables[0].equals(tables[1])
 
 
 def test_cells_give_both_kinds_of_users():
     data = planted.low_rank(60, rank=1, width=6, scale=4.0, seed=0, unseen=1)[0].sample(60, seed=1).data
-    cells = data.cells("group", test=0.3, unseen_users=0.3, support=20, seed=0)
+    cells = data.cells("group", test_size=0.3, unseen_users=0.3, support=20, seed=0)
     model = LowRank(rank=1, weights="deviations").fit(cells.train, seed=0)
-    found = few_shot_of_cells({"low_rank": model}, cells, sizes=(0, 10), draws=2, resamples=50)
+    found = few_shot_of_cells({"low_rank": model}, cells, sizes=(0, 10), draws=2, n_bootstrap=50)
     assert set(found.table["users"]) == {"seen", "unseen"}
     for users in ("seen", "unseen"):
         assert value(found.table, "low_rank", 10, users=users) > value(found.table, "low_rank", 0, users=users) + 0.1
@@ -115,9 +115,9 @@ def test_units_of_users_have_a_curve():
     """Codes of groups: the support of a group is that of its members together."""
     seen, _ = planted.taste_groups(40, shares=(0.5, 0.5), width=6, scale=4.0, seed=0)
     data = seen.sample(30, seed=1).data
-    train, rest = data.split(by="group", test=0.5, seed=0)
+    train, rest = data.split("group", test_size=0.5, seed=0)
     model = LowRank(rank=1, weights="deviations", unit="group").fit(train, seed=0)
-    table = few_shot({"m": model}, train, rest, sizes=(0, 50), draws=2, resamples=20).table
+    table = few_shot({"m": model}, train, rest, sizes=(0, 50), draws=2, n_bootstrap=20).table
     assert set(table["n_users"]) == {2}
     assert value(table, "m", 50) > 0.7
 
@@ -149,7 +149,7 @@ def test_the_figure_has_a_panel_for_each_kind(town):
     if "growth" not in dir(figures):
         pytest.skip("the figure of curves is not there yet")
     models, support, test, _ = town
-    found = few_shot(models, support, test, sizes=(0, 5), draws=2, resamples=10)
+    found = few_shot(models, support, test, sizes=(0, 5), draws=2, n_bootstrap=10)
     assert found.figure().axes
     with pytest.raises(InputError, match="metric 'auc' is unknown"):
         found.figure("auc")

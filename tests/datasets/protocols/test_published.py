@@ -105,7 +105,7 @@ def test_vpl_keeps_pairs_that_divide_users():
         }
     )
     data = read(frame, embeddings=np.random.default_rng(0).normal(size=(600, 3)).astype(np.float32))
-    cells = vpl_uf_p(data, survey=25, test=0.25)
+    cells = vpl_uf_p(data, survey=25, test_size=0.25)
     test = cells.tests["seen user, unseen prompt"]
     assert len(cells.train) + len(test) == 400
     assert len(test) == 100

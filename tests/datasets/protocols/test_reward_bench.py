@@ -194,7 +194,7 @@ def test_the_tax_of_opposed_tastes():
     bench = planted_bench(seen.theta[seen.group == 0][0])
     base = BradleyTerry(decay=20.0).fit(data, seed=0)
     model = LowRank(rank=1, weights="deviations").fit(data, seed=0)
-    tax = personalisation_tax(model, bench, base, draws=200)
+    tax = personalisation_tax(model, bench, base, n_bootstrap=200)
     total = {row["who"]: row for row in tax.table.filter(section="total").iter_rows(named=True)}
     assert total[BASE]["score"] > 0.9
     assert total[BASE]["drop"] == 0
@@ -207,7 +207,7 @@ def test_the_tax_of_opposed_tastes():
     assert total[MEAN]["drop_lo"] <= total[MEAN]["drop"] <= total[MEAN]["drop_hi"]
     assert total[POPULATION]["score"] > 0.85
     assert "at worst" in str(tax)
-    again = personalisation_tax(model, bench, base.utility(bench.items, [""], unknown="population")[0], draws=200)
+    again = personalisation_tax(model, bench, base.utility(bench.items, [""], unknown="population")[0], n_bootstrap=200)
     assert again.table.filter(who=BASE).equals(tax.table.filter(who=BASE))
 
 
