@@ -14,6 +14,8 @@ from plurality.analyses.calibration.binning import bin_index
 from plurality.analyses.calibration.calibration import ece, ece_null, log_loss_rows
 from plurality.analyses.inference.bootstrap import interval, per_user_sums, ratio_draws, resample_counts
 from plurality.deprecation import renamed
+from plurality.evaluation import views
+from plurality.evaluation.comparison_frames import ComparisonFrames
 from plurality.io.atomic import whole_folder
 
 Floats = NDArray[np.float64]
@@ -34,22 +36,8 @@ POPULATION = next(iter(CONTROLS))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
-    """Result of `compare`.
-
-    table         tidy: model, control, cell, metric, n_users, n_comparisons, estimate, lo, hi, null_expectation,
-                  diff, diff_lo, diff_hi (paired difference to Bradley–Terry); intervals resample users
-    gains         model, cell, metric, gain, lo, hi: users' own codes against the population's, same rows and draws
-    predictions   tidy: model, control, fold, cell, user_id, pair, prob_first, gap, label, weight
-    fits          a row a fit: model, fold, seconds, cpu_seconds, peak_mib, users
-    about         the protocol
-    """
-
-    table: pl.DataFrame
-    gains: pl.DataFrame
-    predictions: pl.DataFrame
-    fits: pl.DataFrame
-    about: dict[str, Any]
+class Comparison(ComparisonFrames):
+    """Result of `compare`: its frames `table`, `gains`, `predictions` and `fits`, `about` the protocol, and views."""
 
     def save(self, folder: str | Path) -> Path:
         """Write table, predictions and fits as parquet, all of it as JSON, and the figure as PNG."""
@@ -75,22 +63,16 @@ class Comparison:
     @property
     def verdict(self) -> list[str]:
         """Whether knowing the user gained anything, a sentence a model and cell."""
-        from plurality.evaluation.views import verdict
-
-        return verdict(self.gains)
+        return views.verdict(self.gains)
 
     def __str__(self) -> str:
-        from plurality.evaluation.views import as_text
-
-        return as_text(self)
+        return views.as_text(self)
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        from plurality.evaluation.views import as_html
-
-        return as_html(self)
+        return views.as_html(self)
 
 
 @renamed(draws="n_bootstrap")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from rich import box
@@ -12,23 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from plurality.analyses.audit.labels import CONTROLS, brief, control_of
-
-if TYPE_CHECKING:
-    from plurality.evaluation.comparison_table import Comparison
+from plurality.evaluation.comparison_frames import ComparisonFrames
 
 HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "ECE", "Worst⅒", "Pop.", "Other", "Shuf.")
 WIDTH, NAME_WIDTH = 80, 18  # a long name is cut, the numbers beside it never
 SMALL_ACCURACY, SMALL_NATS = 0.002, 0.002  # differences that nobody would notice, however sure they are
 
 
-def as_text(comparison: "Comparison") -> str:
+def as_text(comparison: ComparisonFrames) -> str:
     """Plain text of at most WIDTH columns."""
     stream = StringIO()
     Console(file=stream, width=WIDTH, no_color=True, highlight=False, legacy_windows=False).print(_render(comparison))
     return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().split("\n"))
 
 
-def as_html(comparison: "Comparison") -> str:
+def as_html(comparison: ComparisonFrames) -> str:
     """A fragment for notebooks, in the colours of the page around it."""
     parts = [_html_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
     if asked := _gains(comparison.gains):
@@ -47,7 +45,7 @@ def _td(text: str, column: int) -> str:
     return f"<td style='text-align:{'right' if column else 'left'}'>{escape(text)}</td>"
 
 
-def _render(comparison: "Comparison") -> RenderableType:
+def _render(comparison: ComparisonFrames) -> RenderableType:
     parts: list[RenderableType] = [_text_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
     if asked := _gains(comparison.gains):
         parts.append(_text_table(*asked))
@@ -64,14 +62,14 @@ def _text_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> Ta
     return table
 
 
-def _costs(comparison: "Comparison") -> str:
+def _costs(comparison: ComparisonFrames) -> str:
     by_model = comparison.fits.group_by("model", maintain_order=True)
     fits = by_model.agg(pl.col("seconds").mean(), pl.col("peak_mib").max())
     costs = "; ".join(f"{m} {s:.1f} s, {p:.0f} MiB" for m, s, p in fits.iter_rows())
     return f"Fit time and peak memory: {costs}."
 
 
-def _left_out(comparison: "Comparison") -> list[str]:
+def _left_out(comparison: ComparisonFrames) -> list[str]:
     return [f"Left out: {name}, as {reason}." for name, reason in comparison.about.get("left_out", {}).items()]
 
 
@@ -115,7 +113,7 @@ def _judged(gains: pl.DataFrame) -> Iterator[tuple[tuple[object, ...], dict[str,
         yield key, accuracy, loss, "nothing gained" if better == worse or small else "a gain" if better else "a loss"
 
 
-def _legend(comparison: "Comparison") -> str:
+def _legend(comparison: ComparisonFrames) -> str:
     about = comparison.about
     return (
         "Accuracy and nats (log-loss) are means over users, ± half the 95 % interval, which resamples users. vs BT: "
@@ -127,7 +125,7 @@ def _legend(comparison: "Comparison") -> str:
     )
 
 
-def _blocks(comparison: "Comparison") -> list[tuple[str, list[list[str]]]]:
+def _blocks(comparison: ComparisonFrames) -> list[tuple[str, list[list[str]]]]:
     blocks = []
     for (cell,), part in comparison.table.group_by("cell", maintain_order=True):
         first = part.row(0, named=True)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,10 @@ from rich.progress import track
 import plurality
 from plurality.analyses.audit import tables
 from plurality.analyses.audit.attributes import attributes_of
+from plurality.analyses.audit.audit_readout import readout
 from plurality.analyses.audit.confidence_cells import confidence_cells
 from plurality.analyses.audit.estimates import Estimate, Plan, estimate
+from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
 from plurality.analyses.audit.population import population, read_margins
 from plurality.analyses.audit.position_bias import presented
@@ -24,6 +26,7 @@ from plurality.analyses.audit.shared_pairs import shared_pairs
 from plurality.analyses.audit.slices import DISCLOSURE, OVERALL, SHOWN, Disclosure, slices, withheld
 from plurality.analyses.audit.temperatures import temperatures
 from plurality.analyses.audit.user_sums import Material, material
+from plurality.analyses.audit.verdict import verdict
 from plurality.analyses.inference.raking import Margins
 from plurality.analyses.inputs import (
     ROW,
@@ -49,23 +52,13 @@ WITHHELD = "(withheld groups together)"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Audit(Readable):
+class Audit(Findings, Readable):
     """What an audit found.
 
     `table` is tidy, a row for each metric and slice; `worst` has the worst group of each attribute; `users` a
     row for each user; `reliability` and `lorenz` are what the figures draw; `sections` are further parts, such as
     temperatures, by name; `notes` are sentences that a reader should see, and `meta` says what was audited and how.
     """
-
-    table: pl.DataFrame
-    worst: pl.DataFrame
-    users: pl.DataFrame
-    reliability: pl.DataFrame
-    lorenz: pl.DataFrame
-    sections: dict[str, Section]
-    notes: tuple[str, ...]
-    meta: dict[str, Any]
-    disclosure: Disclosure
 
     @property
     def overall(self) -> pl.DataFrame:
@@ -75,14 +68,10 @@ class Audit(Readable):
     @property
     def verdict(self) -> tuple[str, ...]:
         """The findings in plain sentences, the most important first."""
-        from plurality.analyses.audit.verdict import verdict
-
         return verdict(self)
 
     def readout(self) -> Readout:
         """What a person is shown of it."""
-        from plurality.analyses.audit.audit_readout import readout
-
         return readout(self)
 
     def __repr__(self) -> str:
@@ -104,7 +93,7 @@ class Audit(Readable):
         from plurality.analyses.audit.report import html
 
         with whole_file(Path(path)) as new:
-            new.write_bytes(html(self).encode())
+            new.write_bytes(html(self, self.figures()).encode())
         return Path(path)
 
     def save(self, folder: str | Path) -> Path:

@@ -10,15 +10,14 @@ import numpy as np
 import polars as pl
 
 from plurality.analyses.audit.audit_readout import OVERALL_HEAD, WORST_HEAD
+from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.labels import number
 from plurality.analyses.audit.metrics import ALL_METRICS, KEYS
-from plurality.analyses.audit.verdict import Row, heading, interval, overall_lines, p_value, worst_lines
+from plurality.analyses.audit.verdict import Row, heading, interval, overall_lines, p_value, verdict, worst_lines
 from plurality.analyses.figures import as_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from plurality.analyses.audit.compute import Audit
 
 MOST_ROWS = 6000
 SLICE_HEAD = (
@@ -43,9 +42,8 @@ class TableLine:
     cells: tuple[Cell, ...]
 
 
-def html(audit: "Audit", pictures: "dict[str, Figure] | None" = None) -> str:
-    """The page of an audit; figures already drawn may be passed on."""
-    drawn = audit.figures() if pictures is None else pictures
+def html(audit: Findings, figures: "dict[str, Figure]") -> str:
+    """The page of an audit and its figures by name."""
     shown = audit.table.filter(~pl.col("suppressed"))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((files("plurality.analyses.audit") / "report.html.jinja").read_text("utf-8"))
@@ -54,9 +52,9 @@ def html(audit: "Audit", pictures: "dict[str, Figure] | None" = None) -> str:
     return template.render(
         model=meta["model"],
         heading=heading(audit),
-        verdict=audit.verdict,
+        verdict=verdict(audit),
         notes=audit.notes,
-        pictures={name: _embedded(figure) for name, figure in drawn.items()},
+        pictures={name: _embedded(figure) for name, figure in figures.items()},
         sections=audit.sections.values(),
         metrics=ALL_METRICS,
         overall_head=OVERALL_HEAD,

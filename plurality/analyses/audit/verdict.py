@@ -2,25 +2,23 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy.stats import false_discovery_control
 
+from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.labels import number, single_attributes
 from plurality.analyses.audit.metrics import METRICS
 from plurality.analyses.audit.slices import OVERALL
 from plurality.analyses.audit.tables import GIVEAWAY
 
-if TYPE_CHECKING:
-    from plurality.analyses.audit.compute import Audit
-
 ALPHA = 0.05
 Row = dict[str, Any]
 
 
-def verdict(audit: "Audit") -> tuple[str, ...]:
+def verdict(audit: Findings) -> tuple[str, ...]:
     """Who is served how well, which groups differ beyond chance, calibration, inequality, what is withheld."""
     said = [_service(audit), *_groups(audit), _calibration(audit), *_calibration_of_groups(audit), _inequality(audit)]
     said += [sentence for section in audit.sections.values() for sentence in section.said]
@@ -35,18 +33,19 @@ def verdict(audit: "Audit") -> tuple[str, ...]:
     return tuple(said)
 
 
-def overall_row(audit: "Audit", metric: str, provenance: str = "observed") -> Row:
+def overall_row(audit: Findings, metric: str, provenance: str = "observed") -> Row:
     """The row of one metric over all users."""
-    return audit.overall.filter(pl.col("metric") == metric, pl.col("provenance") == provenance).row(0, named=True)
+    rows = audit.table.filter(attribute=OVERALL[0], metric=metric, provenance=provenance)
+    return rows.row(0, named=True)
 
 
-def group_rows(audit: "Audit", metric: str, provenance: str = "observed") -> pl.DataFrame:
+def group_rows(audit: Findings, metric: str, provenance: str = "observed") -> pl.DataFrame:
     """The rows of one metric over the groups that are shown."""
     wanted = (pl.col("metric") == metric) & (pl.col("provenance") == provenance) & ~pl.col("suppressed")
     return audit.table.filter(wanted & (pl.col("attribute") != OVERALL[0]))
 
 
-def _service(audit: "Audit") -> str:
+def _service(audit: Findings) -> str:
     row = overall_row(audit, "utility")
     return (
         f"The served response is the preferred one in {percent(row['estimate'])} of comparisons"
@@ -55,7 +54,7 @@ def _service(audit: "Audit") -> str:
     )
 
 
-def _groups(audit: "Audit") -> list[str]:
+def _groups(audit: Findings) -> list[str]:
     groups = group_rows(audit, "utility").filter(pl.col("estimate").is_not_nan())
     if groups.is_empty():
         return []
@@ -89,7 +88,7 @@ def across_all(groups: pl.DataFrame) -> pl.DataFrame:
     return tested.with_columns(q=pl.Series(false_discovery_control(tested["p"].to_numpy())))
 
 
-def _calibration(audit: "Audit") -> str:
+def _calibration(audit: Findings) -> str:
     gap, ece, kuiper = (overall_row(audit, m) for m in ("confidence_gap", "ece", "kuiper"))
     if np.isnan(ece["estimate"]):
         return "Calibration is undefined: every comparison is a tie."
@@ -107,7 +106,7 @@ def _calibration(audit: "Audit") -> str:
     )
 
 
-def _calibration_of_groups(audit: "Audit") -> list[str]:
+def _calibration_of_groups(audit: Findings) -> list[str]:
     tested = across_all(group_rows(audit, "kuiper"))
     if tested.is_empty():
         return []
@@ -117,7 +116,7 @@ def _calibration_of_groups(audit: "Audit") -> list[str]:
     ]
 
 
-def _inequality(audit: "Audit") -> str:
+def _inequality(audit: Findings) -> str:
     row = overall_row(audit, "gini")
     if np.isnan(row["estimate"]):
         return "Inequality between users is undefined: one user, or no utility at all."
@@ -128,7 +127,7 @@ def _inequality(audit: "Audit") -> str:
     )
 
 
-def overall_lines(audit: "Audit") -> list[tuple[str, str, str, str, str]]:
+def overall_lines(audit: Findings) -> list[tuple[str, str, str, str, str]]:
     """Title with unit, estimate, interval, what chance gives, p: a line for each metric over all users."""
     lines = []
     for metric in METRICS:
@@ -140,7 +139,7 @@ def overall_lines(audit: "Audit") -> list[tuple[str, str, str, str, str]]:
     return lines
 
 
-def worst_lines(audit: "Audit") -> list[tuple[str, str, str, str, str, str, str]]:
+def worst_lines(audit: Findings) -> list[tuple[str, str, str, str, str, str, str]]:
     """Attribute, worst group, users, utility, interval, shrunk, chance of being the worst: a line an
     attribute.
     """
@@ -159,7 +158,7 @@ def worst_lines(audit: "Audit") -> list[tuple[str, str, str, str, str, str, str]
     ]
 
 
-def heading(audit: "Audit") -> str:
+def heading(audit: Findings) -> str:
     """Model, cell and size in one line."""
     meta = audit.meta
     parts = [f"{what} {meta[what]}" for what in ("model", "cell") if meta[what] is not None]

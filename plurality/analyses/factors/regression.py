@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,8 @@ from plurality.analyses.audit.attributes import attributes_of
 from plurality.analyses.audit.readout import Readable, Readout
 from plurality.analyses.audit.slices import COMPLEMENT, DISCLOSURE, SHOWN, TOO_FEW, Disclosure, Slices, slices, withheld
 from plurality.analyses.audit.tables import GIVEAWAY
+from plurality.analyses.factors import view
+from plurality.analyses.factors.findings import FactorFindings
 from plurality.analyses.factors.inputs import FactorRows, read_rows
 from plurality.analyses.factors.logistic import FITTED, GroupFits, fit_groups
 from plurality.analyses.factors.pooling import Homogeneity, Pooled, adjusted, homogeneity, pool
@@ -60,7 +62,7 @@ Row = dict[str, object]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Factors(Readable):
+class Factors(FactorFindings, Readable):
     """What drives whose preferences.
 
     `table` is tidy, a row for each group and feature. `coefficient` is in log-odds of being preferred per
@@ -70,17 +72,9 @@ class Factors(Readable):
     for each attribute and feature, whether the groups differ. Groups of too few users are withheld.
     """
 
-    table: pl.DataFrame
-    homogeneity: pl.DataFrame
-    notes: tuple[str, ...]
-    meta: dict[str, Any]
-    disclosure: Disclosure
-
     def readout(self) -> Readout:
         """What a person is shown of it."""
-        from plurality.analyses.factors.view import readout
-
-        return readout(self)
+        return view.readout(self)
 
     def __repr__(self) -> str:
         return (
@@ -89,9 +83,7 @@ class Factors(Readable):
 
     def figure(self, attribute: str | None = None) -> "Figure":
         """Coefficients of every feature for everybody and each group of an attribute, the first by default."""
-        from plurality.analyses.factors.view import figure
-
-        return figure(self, attribute)
+        return view.figure(self, attribute)
 
 
 def factors(  # noqa: PLR0913 - the public face: each argument is a decision of the reader

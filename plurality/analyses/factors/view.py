@@ -8,12 +8,11 @@ from plurality.analyses.audit.labels import number, shorten
 from plurality.analyses.audit.readout import Grid, Readout
 from plurality.analyses.audit.slices import OVERALL
 from plurality.analyses.audit.verdict import ALPHA, count, interval, p_value
+from plurality.analyses.factors.findings import FactorFindings
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from plurality.analyses.factors.regression import Factors
 
 DRIVER_HEAD = ("Feature", "log-odds per sd", "interval", "q", "tau", "L1")
 GROUP_HEAD = ("Attribute", "feature", "Q", "q", "least", "", "most", "")
@@ -22,14 +21,14 @@ WIDTH = 18  # of a name
 Lines = list[tuple[str, ...]]
 
 
-def heading(found: "Factors") -> str:
+def heading(found: FactorFindings) -> str:
     """What was explained, and its size, in one line."""
     meta = found.meta
     size = [count(meta["n_users"], "user"), count(meta["n_comparisons"], "comparison")]
     return " · ".join([f"column {meta['label']}", *size])
 
 
-def driver_lines(found: "Factors") -> Lines:
+def driver_lines(found: FactorFindings) -> Lines:
     """Feature, coefficient, interval, q, tau, whether L1 keeps it: over all users, the strongest first."""
     rows = found.table.filter(pl.col("attribute") == OVERALL[0])
     rows = rows.sort(pl.col("coefficient").fill_nan(0).abs(), descending=True, maintain_order=True)
@@ -46,7 +45,7 @@ def driver_lines(found: "Factors") -> Lines:
     ]
 
 
-def group_lines(found: "Factors") -> Lines:
+def group_lines(found: FactorFindings) -> Lines:
     """Where groups differ: attribute, feature, Q, q, the groups that like it least and most, shrunk coefficients."""
     lines: Lines = []
     for row in differing(found).head(MOST).iter_rows(named=True):
@@ -61,12 +60,12 @@ def group_lines(found: "Factors") -> Lines:
     return lines
 
 
-def differing(found: "Factors") -> pl.DataFrame:
+def differing(found: FactorFindings) -> pl.DataFrame:
     """The attributes and features whose groups differ beyond chance, the surest first."""
     return found.homogeneity.filter(pl.col("q") < ALPHA).sort("q", "p", maintain_order=True)
 
 
-def sentences(found: "Factors") -> list[str]:
+def sentences(found: FactorFindings) -> list[str]:
     """How many features matter to everybody, where groups differ, what has no estimate, and what is withheld."""
     overall = found.table.filter(pl.col("attribute") == OVERALL[0])
     sure = overall.filter(pl.col("q") < ALPHA).height
@@ -89,13 +88,13 @@ def sentences(found: "Factors") -> list[str]:
     return said
 
 
-def readout(found: "Factors") -> Readout:
+def readout(found: FactorFindings) -> Readout:
     """Sentences, all users, where groups differ, notes."""
     tables = (Grid(DRIVER_HEAD, driver_lines(found), (0,)), Grid(GROUP_HEAD, group_lines(found), (0, 1, 4, 6)))
     return Readout("Factors", heading(found), sentences(found), tables, found.notes)
 
 
-def figure(found: "Factors", attribute: str | None) -> "Figure":
+def figure(found: FactorFindings, attribute: str | None) -> "Figure":
     """Log-odds per standard deviation, features by groups; raises InputError for an attribute that is not there."""
     from plurality.analyses.figures import heat
 

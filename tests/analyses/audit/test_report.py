@@ -44,7 +44,7 @@ def result(planted):
 
 @pytest.fixture(scope="module")
 def page(result):
-    return html(result)
+    return html(result, result.figures())
 
 
 def test_the_page_is_well_formed_and_asks_nothing_of_the_network(page, result):

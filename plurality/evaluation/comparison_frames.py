@@ -1,0 +1,25 @@
+"""The frames of a comparison of models: what its views and its figure are made of."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ComparisonFrames:
+    """What `compare` found, without methods.
+
+    table         tidy: model, control, cell, metric, n_users, n_comparisons, estimate, lo, hi, null_expectation,
+                  diff, diff_lo, diff_hi (paired difference to Bradley–Terry); intervals resample users
+    gains         model, cell, metric, gain, lo, hi: users' own codes against the population's, same rows and draws
+    predictions   tidy: model, control, fold, cell, user_id, pair, prob_first, gap, label, weight
+    fits          a row a fit: model, fold, seconds, cpu_seconds, peak_mib, users
+    about         the protocol
+    """
+
+    table: pl.DataFrame
+    gains: pl.DataFrame
+    predictions: pl.DataFrame
+    fits: pl.DataFrame
+    about: dict[str, Any]
