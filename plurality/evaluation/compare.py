@@ -19,7 +19,8 @@ from plurality.evaluation.cost import metered
 from plurality.io.progress import stages
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.family import Spec
-from plurality.reward.reward_model import RewardModel, prediction_rows
+from plurality.reward.predictions import prediction_rows
+from plurality.reward.reward_model import RewardModel
 
 BASELINE = "bradley_terry"
 TEMPERATURE = "bradley_terry · per-user temperature"

@@ -1,4 +1,4 @@
-"""The folder of a fitted model: config.json, head.safetensors, users.parquet and its encoder's; never a pickle.
+"""The folder of a fitted model: config.json, head.safetensors, users.parquet, README.md, its encoder's; no pickle.
 
 A model is written into a temporary folder beside its place and moved there whole, so a folder is either the old
 model or the new one.
@@ -20,6 +20,7 @@ from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
 from plurality.reward.fitted import Parts, Trace
+from plurality.reward.model_card import CARD, CardDetails, Place, model_card
 from plurality.reward.posterior import Posterior, Prior
 from plurality.reward.registry import GROUP, families, spec_class
 from plurality.reward.settings import Settings
@@ -29,8 +30,8 @@ KEYS = {"model", "settings", "n_embedding", "encoder", "trace"}
 CONFIG, HEAD, USERS, ENCODER = "config.json", "head.safetensors", "users.parquet", "encoder"
 
 
-def write(model: Parts, folder: Path) -> Path:
-    """Write a model to `folder`, replacing a model that is there.
+def write(model: Parts, folder: Path, details: CardDetails | None = None, place: Place | None = None) -> Path:
+    """Write a model to `folder`, replacing a model that is there; `details` and `place` are for its card.
 
     Raises InputError if it cannot be written, or could not be read back.
     """
@@ -56,6 +57,7 @@ def write(model: Parts, folder: Path) -> Path:
         pl.DataFrame(users, schema_overrides={"user_id": pl.String}).write_parquet(new / USERS)
         if model.encoder is not None:
             model.encoder.save(new / ENCODER)
+        (new / CARD).write_text(model_card(model, details, place), encoding="utf-8")
         (new / CONFIG).write_text(json.dumps(config, indent=1, default=float, allow_nan=False) + "\n")
     return folder
 

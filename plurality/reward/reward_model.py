@@ -13,12 +13,15 @@ from torch import Tensor
 
 from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
+from plurality.deprecation import renamed
 from plurality.encoders.protocol import Encoder
 from plurality.errors import InputError
-from plurality.reward import persistence
+from plurality.reward import hub, persistence
 from plurality.reward.fitted import Fitted, Parts
 from plurality.reward.links import log_prob, prob, win
+from plurality.reward.model_card import CardDetails
 from plurality.reward.posterior import Posterior
+from plurality.reward.predictions import prediction_rows
 from plurality.reward.settings import Settings
 from plurality.reward.tensors import Tensors, to_tensor
 
@@ -300,22 +303,77 @@ class RewardModel(Parts):
                 f"embeddings have shape {tuple(items.shape)}, but the model was fitted on width {self.head.n_embedding}"
             )
 
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write safetensors, JSON and parquet that `plurality.load` reads back; see `plurality.reward.persistence`.
+    def save_pretrained(self, folder: str | Path, *, card: CardDetails | None = None) -> Path:
+        """Write safetensors, JSON, parquet and a model card, README.md, that `plurality.load` reads back.
 
-        Raises InputError, before anything is written, for a family or settings that could not be read back.
+        folder    where to write it; a model that is there is replaced, card and all
+        card      what the model itself does not know: its data, licence and comparison; None: none of these
+
+        User ids are written as they are. Raises InputError, before anything is written, for a family or settings that
+        could not be read back. Format: `plurality.reward.persistence`.
         """
-        return persistence.write(self, Path(folder).expanduser())
+        return persistence.write(self, Path(folder).expanduser(), card)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read a model that `save_pretrained` wrote.
+    @renamed(folder="source")
+    def from_pretrained(cls, source: str | Path, *, revision: str | None = None, token: str | None = None) -> Self:
+        """Read a model that `save_pretrained` or `push_to_hub` wrote.
 
-        Raises InputError for a folder that holds none, a family that is not installed, a damaged file, or a file of a
-        newer schema version.
+        source      a folder, or a hub id "org/name" or "org/name@revision" where no such folder is here; a `Path` is
+                    always a folder
+        revision    branch, tag or commit of a hub id; None: its main branch
+        token       access token of the hub; None: the one that `hf auth login` stored
+
+        Raises InputError for a folder that holds none, a family that is not installed, a damaged file, a file of a
+        newer schema version, and a hub that cannot be reached or does not give it.
         """
-        parts = persistence.read(Path(folder).expanduser())
+        parts = persistence.read(hub.local_folder(source, revision=revision, token=token))
         return cls(**{part.name: getattr(parts, part.name) for part in fields(parts)})
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        hash_user_ids: bool = True,
+        user_id_key: str | bytes | None = None,
+        card: CardDetails | None = None,
+    ) -> str:
+        """Publish the model on the Hugging Face hub, its user ids hashed; returns the address of the commit.
+
+        Hashed ids are pseudonyms, not anonymity: what the model believes each user prefers, and from how many
+        comparisons, is published. So are the words of an encoder that was fitted on texts, and the levels of
+        demographics that a family uses; the card lists what the files hold. The hub keeps the history: ids that were
+        pushed once stay in it.
+
+        repo_id           "org/name"; made if it is not there
+        private           whether the repository is private; True also keeps off one that is public already
+        token             access token that may write; None: the one that `hf auth login` stored
+        revision          branch to push to, made if it is not there; None: the main branch
+        commit_message    None: "Reward model" and the family
+        hash_user_ids     True: keyed hashes by `plurality.reward.pseudonyms.hash_user_id`, in users, report and trace;
+                          False: ids as they are, for users who agreed or a `unit` that is no person
+        user_id_key       the secret, 16 bytes or more, under which its owner finds users again; None draws one and
+                          forgets it, so that nobody can
+        card              what the model itself does not know: its data, licence and comparison; None: none of these
+
+        Raises InputError as `save_pretrained` does, for a name that is no hub id, and where the hub cannot be reached
+        or does not let you write. Warns (InputWarning) where user ids are words of the encoder's vocabulary.
+        """
+        return hub.push(
+            self,
+            repo_id,
+            private=private,
+            token=token,
+            revision=revision,
+            commit_message=commit_message,
+            hash_user_ids=hash_user_ids,
+            user_id_key=user_id_key,
+            card=card,
+        )
 
     def __repr__(self) -> str:
         usual = {f.name: f.default for f in fields(self.spec)}
@@ -326,23 +384,10 @@ class RewardModel(Parts):
         return f"<p><b>{self!r}</b></p>{self.users.head(8)._repr_html_()}"
 
 
-def load(folder: str | Path) -> RewardModel:
-    """Read a model that `save_pretrained` wrote; see `RewardModel.from_pretrained`."""
-    return RewardModel.from_pretrained(folder)
-
-
-def prediction_rows(data: Comparisons, log_odds: NDArray[np.float64]) -> pl.DataFrame:
-    """Rows that an audit reads, of the comparisons and the log-odds (N,) of the first; `pair` names the two items."""
-    return pl.DataFrame(
-        {
-            "user_id": data.users["user_id"].gather(data.user),
-            "pair": np.asarray(data.first, dtype=np.int64) * len(data.items) + data.second,
-            "prob_first": prob(torch.as_tensor(log_odds)).numpy(),
-            "gap": log_odds,
-            "label": data.label,
-            "weight": data.weight,
-        }
-    )
+@renamed(folder="source")
+def load(source: str | Path, *, revision: str | None = None, token: str | None = None) -> RewardModel:
+    """Read a model from a folder or the hub; see `RewardModel.from_pretrained`, which takes the same arguments."""
+    return RewardModel.from_pretrained(source, revision=revision, token=token)
 
 
 def _called(encoder: Encoder) -> str:

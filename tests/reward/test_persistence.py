@@ -70,7 +70,7 @@ def test_ids_of_any_script_survive(model, data, tmp_path):
 
 
 def test_nothing_on_disk_is_a_pickle(saved):
-    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "head.safetensors", "users.parquet"]
+    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "head.safetensors", "users.parquet"]
     json.loads((saved / "config.json").read_text())
     pl.read_parquet(saved / "users.parquet")
     load_file(saved / "head.safetensors")

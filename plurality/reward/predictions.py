@@ -1,0 +1,23 @@
+"""The table of predictions that audits and comparisons read."""
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from plurality.data.comparisons import Comparisons
+from plurality.reward.links import prob
+
+
+def prediction_rows(data: Comparisons, log_odds: NDArray[np.float64]) -> pl.DataFrame:
+    """Rows that an audit reads, of the comparisons and the log-odds (N,) of the first; `pair` names the two items."""
+    return pl.DataFrame(
+        {
+            "user_id": data.users["user_id"].gather(data.user),
+            "pair": np.asarray(data.first, dtype=np.int64) * len(data.items) + data.second,
+            "prob_first": prob(torch.as_tensor(log_odds)).numpy(),
+            "gap": log_odds,
+            "label": data.label,
+            "weight": data.weight,
+        }
+    )
