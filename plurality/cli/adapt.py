@@ -9,7 +9,7 @@ from plurality.cli.settings import say
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", type=Path, help="model folder that `fit` wrote")
+    parser.add_argument("model", help="model folder that `fit` wrote, or hub id org/name")
     parser.add_argument("comparisons", help="the new users' comparisons, in the format of `embed`")
     parser.add_argument("--embeddings", help=".npy or .safetensors, when the columns hold row numbers instead of texts")
     parser.add_argument("--out", required=True, type=Path, help="model folder to write")

@@ -12,7 +12,7 @@ KINDS = ("baked", "custom", "adapters")
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", type=Path, help="model folder that `fit` or `adapt` wrote")
+    parser.add_argument("model", help="model folder that `fit` or `adapt` wrote, or hub id org/name")
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     parser.add_argument(
         "--kind",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", type=Path, help="model folder that `fit` or `adapt` wrote")
+    parser.add_argument("model", help="model folder that `fit` or `adapt` wrote, or hub id org/name")
     parser.add_argument("candidates", help="parquet, JSONL or CSV: user_id, prompt, completion")
     parser.add_argument("--out", required=True, type=Path, help="parquet to write: the rows and `reward` (log-odds)")
     parser.add_argument(

@@ -6,7 +6,6 @@ import gc
 import math
 import signal
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plurality.cli.settings import at_least, say
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     whole = at_least(1)
-    parser.add_argument("model", type=Path, help="model folder that `fit` or `adapt` wrote")
+    parser.add_argument("model", help="model folder that `fit` or `adapt` wrote, or hub id org/name")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine)")
     parser.add_argument("--port", type=at_least(0), default=5000, help="port (default 5000; 0: any that is free)")
     parser.add_argument(

@@ -127,7 +127,7 @@ def test_a_branch_and_revisions(model, hub):
 
 
 def test_what_was_there_goes_and_the_encoder_comes(model, data, hub, tmp_path):
-    words = "tea coffee milk sugar lemon cake bread butter jam honey".split()
+    words = ["tea", "coffee", "milk", "sugar", "lemon", "cake", "bread", "butter", "jam", "honey"]
     texts = [" ".join(np.random.default_rng(i).permutation(words)[:5]) for i in range(40)]
     encoder = LsaSpec(dim=6).fit((texts, texts))
     named = replace(model, encoder=encoder, user_ids=("tea", *NAMES[1:]))
