@@ -57,9 +57,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if not dot or name not in settings:
             raise InputError(f"--set {setting}: write MODEL.NAME=VALUE with a model of --models {args.models}")
         settings[name].append(rest)
+    specs, unusable = {}, {}
+    for name in names:
+        try:
+            specs[name] = spec_of(name, settings[name])
+        except InputError as reason:  # a package that is broken leaves the others their comparison
+            if not everything or settings[name]:
+                raise
+            unusable[name] = str(reason)
     result = compare(
         load(args.store),
-        {name: spec_of(name, settings[name]) for name in names},
+        specs,
         split=args.split,
         test_size=args.test_size,
         unseen_users=args.unseen_users,
@@ -72,6 +80,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         device=args.device,
         progress=not args.json,
     )
+    result.about["left_out"] |= unusable
     if args.out:
         result.save(args.out)
     say(args, result)

@@ -5,7 +5,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from plurality.deprecation import GOES
@@ -81,7 +81,11 @@ def spec_of(name: str, settings: Iterable[str]) -> Any:
     """
     cls = spec_class(name)
     hints = get_type_hints(cls)
-    return cls(**values_of(name, {f.name: hints[f.name] for f in fields(cls)}, settings))
+    values = values_of(name, {f.name: hints[f.name] for f in fields(cls)}, settings)
+    needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [key for key in needed if key not in values]:
+        raise InputError(f"{name} needs a value of {', '.join(missing)}; give --set {missing[0]}=VALUE")
+    return cls(**values)
 
 
 def values_of(name: str, known: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Every head here is bilinear, u(x, z) = ⟨φ(x), c(z)⟩, except the norm and an
 """
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Self
 
 import polars as pl
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from plurality.reward.posterior import Evidence, Posterior, Prior, laplace
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Utility u(x, z) in log-odds, computed through features φ(x) that do not depend on the user.
 
+    A family writes `features`, `penalty`, `standardise` and `show`, and `coefficients` where its utility is bilinear,
+    or else `utility` and `population`; `check_model` sees whether they agree.
     All that is learned and shared by users is here; `infer` and the three after it say how a user's code is got
     and what is believed of it. The defaults are those of a Gaussian code in a utility that is smooth in it.
     """
@@ -25,9 +28,9 @@ class Head(nn.Module):
     n_embedding: int  # d
     uses_prompts: bool = False
 
+    @abstractmethod
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
         """φ of items (M, d), and of their prompts (M, d) where the head uses them: (M, F)."""
-        raise NotImplementedError
 
     def utility(self, features: Tensor, codes: Tensor) -> Tensor:
         """u = ⟨φ, c(z)⟩ for features (..., F) and codes (..., C) of matching leading shape: (...)."""
@@ -38,8 +41,8 @@ class Head(nn.Module):
         return self.coefficients(codes) @ features.T
 
     def coefficients(self, codes: Tensor) -> Tensor:
-        """c(z): (..., C) -> (..., F)."""
-        raise NotImplementedError
+        """c(z) of a bilinear utility: (..., C) -> (..., F)."""
+        raise NotImplementedError(f"{type(self).__name__}: write coefficients, or both utility and population")
 
     def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
         """Log-odds that the first is preferred, as labels have it: features (..., F) a side, codes (..., C) -> (...).
@@ -48,21 +51,21 @@ class Head(nn.Module):
         """
         return self.utility(first, codes) - self.utility(second, codes)
 
+    @abstractmethod
     def penalty(self, decay: float) -> Tensor:
         """Minus the log-prior (nats) of the shared weights at this decay: a scalar."""
-        raise NotImplementedError
 
+    @abstractmethod
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
         """Learn the scale of inputs from a sample of comparisons, (n, d) a side, weight (n,), before the first step."""
-        raise NotImplementedError
 
     def mean_code(self, codes: Tensor) -> Tensor:
         """The population's code, which a user nothing is known of gets: (U, C) -> (C,)."""
         return codes.mean(0)
 
+    @abstractmethod
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         """The code as a person reads it (simplex weights, a temperature): named columns of shape (U,)."""
-        raise NotImplementedError
 
     def infer(
         self, evidence: Evidence, prior: Prior, n_users: int, *, start: Tensor | None = None, tol: float = 1e-6

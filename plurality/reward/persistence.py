@@ -31,10 +31,17 @@ CONFIG, HEAD, USERS, ENCODER = "config.json", "head.safetensors", "users.parquet
 
 
 def write(model: Parts, folder: Path, details: CardDetails | None = None, place: Place | None = None) -> Path:
-    """Write a model to `folder`, replacing a model that is there; `details` and `place` are for its card.
+    """Write a model to `folder`, replacing a model that is there.
 
-    Raises InputError if it cannot be written, or could not be read back.
+    model      what is written: spec, head, users and their codes, prior, encoder
+    folder     where; its parents are made
+    details    what the card says that the model does not know; None: nothing
+    place      where the card will lie; None: a local folder
+
+    Raises InputError if it cannot be written, or could not be read back: a family that is not registered, settings or
+    a report that JSON does not hold, and settings that build another head.
     """
+    _check_head(model)
     config = {
         "schema_version": SCHEMA,
         "model": model.spec.name,
@@ -51,14 +58,15 @@ def write(model: Parts, folder: Path, details: CardDetails | None = None, place:
         "prior_precision": model.prior.precision,
     }
     state = {f"head.{k}": v for k, v in model.head.state_dict().items()} | {f"users.{k}": v for k, v in codes.items()}
+    text = _json(config, model.spec)
     with whole_folder(folder, marker=HEAD) as new:  # a config.json is in other folders too
-        save_file({k: v.contiguous() for k, v in state.items()}, new / HEAD)
+        save_file({k: v.contiguous().clone() for k, v in state.items()}, new / HEAD)  # weights may be tied
         users = {"user_id": list(model.user_ids), "n_comparisons": model.n_comparisons}
         pl.DataFrame(users, schema_overrides={"user_id": pl.String}).write_parquet(new / USERS)
         if model.encoder is not None:
             model.encoder.save(new / ENCODER)
         (new / CARD).write_text(model_card(model, details, place), encoding="utf-8")
-        (new / CONFIG).write_text(json.dumps(config, indent=1, default=float, allow_nan=False) + "\n")
+        (new / CONFIG).write_text(text)
     return folder
 
 
@@ -104,6 +112,29 @@ def read(folder: Path) -> Parts:
         report=config.get("report", {}),
         encoder=None if about is None else StoredEncoder(folder / ENCODER, about),
     )
+
+
+def _check_head(model: Parts) -> None:
+    """Raise InputError where the settings build another head than the one to be written."""
+    name = type(model.spec).__name__
+    try:
+        model.spec.head(model.head.n_embedding, torch.Generator()).load_state_dict(model.head.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{name}: its settings build another head than the one fitted, so the model could not be loaded again "
+            f"({reason}); return what the fit chose in Fitted.chosen"
+        ) from None
+
+
+def _json(config: dict[str, Any], spec: Settings) -> str:
+    try:
+        return json.dumps(config, indent=1, default=float, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{type(spec).__name__}: its report cannot be written as JSON ({error}); use numbers that are finite, "
+            "text, lists and dictionaries"
+        ) from None
 
 
 def _settings(spec: Settings) -> dict[str, Any]:

@@ -6,17 +6,18 @@ Another package registers one as an entry point, in its pyproject.toml:
     [project.entry-points."plurality.models"]
     toy = "toy:Toy"
 
-Nothing is imported until a family is asked for.
+Nothing is imported until a family is asked for, so a package that is broken breaks no other family.
 """
 
 import ast
+import warnings
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
     from plurality.reward.settings import Settings
@@ -33,7 +34,8 @@ def families() -> dict[str, EntryPoint]:
 def spec_class(name: str) -> "type[Settings]":
     """The spec class of a family by its name, such as "pal".
 
-    Raises InputError for an unknown name, and for a registered class that cannot be imported or is no family.
+    Raises InputError for an unknown name, for one that several packages register, and for a registered class that
+    cannot be imported or is no family. Warns with InputWarning where a package registers a built-in family's name.
     """
     from plurality.reward.settings import Settings
 
@@ -41,12 +43,16 @@ def spec_class(name: str) -> "type[Settings]":
     if name not in known:
         raise InputError(f"model {name!r} is unknown; choose one of {', '.join(known)}")
     point = known[name]
+    _check_unique(point)
     try:
         cls = point.load()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"model {name!r}: {point.value} cannot be imported ({error}); mend its package") from error
+    except Exception as error:  # whatever another package does when it is imported
+        raise InputError(
+            f"model {name!r}: {point.value} cannot be imported ({type(error).__name__}: {error}); "
+            "repair or uninstall its package"
+        ) from error
     if not (isinstance(cls, type) and issubclass(cls, Settings) and getattr(cls, "name", None) == name):
-        raise InputError(f"model {name!r}: {point.value} is not a Spec whose name is {name!r}; mend its package")
+        raise InputError(f"model {name!r}: {point.value} is not a Spec whose name is {name!r}; repair its package")
     return cls
 
 
@@ -58,6 +64,24 @@ def built_in() -> dict[str, EntryPoint]:
     assert found.submodule_search_locations is not None
     folders = (path.parent for root in found.submodule_search_locations for path in Path(root).glob("*/__init__.py"))
     return {f.name: EntryPoint(f.name, f"{GROUP}.{f.name}:{_class_name(f)}", GROUP) for f in sorted(folders)}
+
+
+def _check_unique(point: EntryPoint) -> None:
+    """One name, one class: a built-in family keeps its name, and of two packages neither has it."""
+    registered = {other.value: other for other in entry_points(group=GROUP, name=point.name)}
+    if point.name in built_in():
+        for value in registered.keys() - {point.value}:
+            warnings.warn(
+                f"model {point.name!r} is plurality's own, not {value}, which another package registers under the "
+                "same name; ask for a package that gives it a name of its own",
+                InputWarning,
+                stacklevel=3,
+            )
+    elif len(registered) > 1:
+        raise InputError(
+            f"model {point.name!r} is registered by several packages ({', '.join(sorted(registered))}); "
+            "uninstall all but one"
+        )
 
 
 def _class_name(folder: Path) -> str:

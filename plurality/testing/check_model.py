@@ -21,6 +21,7 @@ from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
 from plurality.models import families
 from plurality.models.family import Spec
+from plurality.reward.heads import Head
 from plurality.reward.links import nll
 from plurality.reward.reward_model import RewardModel, load
 from plurality.reward.tensors import Tensors
@@ -46,11 +47,15 @@ class Case:
 def check_model(spec: Spec, *, seed: int = 0) -> list[str]:
     """Put a family to every check on small planted data; return the names of those it passed.
 
+    spec    settings of the family; a list that is checked covers each of its forms
+    seed    of the planted data and of the fits
+
     Saving is left out for a family that `plurality.load` does not know. Raises AssertionError, one line that names
     the check and the difference found, at the first that fails.
     """
     data = planted_data(seed)
     before = _global_state()
+    head_can_be_built(spec, seed)
     case = Case(spec, seed, data, spec.fit(data, seed=seed))
     passed = []
     for name, check in CHECKS.items():
@@ -58,7 +63,7 @@ def check_model(spec: Spec, *, seed: int = 0) -> list[str]:
             continue
         try:
             check(case)
-        except AssertionError as error:
+        except (AssertionError, NotImplementedError) as error:
             raise AssertionError(f"{spec!r}: {name}: {error}") from None
         passed.append(name)
     if _global_state() != before:
@@ -77,6 +82,37 @@ def planted_data(seed: int) -> Comparisons:
         prompt_keys=text_keys([f"prompt {q}" for q in range(PROMPTS)]),
         prompts=prompts,
     )
+
+
+def head_can_be_built(spec: Spec, seed: int = 0) -> None:
+    """The settings build a `Head` that has every method a head must have."""
+    try:
+        head: object = spec.head(WIDTH, torch.Generator().manual_seed(seed))
+    except TypeError as error:  # an abstract class names the methods it lacks
+        raise AssertionError(f"{spec!r}: the head cannot be built: {error}") from None
+    if not isinstance(head, Head):
+        raise AssertionError(f"{spec!r}: head() gives a {type(head).__name__}; make it a plurality.reward.heads.Head")
+
+
+def head_keeps_its_shapes(case: Case) -> None:
+    """Features, utilities, the penalty and what is shown of codes have the shapes that `Head` promises."""
+    head, rows, codes = case.model.head, Tensors.of(case.data, case.model.head), case.model.posterior.codes
+    with torch.no_grad():
+        features = head.features(rows.items, rows.prompts)
+        both = head.population(features, codes.float())
+        one = head.utility(features, codes[:1].float().expand(len(features), -1))
+        small, large = head.penalty(1.0), head.penalty(2.0)
+    items, shape = len(rows.items), tuple(both.shape)
+    _require(features.dim() == 2 and len(features) == items, f"features of {items} items: {tuple(features.shape)}")
+    _require(shape == (len(codes), items), f"population gives {shape}, not a row a user and a column an item")
+    _close(both[0], one, 1e-4 * (1 + float(both.abs().max())), "population is not utility, user by user")
+    _require(small.dim() == 0 and bool(torch.isfinite(small)), f"the penalty is {small}, not a finite scalar")
+    _require(bool(large >= small), f"the penalty falls from {small:.3g} to {large:.3g} as the decay rises")
+    shown = head.show(codes)
+    for name, value in shown.items():
+        _require(tuple(value.shape) == (len(codes),), f"show gives {name!r} the shape {tuple(value.shape)}")
+    taken = {"user_id", "n_comparisons", "uncertainty"} & shown.keys()
+    _require(not taken, f"show gives a column that users have anyway: {', '.join(sorted(taken))}")
 
 
 def spec_is_frozen(case: Case) -> None:
@@ -224,6 +260,7 @@ def errors_name_the_remedy(case: Case) -> None:
 
 CHECKS: dict[str, Callable[[Case], None]] = {
     "the spec is frozen": spec_is_frozen,
+    "the head keeps its shapes": head_keeps_its_shapes,
     "exchanged sides give 1 − p": sides_are_symmetric,
     "a gap is a difference of utilities": gap_is_a_difference,
     "rows have no order": rows_have_no_order,
