@@ -4,6 +4,8 @@ A message is one line and says where (file, row, column), what is wrong, and the
 the command line prints it as it stands and leaves with exit code 2.
 """
 
+__all__ = ["InputError", "InputWarning"]
+
 
 class InputError(ValueError):
     """Input that cannot give a right answer; the message names the place, the cause and the remedy."""

@@ -20,6 +20,8 @@ from plurality.models import spec_class
 from plurality.models.family import Spec
 from plurality.reward.links import prob
 
+__all__ = ["PreferenceClassifier"]
+
 EXACT = 2**53  # whole numbers below it are themselves as floats
 
 

@@ -16,6 +16,8 @@ from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.io.progress import stages
 
+__all__ = ["DataCheck", "check_data"]
+
 Split = Literal["group", "prompt", "item"]
 
 

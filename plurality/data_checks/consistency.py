@@ -18,6 +18,8 @@ from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
 from plurality.deprecation import renamed
 
+__all__ = ["Consistency", "consistency"]
+
 MOST = 50_000  # judgements of shared pairs looked at, whole pairs sampled evenly
 WEDGES = 20_000_000  # two-step paths looked at for triads, whole users sampled evenly
 LEAST = 30  # pairs, repeats or triads below which nothing is said

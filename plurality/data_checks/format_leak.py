@@ -22,6 +22,8 @@ from plurality.data_checks.format_features import FORMAT, LENGTH, MARKS, format_
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
+__all__ = ["FormatLeak", "format_leak"]
+
 MOST = 50_000  # comparisons looked at, an even sample of more
 LEAST_ROWS, LEAST_UNITS = 100, 10  # below which nothing is said
 EXCESS = 0.05  # accuracy beyond length: people do have tastes in looks, but they are not that strong

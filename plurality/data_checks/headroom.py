@@ -16,6 +16,8 @@ from plurality.evaluation.comparison_table import tabulate
 from plurality.evaluation.views import SMALL_ACCURACY, SMALL_NATS
 from plurality.models.low_rank import LowRank
 
+__all__ = ["Room", "components", "room"]
+
 WIDTH = 128  # principal components of the embeddings that are looked at; on Polis 32 miss the tastes that 64 show
 SAMPLE = 50_000  # items that the components are found on
 BLOCK = 16_384  # items projected at once

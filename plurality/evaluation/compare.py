@@ -22,6 +22,8 @@ from plurality.models.family import Spec
 from plurality.reward.predictions import prediction_rows
 from plurality.reward.reward_model import RewardModel
 
+__all__ = ["compare"]
+
 BASELINE = "bradley_terry"
 TEMPERATURE = "bradley_terry · per-user temperature"
 

@@ -18,6 +18,8 @@ from plurality.evaluation import views
 from plurality.evaluation.comparison_frames import ComparisonFrames
 from plurality.io.atomic import whole_folder
 
+__all__ = ["Comparison", "tabulate", "worst_share"]
+
 Floats = NDArray[np.float64]
 
 METRICS = {

@@ -11,6 +11,8 @@ from plurality.data.keys import mix
 from plurality.reward.posterior import Posterior
 from plurality.reward.reward_model import RewardModel
 
+__all__ = ["another_users_beliefs", "population_beliefs", "shuffled_users"]
+
 POPULATION, ANOTHER, SHUFFLED = CONTROLS
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import psutil
 
+__all__ = ["Cost", "metered"]
+
 
 @dataclass
 class Cost:

@@ -14,6 +14,8 @@ from typing import Any
 from plurality.errors import InputError
 from plurality.reproduce.measures import Measured, Trial, measure
 
+__all__ = ["Result", "reproduce"]
+
 
 @dataclass(frozen=True)
 class Result:

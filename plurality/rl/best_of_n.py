@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from plurality.encoders import Encoder
     from plurality.encoders.protocol import Prompt
 
+__all__ = ["Best", "best_of_n", "judge", "ranks"]
+
 
 @dataclass(frozen=True, eq=False)
 class Best:

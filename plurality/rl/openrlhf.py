@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from plurality.errors import InputError
 from plurality.rl.contract import Contract
-from plurality.rl.contract import label_of as label_of  # who imports `reward_func` from here makes labels too
+from plurality.rl.contract import label_of  # who imports `reward_func` from here makes labels too
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+__all__ = ["label_of", "reward_func"]
 
 
 def reward_func(

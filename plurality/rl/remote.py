@@ -25,6 +25,8 @@ from plurality.rl.messages import Pairs
 if TYPE_CHECKING:
     import httpx
 
+__all__ = ["EmbeddingServer"]
+
 AGAIN = (408, 425, 429, 500, 502, 503, 504)  # what another try may mend
 
 

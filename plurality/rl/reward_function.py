@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from plurality.encoders import Encoder
     from plurality.rl.remote import EmbeddingServer
 
+__all__ = ["AsyncRewardFunction", "RewardFunction"]
+
 
 @dataclass(frozen=True, eq=False)
 class _Call:

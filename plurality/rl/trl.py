@@ -13,6 +13,8 @@ from plurality.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = ["PreferenceCollator", "preference_collator", "reward"]
+
 
 def reward(
     prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Any = None, **columns: Any

@@ -15,6 +15,8 @@ from plurality.rl.environment import Settings, function_of, settings_here
 from plurality.rl.openrlhf import number
 from plurality.rl.reward_function import RewardFunction
 
+__all__ = ["compute_score", "compute_score_async", "to_parquet"]
+
 OTHERS = {"reward_router_address", "reward_model_tokenizer"}  # what verl hands over where it runs a reward model itself
 Sample = tuple[Any, str, Any]  # prompt, completion, user
 Outcome = float | None | InputError

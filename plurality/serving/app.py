@@ -26,6 +26,8 @@ from plurality.rl.contract import Contract, Row
 from plurality.serving.body import rows_of
 from plurality.serving.metrics import CONTENT_TYPE, Metrics
 
+__all__ = ["Limits", "Rewarder", "Served", "create_app"]
+
 log = logging.getLogger(__name__)
 
 CLIENT_GONE = 499  # nobody reads the answer; counted so that the metrics add up

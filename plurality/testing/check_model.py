@@ -26,6 +26,8 @@ from plurality.reward.links import nll
 from plurality.reward.reward_model import RewardModel, load
 from plurality.reward.tensors import Tensors
 
+__all__ = ["Case", "check_model", "planted_data"]
+
 Numbers = NDArray[np.floating] | torch.Tensor
 USERS, EACH, WIDTH, PROMPTS = 12, 24, 6, 9
 

@@ -25,6 +25,8 @@ from plurality.errors import InputError
 from plurality.evaluation import controls
 from plurality.reward.reward_model import RewardModel
 
+__all__ = ["FewShot", "few_shot", "few_shot_of_cells"]
+
 SIZES = (0, 1, 2, 5, 10, 20, 50)
 METRICS = ("accuracy", "log_loss")
 

@@ -14,6 +14,8 @@ from plurality.data.splits import Cells, Mask, held_share, rank_within
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
+__all__ = ["lore_prism", "p_rlhf_prism", "personal_reward_bench", "sizes", "vpl_uf_p"]
+
 SEEN, UNSEEN = "seen user, unseen {}", "unseen user, unseen {}"
 
 

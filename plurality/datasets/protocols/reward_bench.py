@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.errors import InputError
 
+__all__ = ["BenchScores", "Questions", "reward_bench", "reward_bench_2", "ties_score"]
+
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 

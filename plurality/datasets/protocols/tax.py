@@ -16,6 +16,8 @@ from plurality.errors import InputError
 from plurality.evaluation.comparison_table import worst_share
 from plurality.reward.reward_model import RewardModel
 
+__all__ = ["Tax", "personalisation_tax"]
+
 BASE, POPULATION, MEAN, TENTH, WORST = "base", "population", "users, mean", "users, worst tenth", "users, worst"
 BLOCK = 256  # users scored at once
 

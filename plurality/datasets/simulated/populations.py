@@ -16,6 +16,8 @@ from plurality.data.comparisons import Comparisons
 from plurality.data.keys import mix, text_keys
 from plurality.errors import InputError
 
+__all__ = ["Population", "Sample", "careless", "low_rank", "objectives", "pal", "taste_groups"]
+
 Array = NDArray[np.floating]
 Utility = Callable[[Array, Array], Array]
 """Items (N, d) and the users' parameters, a row an item (N, P) -> utility in log-odds (N,)."""

@@ -24,6 +24,8 @@ from plurality.datasets.simulated import text_bank as bank
 from plurality.errors import InputError
 from plurality.reward.links import prob
 
+__all__ = ["PlantedText", "simulate"]
+
 TRAITS = ("brevity", "hedging", "warmth", "formality", "structure", "examples", "caution", "detail")
 
 # log-odds per level of each trait, in the order of TRAITS; "plain" is the minority

@@ -6,6 +6,8 @@ from scipy.special import log_expit, log_softmax, logsumexp
 
 from plurality.datasets.simulated.populations import Array, Population, Sample, _two
 
+__all__ = ["ideal_observer", "two_modes"]
+
 
 def two_modes(
     n_users: int = 300,
