@@ -4,6 +4,7 @@ A module is public if it has an `__all__`, and a name if it stands in one: nothi
 several modules offer is documented where it is first met, in the order of `GROUPS`.
 """
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +27,7 @@ def modules() -> dict[str, list[str]]:
     """Public modules by group, those above before those below. Raises LookupError for one that has no group."""
     found: dict[str, list[str]] = {title: [] for title in GROUPS}
     for path in sorted(PACKAGE.rglob("*.py"), key=lambda p: (len(_dotted(p).split(".")), _dotted(p))):
-        if "__all__" in path.read_text(encoding="utf-8"):
+        if re.search(r"^\S.*\b__all__\b.* = |^__all__\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE):
             found[_group(_dotted(path))].append(_dotted(path))
     return found
 

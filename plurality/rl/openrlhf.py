@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plurality.errors import InputError
-from plurality.rl.contract import Contract
-from plurality.rl.contract import label_of  # who imports `reward_func` from here makes labels too
+from plurality.rl.contract import Contract, label_of
 
 if TYPE_CHECKING:
     from torch import Tensor
