@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch is installed first and by itself, so that pip takes the pinned (CPU) build and nothing replaces it
 STAMP := $(VENV)/.installed
 
-.PHONY: demo polis test lint notebooks benchmarks reproduce clean
+.PHONY: demo polis test lint docs notebooks benchmarks reproduce clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +30,11 @@ lint: $(STAMP)
 # a process a core and a thread a process; a file's tests stay together, since they share what they fitted
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# the site, offline and with warnings as errors: pages are gathered, then built; open build/docs/html/index.html
+docs: $(STAMP)
+	$(BIN)/python docs/plurality_docs/stage.py build/docs/source
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs build/docs/source build/docs/html
 
 # run every notebook and keep what it shows; `make test` runs them too, and keeps nothing
 notebooks: $(STAMP)

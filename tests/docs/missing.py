@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from docs.public import documented  # noqa: E402
+from plurality_docs.public import documented  # noqa: E402
 
 Gap = tuple[str, str, str]  # file, name, parameter
 

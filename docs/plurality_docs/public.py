@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-PACKAGE = Path(__file__).resolve().parents[1] / "plurality"
+PACKAGE = Path(__file__).resolve().parents[2] / "plurality"
 
 GROUPS = {  # title of a group of API pages -> the modules in it, each with the public ones below it
     "The front door": ("plurality",),
@@ -41,7 +41,9 @@ def _group(module: str) -> str:
     for title, tops in GROUPS.items():
         if any(module == top or (top != "plurality" and module.startswith(f"{top}.")) for top in tops):
             return title
-    raise LookupError(f"{module} has an __all__ and no group; put its room into GROUPS in docs/public.py")
+    raise LookupError(
+        f"{module} has an __all__ and no group; put its room into GROUPS in docs/plurality_docs/public.py"
+    )
 
 
 def names(module: str) -> dict[str, Any]:
