@@ -1,4 +1,4 @@
-"""Sphinx settings. `make docs` stages pages with `docs/plurality_docs/stage.py` and builds them with warnings as errors, offline.
+"""Sphinx settings. `make docs` gathers pages (docs/plurality_docs/stage.py) and builds them, warnings as errors.
 
 Sphinx, because autodoc reads the same objects that users import, lazy ones too, and myst-nb shows stored notebook
 outputs; no page needs the network: no intersphinx, no maths from a server (formulas are Unicode, as in the cards).

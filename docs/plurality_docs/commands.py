@@ -1,6 +1,7 @@
 """The command line's reference, from the parsers themselves: every command, argument and option."""
 
 import argparse
+import re
 from collections.abc import Iterator
 
 from plurality.cli import COMMANDS, _parser
@@ -37,14 +38,8 @@ def _command(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
 def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     value = parser._get_formatter()._format_args(action, _metavar(action)) if action.nargs != 0 else ""
     spelled = ", ".join(f"{option} {value}".strip() for option in action.option_strings) or _metavar(action)
-    default = (
-        "required"
-        if action.required
-        else ""
-        if action.default is None or action.default is False or action.default == []
-        else f"`{action.default}`"
-    )
-    default = "" if action.default == argparse.SUPPRESS else default
+    silent = action.default is None or action.default is False or action.default in ([], argparse.SUPPRESS)
+    default = "required" if action.required else "" if silent else f"`{action.default}`"
     shown = parser._get_formatter()._expand_help(action) if action.help else ""
     return f"| `{_cell(spelled)}` | {default} | {_text(shown)} |"
 
@@ -64,9 +59,5 @@ def _cell(text: str) -> str:
 def _text(text: str) -> str:
     """Help as Markdown: nothing in it is markup but backticks."""
     parts = text.split("`")
-    return "`".join(
-        p
-        if i % 2
-        else p.replace("<", "&lt;").replace("*", "\\*").replace("|", "\\|").replace("_", "\\_").replace("[", "\\[")
-        for i, p in enumerate(parts)
-    )
+    escaped = [re.sub(r"([*|_\[])", r"\\\1", part.replace("<", "&lt;")) for part in parts]
+    return "`".join(part if i % 2 else escaped[i] for i, part in enumerate(parts))

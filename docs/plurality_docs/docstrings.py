@@ -7,6 +7,7 @@ below it go on with its text; a table of more columns than two is shown as it wa
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -113,10 +114,8 @@ def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     """Rewrite the docstring of an object in place."""
     parameters: frozenset[str] = frozenset()
     if what in ("function", "method", "class"):
-        try:
+        with suppress(TypeError, ValueError):
             parameters = frozenset(inspect.signature(obj).parameters)
-        except (TypeError, ValueError):
-            pass
     lines[:] = list(render(lines, parameters))
 
 

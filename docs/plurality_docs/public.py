@@ -41,9 +41,7 @@ def _group(module: str) -> str:
     for title, tops in GROUPS.items():
         if any(module == top or (top != "plurality" and module.startswith(f"{top}.")) for top in tops):
             return title
-    raise LookupError(
-        f"{module} has an __all__ and no group; put its room into GROUPS in docs/plurality_docs/public.py"
-    )
+    raise LookupError(f"{module} has an __all__ and no group; put its room into GROUPS in {__file__}")
 
 
 def names(module: str) -> dict[str, Any]:

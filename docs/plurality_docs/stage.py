@@ -69,13 +69,8 @@ def stage(target: Path) -> None:
         shutil.copy(book, target / "notebooks")
     for picture in HERE.glob("*.png"):
         shutil.copy(picture, target)
-    for path, text in {
-        **cards("models"),
-        **cards("datasets"),
-        **documents(),
-        **api.pages(),
-        **commands.pages(),
-    }.items():
+    made = cards("models") | cards("datasets") | documents() | api.pages() | commands.pages()
+    for path, text in made.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(text, encoding="utf-8")
 
