@@ -38,7 +38,8 @@ def forest(table: pl.DataFrame, metric: str = "utility", provenance: str = "obse
         figure = Figure(figsize=(width, max(1.7, 0.95 + 0.155 * y[-1])), layout="constrained")
         axes = figure.add_subplot()
         if lines[0].lo is not None and lines[0].hi is not None and lines[0].estimate is not None:
-            axes.axvspan(lines[0].lo, lines[0].hi, color=BAND, lw=0, zorder=0)
+            if np.isfinite((lines[0].lo, lines[0].hi)).all():  # few people may leave the whole without an interval
+        axes.axvspan(lines[0].lo, lines[0].hi, color=BAND, lw=0, zorder=0)
             axes.axvline(lines[0].estimate, color=MUTED, lw=0.8, zorder=1)
         for place, line in zip(y, lines, strict=True):
             _forest_row(axes, float(place), line)
