@@ -39,7 +39,7 @@ def forest(table: pl.DataFrame, metric: str = "utility", provenance: str = "obse
         axes = figure.add_subplot()
         if lines[0].lo is not None and lines[0].hi is not None and lines[0].estimate is not None:
             if np.isfinite((lines[0].lo, lines[0].hi)).all():  # few people may leave the whole without an interval
-        axes.axvspan(lines[0].lo, lines[0].hi, color=BAND, lw=0, zorder=0)
+                axes.axvspan(lines[0].lo, lines[0].hi, color=BAND, lw=0, zorder=0)
             axes.axvline(lines[0].estimate, color=MUTED, lw=0.8, zorder=1)
         for place, line in zip(y, lines, strict=True):
             _forest_row(axes, float(place), line)
