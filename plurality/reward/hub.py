@@ -109,7 +109,9 @@ def _one_line(repo_id: str, who: str, revision: str | None) -> Iterator[Any]:
         import huggingface_hub
         from huggingface_hub import errors
     except ImportError:
-        raise InputError(f"{who} the hub {repo_id} needs huggingface_hub: pip install 'plurality-rm[hf]'") from None
+        raise InputError(f"{who} the hub needs huggingface_hub: pip install 'plurality-rm[hf]'") from None
+    # HfHubHTTPError stands on the base of what the library's HTTP client raises, which differs from version to version
+    client: tuple[type[BaseException], ...] = (OSError, ValueError, *errors.HfHubHTTPError.__bases__)
     log_in = "log in with `hf auth login` or give token="
     try:
         yield huggingface_hub
@@ -129,8 +131,7 @@ def _one_line(repo_id: str, who: str, revision: str | None) -> Iterator[Any]:
         cause = error.server_message or str(error)
         remedy = log_in if status in (401, 403) else "try again later"
         raise InputError(f"{who} the hub answers {status} ({_line(cause)}); {remedy}") from None
-    # the classes above stand on those of the library's HTTP client, which differs from version to version
-    except (OSError, ValueError, *errors.HfHubHTTPError.__bases__) as error:
+    except client as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{who} the hub cannot be used ({_line(str(error))}); check your connection") from None
