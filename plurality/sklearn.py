@@ -54,6 +54,8 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
 
         A weight of 3 means the same as the row three times. Raises InputError, or scikit-learn's ValueError, for
         values that are not finite, ids that are none, weights below 0, and classes that are not two.
+
+        sample_weight    (n,) positive weights; equal by default
         """
         spec = self.model if isinstance(self.model, Spec) else spec_class(self.model)()
         with _unholdable():
@@ -77,6 +79,8 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
         """Log-odds of classes_[1], what is not known of the row's user averaged out: (n, d) -> (n,).
 
         In double precision: float32 products of a row differ by the rows beside it, by some 2e-7 on some processors.
+
+        X    (n, features) differences of embeddings, and the user column
         """
         check_is_fitted(self)
         with _unholdable():
@@ -88,12 +92,18 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
         return (2 * data.label - 1) * exact.log_odds(data, unknown="population")  # of δ/2, whichever is first
 
     def predict_proba(self, X: Any) -> Float:
-        """Probabilities of both classes, in the order of classes_: (n, d) -> (n, 2)."""
+        """Probabilities of both classes, in the order of classes_: (n, d) -> (n, 2).
+
+        X    (n, features) differences of embeddings, and the user column
+        """
         log_odds = self.decision_function(X)
         return prob(torch.as_tensor(np.column_stack([-log_odds, log_odds]))).numpy()
 
     def predict(self, X: Any) -> Array:
-        """The likelier class, classes_[0] at log-odds 0: (n, d) -> (n,)."""
+        """The likelier class, classes_[0] at log-odds 0: (n, d) -> (n,).
+
+        X    (n, features) differences of embeddings, and the user column
+        """
         second = self.decision_function(X) > 0
         return self.classes_[second.astype(np.int64)]
 

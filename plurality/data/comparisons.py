@@ -36,6 +36,9 @@ class Comparisons:
     prompts     (Q, d) prompt embeddings, for models whose head looks at the prompt
     encoder     what made the embeddings; None for ready-made ones
     objective   (N,) place in `objectives` of what was asked or where the row came from; None if there is but one
+
+    source        name of where the rows came from, for messages
+    duplicates    number of exact repeats that were dropped at reading
     """
 
     items: Array
@@ -99,12 +102,18 @@ class Comparisons:
         return self.take(np.lexsort((*by, self.item_keys[self.second], self.item_keys[self.first])))
 
     def of_users(self, user_ids: Sequence[str]) -> "Comparisons":
-        """The comparisons of these users. Raises InputError for an id that is not in the users table."""
+        """The comparisons of these users. Raises InputError for an id that is not in the users table.
+
+        user_ids    ids of users; each must be in the users table
+        """
         rows = self.user_rows(user_ids)
         return self.take(np.isin(self.user, rows))
 
     def user_rows(self, user_ids: Sequence[str]) -> Int:
-        """Row in `users` of each id: (n,)."""
+        """Row in `users` of each id: (n,).
+
+        user_ids    ids of users; each must be in the users table
+        """
         index = {u: i for i, u in enumerate(self.users["user_id"].to_list())}
         try:
             return np.array([index[u] for u in user_ids], dtype=np.int64)
@@ -112,7 +121,10 @@ class Comparisons:
             raise InputError(f"{self.source}: user {missing} is not in the users table") from None
 
     def with_users(self, user_ids: Sequence[str]) -> "Comparisons":
-        """The same comparisons under other ids, in the order of `users`."""
+        """The same comparisons under other ids, in the order of `users`.
+
+        user_ids    new ids (U,), in the order of `users`
+        """
         return replace(self, users=self.users.with_columns(pl.Series("user_id", list(user_ids))))
 
     def by_unit(self, column: str) -> "Comparisons":
@@ -120,6 +132,8 @@ class Comparisons:
 
         Of the other columns those stay that have one value in every unit. Raises InputError for a column that is not
         there, or that is empty for somebody who has comparisons.
+
+        column    column of the users table whose values become the users
         """
         if column == "user_id":
             return self
@@ -154,7 +168,13 @@ class Comparisons:
         fold: int = 0,
         new_items_for: "NewItemsFor" = "user",
     ) -> "tuple[Comparisons, Comparisons]":
-        """Train and test part; see `plurality.data.splits.split`."""
+        """Train and test part; see `plurality.data.splits.split`.
+
+        test_size        share of the test part, in (0, 1)
+        seed             makes the split the same again
+        fold             which of the disjoint test parts, from 0
+        new_items_for    whom test items are new to: "user" or "anybody"
+        """
         from plurality.data import splits
 
         return splits.split(self, split=split, test_size=test_size, seed=seed, fold=fold, new_items_for=new_items_for)
@@ -170,7 +190,15 @@ class Comparisons:
         *,
         fold: int = 0,
     ) -> "Cells":
-        """Training part, supports and the four test cells; see `plurality.data.splits.cells`."""
+        """Training part, supports and the four test cells; see `plurality.data.splits.cells`.
+
+        split           unit of splitting: "prompt", "group", "item" or "row"
+        test_size       share of the test part, in (0, 1)
+        unseen_users    share of users held out
+        support         comparisons of each unseen user to infer a code from
+        seed            makes the split the same again
+        fold            which of the disjoint test parts, from 0
+        """
         from plurality.data.splits import cells
 
         return cells(
@@ -184,14 +212,20 @@ class Comparisons:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write the store that `Comparisons.load` maps back; see `plurality.data.store`."""
+        """Write the store that `Comparisons.load` maps back; see `plurality.data.store`.
+
+        folder    store to write
+        """
         from plurality.data.store import save
 
         return save(self, folder)
 
     @staticmethod
     def load(folder: str | Path) -> "Comparisons":
-        """Open a store, embeddings memory-mapped; see `plurality.data.store`."""
+        """Open a store, embeddings memory-mapped; see `plurality.data.store`.
+
+        folder    store to read
+        """
         from plurality.data.store import load
 
         return load(folder)

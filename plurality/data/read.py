@@ -82,6 +82,11 @@ def read(  # noqa: PLR0913
     is one into `prompt_embeddings` (Q, d), or any id; items in no comparison count as under prompt 0.
     Rows that repeat another in every column are dropped with an InputWarning unless repeats="keep".
     Raises InputError for bad input, naming file, row (from 1) and remedy.
+
+    source      path, frame, Dataset or store
+    cache       folder where transformer embeddings are kept; None is ~/.cache/plurality, False none
+    seed        of an encoder that is fitted
+    progress    show a progress bar while embedding
     """
     _check_choices(repeats, strength_as)
     ready_made = embeddings is not None or prompt_embeddings is not None

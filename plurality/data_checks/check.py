@@ -23,7 +23,13 @@ Split = Literal["group", "prompt", "item"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DataCheck:
-    """What `check_data` found: each part has tidy frames and sentences; `format` is None where items have no texts."""
+    """What `check_data` found: each part has tidy frames and sentences; `format` is None where items have no texts.
+
+    source         name of the data
+    counts         how much there is of what
+    consistency    agreement of people with each other and themselves
+    room           room for personalisation; None where it was not estimated
+    """
 
     source: str
     counts: Counts
@@ -94,6 +100,13 @@ def check_data(
     `texts` has a row an item and a column `completion`, what the encoder was given; default the data's own. `split` is
     the unit held out to estimate the room, by default items where they recur, else groups of siblings. Intervals
     resample users. Raises InputError for no comparisons, or texts that do not fit.
+
+    data             comparisons with their texts
+    folds            parts that probes are cross-validated on
+    n_bootstrap      resamples of users behind the intervals
+    estimate_room    fit models to look for room for personalisation, which takes longest
+    seed             of folds and resamples
+    progress         show a progress bar; off by default
     """
     if not len(data):
         raise InputError(f"{data.source}: no comparison to check")

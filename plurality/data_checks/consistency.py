@@ -31,7 +31,11 @@ SELF, ALPHA, CYCLIC = "agreement of a user with an earlier answer", "Krippendorf
 
 @dataclass(frozen=True, eq=False)
 class Consistency:
-    """table: what, estimate, lo, hi, n, chance (what coin flips give); sentences: what it says of noise and taste."""
+    """table: what, estimate, lo, hi, n, chance (what coin flips give); sentences: what it says of noise and taste.
+
+    table        a row a measure
+    sentences    what it says, in words
+    """
 
     table: pl.DataFrame
     sentences: tuple[str, ...]
@@ -47,6 +51,11 @@ def consistency(
     is three items of which one user has judged all pairs, cyclic where a beats b, b beats c and c beats a. Where
     exact repeats were dropped at reading (default: where `data.duplicates` says so), consistent repeats are gone, and
     agreement with oneself is not measured. Source of alpha: Krippendorff (2004).
+
+    n_bootstrap     resamples of users behind the intervals
+    level           coverage of the intervals, in (0, 1); default 0.95
+    seed            makes the result the same again, whatever the machine; default 0
+    repeats_kept    whether exact repeats are still in the data
     """
     pair = np.unique(combine(data.item_keys[data.first], data.item_keys[data.second]), return_inverse=True)[1]
     cell, at = np.unique(pair * data.users.height + data.user, return_inverse=True)

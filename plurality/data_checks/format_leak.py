@@ -44,6 +44,10 @@ class FormatLeak:
                in it, and their share), chosen (how often the chosen side then has more of it); most telling first
     examples   feature, user_id, prompt, chosen, rejected: rows that the most telling features tell, texts as Python
                prints them, cut around what differs
+
+    verdict          one of the three
+    sentences        what it says, in words
+    n_comparisons    rows looked at
     """
 
     verdict: str
@@ -83,6 +87,11 @@ def format_leak(
     mark is as one-sided.
     `texts` has a row an item and a column `completion`: what the encoder was given; default `data.texts`. Raises
     InputError without texts, or with texts that do not fit the items.
+
+    folds          parts of the cross-validation
+    n_bootstrap    resamples of users behind the intervals
+    level          coverage of the intervals, in (0, 1); default 0.95
+    seed           makes the result the same again, whatever the machine; default 0
     """
     completion = _completions(data, texts)
     units, apart = _units(data), "prompts"

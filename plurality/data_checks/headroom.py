@@ -42,6 +42,10 @@ class Room:
     table   against (those of `REFERENCES` that there are), metric, n_users, n_comparisons, estimate (own), reference,
             gain, lo, hi: means over users on held-out units, intervals over users, of accuracy and of log-loss (nats,
             less is better)
+
+    verdict      one of the three
+    sentences    what it says, in words
+    split        unit that was held out
     """
 
     verdict: str
@@ -59,6 +63,11 @@ def room(data: Comparisons, *, split: str, folds: int = 2, n_bootstrap: int = 10
     `compare` calls nothing (in nats a temperature for each user too, as people differ in care): a model that helps
     whoever it is given to is not personal. It is an estimate from below:
     tastes that lie outside the components, or that are not linear in them, are not seen.
+
+    data           comparisons
+    folds          disjoint test parts
+    n_bootstrap    resamples of users behind the intervals
+    seed           makes the result the same again, whatever the machine; default 0
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # what recurs, and what is too little, is said in sentences
@@ -88,7 +97,11 @@ def _can_be_held_out(data: Comparisons, split: str, folds: int, seed: int) -> bo
 
 
 def components(items: Array, width: int = WIDTH) -> Array:
-    """Items (M, d) on their first principal components (M, min(width, d)), float32; as they are if d <= width."""
+    """Items (M, d) on their first principal components (M, min(width, d)), float32; as they are if d <= width.
+
+    items    (M, d) embeddings
+    width    number of components at most
+    """
     if items.shape[1] <= width:
         return items
     step = max(1, len(items) // SAMPLE)

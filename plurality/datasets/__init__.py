@@ -49,6 +49,10 @@ def load(
 
     `encoder` and `prompts` are those of `read`. Where items are no texts, as in pick_a_pic, `embeddings` is the .npy
     file to write their vectors to, which stays mapped. Raises InputError for an unknown set or option, or a bad file.
+
+    name       one of `NAMES`
+    source     file or folder as published, or owner/name on the Hugging Face hub
+    options    settings of the set's own `frames`
     """
     from plurality.data.read import read
 
@@ -68,6 +72,9 @@ def frames(name: str, source: str | Path, **options: Any) -> Frames:
     """A public data set in the external format, from a local file or folder as published, or a hub id.
 
     `options` are the named arguments of the set's own `frames`. Raises InputError as `load` does.
+
+    name      one of `NAMES`
+    source    file or folder as published, or owner/name on the Hugging Face hub
     """
     made = loader(name)
     _check(name, made, options)
@@ -76,13 +83,19 @@ def frames(name: str, source: str | Path, **options: Any) -> Frames:
 
 
 def options(name: str) -> dict[str, inspect.Parameter]:
-    """The options of a data set's loader: name -> parameter, with its default and type."""
+    """The options of a data set's loader: name -> parameter, with its default and type.
+
+    name    one of `NAMES`
+    """
     parameters = inspect.signature(loader(name), eval_str=True).parameters.values()
     return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def loader(name: str) -> Callable[..., Frames]:
-    """The function `frames(source, *, options)` of a data set. Raises InputError for an unknown name."""
+    """The function `frames(source, *, options)` of a data set. Raises InputError for an unknown name.
+
+    name    one of `NAMES`
+    """
     if name not in NAMES:
         raise InputError(f"data set {name!r} is unknown; choose {', '.join(NAMES)}")
     made: Callable[..., Frames] = import_module(f"plurality.datasets.{name}").frames

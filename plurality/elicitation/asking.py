@@ -41,6 +41,12 @@ def next_questions(
     directions matter. "random" draws by `seed` and user. A user the model does not know has the population's beliefs.
     But for "dissimilar" each question is judged alone: ask one, `adapt`, ask again.
     Raises InputError for another way, too few candidates, or a family without codes.
+
+    reward        fitted model
+    user_id       whom to ask
+    candidates    comparisons that could be asked
+    how           measure of what an answer tells
+    n             number of questions
     """
     _check(reward, candidates, how)
     if not 1 <= n <= len(candidates):
@@ -70,6 +76,12 @@ def next_question_each(
     `asked` (U, k) are rows of the candidates that each user was asked, k = 0 at the start. Ways as in
     `next_questions`; each round ask everybody one question, then `adapt` once. Raises InputError as it does, and
     where somebody was asked everything.
+
+    reward        fitted model
+    user_ids      whom to ask
+    candidates    comparisons that could be asked
+    how           measure of what an answer tells; see `next_questions`
+    seed          of random questions and draws
     """
     _check(reward, candidates, how)
     asked = np.asarray(asked, dtype=np.int64).reshape(len(user_ids), -1)

@@ -30,6 +30,13 @@ def negatively_correlated(
     idea, that responses shown together should please different people, is that of Community Alignment, arXiv
     2507.09650, where they are *written* so; choosing them by a model's utilities is ours.
     Raises InputError for k outside 2 to M, or a model to which everybody is alike.
+
+    reward     fitted model
+    items      (M, d) embeddings of responses
+    k          number of responses
+    prompts    (M, d) embeddings of their prompts, where the model looks at them
+    unknown    what a user that the model does not know gets: "error" raises InputError, "population" the population's
+               code
     """
     utilities = reward.utility(items, users, prompts=prompts, unknown=unknown).astype(float)
     return negatively_correlated_set(utilities, k)
@@ -43,6 +50,9 @@ def negatively_correlated_set(utilities: Float, k: int, weights: Float | None = 
     is at least −1/(k − 1). It is exact for up to 50,000 sets; beyond, each response is joined by others one by one,
     they are exchanged while that helps, and the best of the M ends is taken. Raises InputError as
     `negatively_correlated` does.
+
+    utilities    (U, M) of people and responses
+    k            number of responses
     """
     count = utilities.shape[1]
     if not 2 <= k <= count:

@@ -28,6 +28,9 @@ def d_optimal(gap: Float, slope: Float, covariance: Float) -> Float:
 
     v = ∂gap/∂z; σ'(g) vvᵀ is what the answer adds to the information matrix C⁻¹, so the gain is ½ log of the ratio
     of determinants.
+
+    slope         (..., N, C) v, of the gap in the code
+    covariance    (..., C, C) C, of the belief
     """
     return 0.5 * np.log1p(_bernoulli(gap) * _quadratic(slope, covariance))
 
@@ -37,6 +40,9 @@ def max_distance(gap: Float, slope: Float, covariance: Float) -> Float:
 
     Source: PReF, arXiv 2503.06358, whose Σ is the information matrix, so that its vᵀΣ⁻¹v is vᵀCv with the covariance C
     of the Laplace posterior.
+
+    slope         (..., N, C) v, of the gap in the code
+    covariance    (..., C, C) C, of the belief
     """
     return np.square(_bernoulli(gap)) * _quadratic(slope, covariance)
 
@@ -46,6 +52,9 @@ def unlikeness(differences: Float, asked: Float) -> Float:
 
     Rows are directions, such as ∂gap/∂z. It is 0 for a question asked already, either way round, and 1 for one at
     right angles to all of them.
+
+    differences    (N, F) directions of questions
+    asked          (..., k, F) directions of those asked
     """
     cosine = np.abs(_unit(asked) @ _unit(differences).T)  # (..., k, N)
     return 1 - np.minimum(cosine.max(-2), 1)
@@ -55,6 +64,9 @@ def sides_apart(first: Float, second: Float) -> Float:
     """1 − cos of a pair's two sides, which is large where they say different things: (N, d), (N, d) -> (N,).
 
     Source: REAL, arXiv 2409.17169, which labels the half of the pairs whose responses' embeddings are least alike.
+
+    first     (N, d) embeddings
+    second    (N, d) embeddings
     """
     return 1 - (_unit(first) * _unit(second)).sum(-1)
 

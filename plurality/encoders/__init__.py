@@ -38,6 +38,10 @@ def create(
     needed); any other string is a folder that an encoder was saved to, a local model folder or a hub id.
     `cache` is where transformer vectors are kept: see `TransformersEncoder`. InputError when there is
     nothing to fit on, or no such model.
+
+    encoder     name, spec, saved folder or encoder
+    seed        of an encoder that is fitted
+    progress    show a progress bar
     """
     match encoder:
         case "lsa" | LsaSpec():
@@ -67,6 +71,10 @@ def load(
 
     `name` says where a transformer's model lies now, if not where it was when saved; its content must be
     the same. InputError when files are missing, damaged, of a newer schema or of another model.
+
+    folder    what `save` wrote
+    cache     where transformer vectors are kept
+    device    "auto", "cpu", "cuda" or "mps"
     """
     folder = Path(folder)
     record = storage.read_record(folder)

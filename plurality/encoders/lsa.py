@@ -34,6 +34,9 @@ class LsaSpec:
     `min_df` counts texts a term must occur in, `max_ngram` is the longest n-gram of words,
     `max_features` keeps the most frequent terms, `max_texts` bounds time and memory of the fit: a larger
     corpus is fitted on a random part of that size.
+
+    dim         dimensions of a vector; fewer where the texts have fewer
+    template    "conversation" (prompt and completion) or "completion"
     """
 
     dim: int = 256
@@ -57,6 +60,10 @@ class LsaSpec:
         TF-IDF: (1 + log tf) · (1 + log((1 + n) / (1 + df))), rows scaled to unit length; then the best
         rank-`dim` approximation (randomised SVD, Halko et al. 2011). InputWarning when the corpus
         supports fewer dimensions than asked; InputError when no term occurs in `min_df` texts.
+
+        corpus      prompts and completions, a pair a row
+        seed        of the randomised SVD
+        progress    show a progress bar; off by default
         """
         texts = np.array(sorted(set(_texts(self, *corpus))), dtype=object)
         if len(texts) > self.max_texts:
@@ -72,7 +79,14 @@ class LsaSpec:
 
 
 class Lsa:
-    """A fitted LSA encoder: x = V tfidf(text), with V (dim, terms). A text of unknown words gives zeros."""
+    """A fitted LSA encoder: x = V tfidf(text), with V (dim, terms). A text of unknown words gives zeros.
+
+    spec          the settings it was fitted with
+    vocabulary    terms, in order
+    idf           (terms,) inverse document frequencies
+    components    (dim, terms) V
+    facts         what was measured at the fit
+    """
 
     def __init__(
         self,
@@ -116,19 +130,31 @@ class Lsa:
         }
 
     def encode(self, prompts: Sequence[Prompt], completions: Sequence[str], progress: bool = False) -> Vectors:
-        """Embed each completion under the template, (n, dim); InputError names a row that is not text."""
+        """Embed each completion under the template, (n, dim); InputError names a row that is not text.
+
+        prompts        (n,) strings or message lists
+        completions    (n,) strings, one to each prompt
+        progress       show a progress bar; off by default
+        """
         texts = _texts(self.spec, prompts, completions)
         check_not_blank(texts, "completions")
         return self._embed(texts, progress)
 
     def encode_prompts(self, prompts: Sequence[Prompt], progress: bool = False) -> Vectors:
-        """Embed each prompt by itself, (n, dim)."""
+        """Embed each prompt by itself, (n, dim).
+
+        prompts     (n,) strings or message lists
+        progress    show a progress bar; off by default
+        """
         texts = [contents(conversation) for conversation in prompt_conversations(prompts)]
         check_not_blank(texts, "prompts")
         return self._embed(texts, progress)
 
     def save(self, folder: Path) -> None:
-        """Write encoder.json and encoder.safetensors; the record comes last, so it vouches for both."""
+        """Write encoder.json and encoder.safetensors; the record comes last, so it vouches for both.
+
+        folder    new folder to write
+        """
         folder = Path(folder)
         storage.write_tensors(folder / storage.TENSORS, self._arrays)
         fitted = {"spec": asdict(self.spec), "facts": self.facts, "vocabulary": self.vocabulary}

@@ -36,10 +36,32 @@ class Encoder(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    def describe(self) -> dict[str, Any]: ...
+    def describe(self) -> dict[str, Any]:
+        """What the encoder is, JSON-able: kind, name, settings, versions.
 
-    def encode(self, prompts: Sequence[Prompt], completions: Sequence[str], progress: bool = False) -> Vectors: ...
+        (docstring)    What the encoder is, JSON-able: kind, name, settings, versions.
+        """
 
-    def encode_prompts(self, prompts: Sequence[Prompt], progress: bool = False) -> Vectors: ...
+    def encode(self, prompts: Sequence[Prompt], completions: Sequence[str], progress: bool = False) -> Vectors:
+        """Embed each completion as the reply to its prompt, (n, dim) float32.
 
-    def save(self, folder: Path) -> None: ...
+        (docstring)    Embed each completion as the reply to its prompt, (n, dim) float32.
+        prompts        (n,) strings or message lists
+        completions    (n,) strings, one to each prompt
+        progress       show a progress bar; off by default
+        """
+
+    def encode_prompts(self, prompts: Sequence[Prompt], progress: bool = False) -> Vectors:
+        """Embed each prompt by itself, (n, dim) float32.
+
+        (docstring)    Embed each prompt by itself, (n, dim) float32.
+        prompts        (n,) strings or message lists
+        progress       show a progress bar; off by default
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write what `plurality.encoders.load` needs.
+
+        (docstring)    Write what `plurality.encoders.load` needs.
+        folder         new folder to write
+        """

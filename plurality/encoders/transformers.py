@@ -43,6 +43,10 @@ class TransformersSpec:
     whose template is used when there is one (a string prompt is one user message). Without a template the
     messages are joined by blank lines. Vectors have unit length only where the model's folder says so.
     `batch_tokens` bounds rows × longest row of a batch, padding included; None suits the device.
+
+    template    "conversation" (prompt and completion) or "completion"
+    dtype       "float32", "bfloat16" or "float16", of the weights
+    device      "auto", "cpu", "cuda" or "mps"
     """
 
     name: str
@@ -92,6 +96,8 @@ class TransformersEncoder:
     Weights are loaded at the first text that the cache does not hold. `cache` is a folder, None for
     `$PLURALITY_CACHE` or ~/.cache/plurality, False for none (texts that do not come back, as in RL).
     InputError when the model cannot be had or read, or contradicts the spec.
+
+    spec    which model, and how its states become a vector
     """
 
     def __init__(self, spec: TransformersSpec, *, cache: Path | Literal[False] | None = None) -> None:
@@ -133,15 +139,27 @@ class TransformersEncoder:
 
         InputError names a row that is no text or gives vectors that are not finite; InputWarning counts
         the texts that were longer than `max_length` and lost their beginnings.
+
+        prompts        (n,) strings or message lists
+        completions    (n,) strings, one to each prompt
+        progress       show a progress bar; off by default
         """
         return self._embed(self.texts(prompts, completions), "completions", progress)
 
     def encode_prompts(self, prompts: Sequence[Prompt], progress: bool = False) -> Vectors:
-        """Embed each prompt by itself, (n, dim); errors and warnings as in `encode`."""
+        """Embed each prompt by itself, (n, dim); errors and warnings as in `encode`.
+
+        prompts     (n,) strings or message lists
+        progress    show a progress bar; off by default
+        """
         return self._embed(self.prompt_texts(prompts), "prompts", progress)
 
     def texts(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[str]:
-        """What `encode` embeds, written out under the template; for an engine elsewhere that embeds texts."""
+        """What `encode` embeds, written out under the template; for an engine elsewhere that embeds texts.
+
+        prompts        (n,) strings or message lists
+        completions    (n,) strings, one to each prompt
+        """
         if self.spec.template == "completion":
             check_pairs(prompts, completions)
             check_not_blank(completions, "completions")
@@ -149,7 +167,10 @@ class TransformersEncoder:
         return self._write(conversations(prompts, completions), "completions")
 
     def prompt_texts(self, prompts: Sequence[Prompt]) -> list[str]:
-        """What `encode_prompts` embeds."""
+        """What `encode_prompts` embeds.
+
+        prompts    (n,) strings or message lists
+        """
         return self._write(prompt_conversations(prompts), "prompts")
 
     def uncached(self) -> "TransformersEncoder":
@@ -163,7 +184,10 @@ class TransformersEncoder:
         return {**self.__dict__, "_model": None}
 
     def save(self, folder: Path) -> None:
-        """Write encoder.json: the settings, where the model lies, and the fingerprint it must have."""
+        """Write encoder.json: the settings, where the model lies, and the fingerprint it must have.
+
+        folder    new folder to write
+        """
         name = self.spec.name if self.revision else str(self._folder)
         spec = replace(self.spec, name=name, revision=self.revision)
         storage.write_record(Path(folder), {**self.describe(), "spec": asdict(spec)})

@@ -68,6 +68,16 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     error before anything is fitted; with `leave_out` it is left out, and why is said below the table. With
     split="item", settings are chosen on items new to the user, as they are judged; otherwise on items new to anybody.
     Raises InputError for an empty split or a model that cannot use the data.
+
+    data            comparisons
+    models          specs, or name -> spec
+    test_size       share of each test part, in (0, 1)
+    unseen_users    share of users held out
+    support         comparisons of each unseen user to infer a code from
+    n_bootstrap     resamples of users behind the intervals
+    seed            of the split, the fits and the resamples
+    device          where torch computes, such as "cpu" or "cuda"
+    progress        show a progress bar; off by default
     """
     specs, left_out = _with_baselines(models), {}
     if 0 < test_size < 1 and not 1 <= folds <= round(1 / test_size):  # said before the first of them is fitted

@@ -42,7 +42,10 @@ class Comparison(ComparisonFrames):
     """Result of `compare`: its frames `table`, `gains`, `predictions` and `fits`, `about` the protocol, and views."""
 
     def save(self, folder: str | Path) -> Path:
-        """Write table, predictions and fits as parquet, all of it as JSON, and the figure as PNG."""
+        """Write table, predictions and fits as parquet, all of it as JSON, and the figure as PNG.
+
+        folder    folder to write
+        """
         from plurality.analyses.figures import as_bytes
 
         with whole_folder(Path(folder), marker=MARKER) as new:
@@ -85,6 +88,12 @@ def tabulate(
 
     Every metric, cell and model has a user-bootstrap interval. Models of one cell share rows in the same order and
     the same draws of users, so differences are paired. A tie in the prediction or in the label counts half.
+
+    predictions    rows of all lines and cells
+    baseline       line that others are compared with
+    n_bootstrap    resamples of users behind the intervals
+    seed           of the resamples
+    level          coverage of the intervals, in (0, 1); default 0.95
     """
     names = predictions["model"].unique(maintain_order=True).to_list()
     control = dict(predictions.select("model", "control").unique().iter_rows())
@@ -206,7 +215,11 @@ class _Cell:
 
 
 def worst_share(means: Floats, counts: Floats | NDArray[np.float32], share: float = 0.1) -> Floats:
-    """Mean over the worst `share` of users, the one on the boundary in part: (U, K), (draws, U) -> (draws, K)."""
+    """Mean over the worst `share` of users, the one on the boundary in part: (U, K), (draws, U) -> (draws, K).
+
+    means     (U,) or (..., U) of users
+    counts    how often each user counts
+    """
     out = np.empty((len(counts), means.shape[1]))
     for k in range(means.shape[1]):
         order = np.argsort(means[:, k])

@@ -20,6 +20,8 @@ def population_beliefs(model: RewardModel, data: Comparisons) -> Posterior:
     """The population's prior for everybody in `data.users`, whose loss is what own codes were worth.
 
     Rows are those of the users table regrouped by the model's unit; demographics are not looked at.
+
+    model    fitted model
     """
     return Posterior.of_strangers(model.prior, data.by_unit(model.spec.unit).users.height)
 
@@ -28,6 +30,9 @@ def another_users_beliefs(model: RewardModel, data: Comparisons, seed: int) -> P
     """What is believed of some other present user, for every user of `data`: a random cyclic exchange.
 
     A code that helps whoever it is given to is no personal taste.
+
+    model    fitted model
+    seed     of who gets whose
     """
     data = data.by_unit(model.spec.unit)
     present = data.present
@@ -45,6 +50,9 @@ def shuffled_users(data: Comparisons, seed: int) -> Comparisons:
     """The same comparisons dealt out to users at random, everybody keeping their number of them.
 
     A model fitted on these has all the capacity and none of the people.
+
+    data    comparisons
+    seed    of the permutation
     """
     order = np.random.default_rng(seed).permutation(len(data))
     return replace(data, user=data.user[order])

@@ -13,7 +13,12 @@ __all__ = ["Cost", "metered"]
 
 @dataclass
 class Cost:
-    """Filled in when the metered block ends; memory in MiB, file-backed pages (mapped embeddings) left out."""
+    """Filled in when the metered block ends; memory in MiB, file-backed pages (mapped embeddings) left out.
+
+    seconds        wall-clock time
+    cpu_seconds    time of all cores together
+    peak_mib       largest memory of the process, MiB
+    """
 
     seconds: float = float("nan")
     cpu_seconds: float = float("nan")

@@ -12,7 +12,10 @@ __all__ = ["families", "spec_class"]
 
 
 def spec_class(name: str) -> "type[Spec]":
-    """The spec class of a family by its name, such as "pal". Raises InputError for an unknown name."""
+    """The spec class of a family by its name, such as "pal". Raises InputError for an unknown name.
+
+    name    family, as in `families()`
+    """
     from plurality.errors import InputError
     from plurality.models.family import Spec
 

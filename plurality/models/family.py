@@ -34,12 +34,21 @@ class Spec(Settings):
         """Fit to comparisons; returns a new RewardModel. See `plurality.fitting.tuning.Run` for the arguments.
 
         Raises InputError for data that cannot be used at all, or not by this family, before any fitting.
+
+        data             comparisons
+        seed             makes the fit the same again
+        new_items_for    whom the held-out items that settings are chosen on are new to, "anybody" or "user"
+        device           where torch computes, such as "cpu" or "cuda"
+        progress         show a progress bar; off by default
         """
         ready = self.ready(data)
         return RewardModel.of(self, self.learn(ready, Run(seed, new_items_for, device, progress)), ready)
 
     def ready(self, data: Comparisons) -> Comparisons:
-        """The comparisons as `learn` takes them: by unit, in key order, fit for this family. Raises InputError."""
+        """The comparisons as `learn` takes them: by unit, in key order, fit for this family. Raises InputError.
+
+        data    comparisons
+        """
         if not len(data):
             raise InputError(f"{data.source}: no comparison to fit on")
         data = data.by_unit(self.unit)
@@ -48,9 +57,15 @@ class Spec(Settings):
         return data.in_key_order()
 
     def check(self, data: Comparisons) -> None:
-        """Raise InputError if this family cannot work on the data: why, and what would."""
+        """Raise InputError if this family cannot work on the data: why, and what would.
+
+        data    comparisons, ready
+        """
         return None
 
     @abstractmethod
     def learn(self, data: Comparisons, run: Run) -> Fitted:
-        """Fit the head and infer the code of every user in `data.users`."""
+        """Fit the head and infer the code of every user in `data.users`.
+
+        run    seed, device and what else holds for one fit
+        """

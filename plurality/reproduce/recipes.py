@@ -22,6 +22,14 @@ class Result:
     """One measure of one case: measured and expected, the tolerance, and where the expectation is from.
 
     better is "more" where only falling short counts, "less" where only exceeding does, "same" where both do.
+
+    case        case of the recipe
+    measure     what was measured
+    measured    its value here
+    expected    its golden value
+    tol         how far it may lie off
+    better      which side counts
+    source      where the expectation is from
     """
 
     case: str
@@ -44,6 +52,9 @@ def reproduce(folder: str | Path, *, seed: int = 0) -> Iterator[Result]:
 
     Seen users have 100 comparisons and unseen ones 20 supports, as in PAL's protocol, unless the case says otherwise;
     both are judged on items in no other comparison. Raises InputError for a folder without a readable recipe.
+
+    folder    folder with recipe.toml and golden.json
+    seed      makes the result the same again, whatever the machine; default 0
     """
     folder = Path(folder)
     try:

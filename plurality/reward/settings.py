@@ -22,4 +22,8 @@ class Settings(ABC):
 
     @abstractmethod
     def head(self, width: int, generator: torch.Generator) -> Head:
-        """The torch module for embeddings of this width; given what a fit chose, the very one it fitted."""
+        """The torch module for embeddings of this width; given what a fit chose, the very one it fitted.
+
+        width        dimensions of an item's embedding
+        generator    torch generator that initial values are drawn from
+        """

@@ -60,6 +60,14 @@ def best_of_n(
     `n` looks at the first n candidates only. Each text is embedded once, by the model's own encoder unless another copy
     of it is given. Raises InputError for such a rule, unknown users, lengths that differ, a prompt with fewer than n
     candidates, empty texts, or an encoder that is not the model's.
+
+    reward        fitted model
+    prompts       (P,) strings or message lists
+    candidates    (P,) lists of completions
+    user_ids      (P,) whose reward; None with a rule
+    encoder       another copy of the model's encoder
+    unknown       what a user that the model does not know gets: "error" raises InputError, "population" the
+                  population's code
     """
     flat = _flat(prompts, candidates, user_ids, n, rule is not None)
     if rule is None:
@@ -92,6 +100,14 @@ def judge(
     """Which of two completions each prompt's user prefers: 0 or 1, and −1 where the rewards are equal.
 
     What a pairwise judge of a trainer or an arena returns. Raises InputError as `best_of_n` does.
+
+    reward      fitted model
+    prompts     (P,) strings or message lists
+    pairs       (P,) two completions each
+    user_ids    (P,) whose reward
+    encoder     another copy of the model's encoder
+    unknown     what a user that the model does not know gets: "error" raises InputError, "population" the population's
+                code
     """
     odd = next((i for i, pair in enumerate(pairs) if len(pair) != 2), None)
     if odd is not None:
@@ -101,7 +117,11 @@ def judge(
 
 
 def ranks(group: Int, reward: Float) -> Int:
-    """Rank of each row's reward within its group, 1 the best, of equal ones the earlier first: (n,)."""
+    """Rank of each row's reward within its group, 1 the best, of equal ones the earlier first: (n,).
+
+    group     (n,) code of the prompt of each
+    reward    (n,) rewards
+    """
     order = np.lexsort((-reward, group))  # stable
     ordered = group[order]
     first = np.searchsorted(ordered, ordered)

@@ -115,6 +115,9 @@ def label_of(user_id: str | int | None, prompt: Any = None) -> str:
 
     The prompt is a string or a list of messages, before any chat template. The user may be None where a rule serves
     everybody.
+
+    user_id    whose reward
+    prompt     string or message list
     """
     return json.dumps({"user_id": user_id} | ({} if prompt is None else {"prompt": prompt}), ensure_ascii=False)
 

@@ -26,6 +26,11 @@ def reward_func(
     {"rewards": (n,), "scores": (n,) in [0, 1], "extra_logs": {"known_user": share}}. Scores are the rewards where they
     are win probabilities, else σ of the rewards. Queries, prompts and labels are read by `plurality.rl.contract`.
     Raises InputError for what cannot be read, and for completions without a reward.
+
+    queries    (n,) prompt and completion as one text
+    prompts    (n,) prompts
+    labels     (n,) what `label_of` made
+    kwargs     what else the trainer hands over; not looked at
     """
     import torch
 

@@ -43,6 +43,9 @@ class EmbeddingServer:
     retries         further tries after a failure, the first `backoff_s` seconds later, then twice that, and so on
     key_variable    environment variable that holds the key, if the server wants one
     transport       an httpx transport in place of the network, for tests
+
+    batch        texts in a request
+    timeout_s    seconds that a request may take
     """
 
     url: str

@@ -209,6 +209,10 @@ class RewardFunction(_Rewards):
         Each unique pair of prompt and completion is embedded once. With `log_metric` among the columns, means of the
         call are logged. Raises InputError when the user column is missing, for unknown users under "error", and for
         completions that are no text.
+
+        prompts           (n,) prompts, strings or message lists
+        completions       (n,) completions, one to each prompt
+        completion_ids    token ids, which TRL hands over; not looked at
         """
         call = self._read(prompts, completions, columns)
         items, of_prompts = self._embed(call.texts)
@@ -232,6 +236,17 @@ class AsyncRewardFunction(_Rewards):
     """A `RewardFunction` whose embeddings come from a server that speaks OpenAI's /v1/embeddings; await its calls.
 
     The server must embed as the model's encoder did; see `EmbeddingServer` for what is checked and what cannot be.
+
+    reward         fitted model, or its folder
+    server         where embeddings come from
+    user_column    as in `RewardFunction`, and so are the arguments below
+    unknown        "population", "error" or "none"
+    normalise      "raw", "win" or "z"
+    reference      completions to compare with
+    rule           a welfare rule or its name
+    population     people that the rule is over
+    blank          reward of an empty completion
+    name           what metrics are called by
     """
 
     def __init__(  # noqa: PLR0913
@@ -266,7 +281,13 @@ class AsyncRewardFunction(_Rewards):
     async def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Any = None, **columns: Any
     ) -> list[float | None]:
-        """As `RewardFunction`; raises InputError also where the server cannot be had, or gives other vectors."""
+        """As `RewardFunction`; raises InputError also where the server cannot be had, or gives other vectors.
+
+        prompts           (n,) prompts, strings or message lists
+        completions       (n,) completions, one to each prompt
+        completion_ids    token ids, which TRL hands over; not looked at
+        columns           the data set's columns, the user's among them, and what else the trainer hands over
+        """
         call = self._read(prompts, completions, columns)
         if self._scorer is None and self.reference.texts is not None:  # reference texts wait for the first call
             pool = self.reference.texts

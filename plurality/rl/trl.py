@@ -22,6 +22,11 @@ def reward(
     """Rewards (n,) by the environment variables of `plurality.rl.environment.Settings`, read at the first call.
 
     Raises InputError as `RewardFunction` does, and when PLURALITY_REWARD is not set.
+
+    prompts           (n,) prompts, strings or message lists
+    completions       (n,) completions, one to each prompt
+    completion_ids    token ids, which TRL hands over; not looked at
+    columns           the data set's columns, the user's among them
     """
     from plurality.rl.environment import from_environment
 
@@ -32,6 +37,10 @@ class PreferenceCollator:
     """TRL's DataCollatorForPreference, and beside its tensors `user_ids` (2n,): the chosen block first, then rejected.
 
     An object that holds the collator, not a class of its kind, so that it can be pickled and trl is imported late.
+
+    collator    the one that makes the batch
+    users       user id -> row of the checkpoint
+    column      column with the user id
     """
 
     def __init__(self, collator: Any, users: Sequence[str] | None, column: str) -> None:
@@ -39,7 +48,10 @@ class PreferenceCollator:
         self.place = None if users is None else {user: row for row, user in enumerate(users)}
 
     def __call__(self, examples: list[dict[str, Any]]) -> "dict[str, Tensor]":
-        """Examples of chosen_ids, rejected_ids, perhaps margin, and the user. Raises InputError for unknown users."""
+        """Examples of chosen_ids, rejected_ids, perhaps margin, and the user. Raises InputError for unknown users.
+
+        examples    rows of the tokenised data set
+        """
         import torch
 
         rows = torch.tensor([self._row(example) for example in examples], dtype=torch.int64)
@@ -74,6 +86,9 @@ def preference_collator(
     For a checkpoint of `export_custom`, whose row 0 is the population, users are ["", *model.config.user_ids].
     `tokenizer` pads, or say the pad token's id. Needs RewardConfig(remove_unused_columns=False). Raises InputError
     for users that are not among `users`, and for a tokenizer that cannot pad.
+
+    column                column with the user id
+    pad_to_multiple_of    as in TRL's collator
     """
     from trl.trainer.reward_trainer import DataCollatorForPreference
 

@@ -29,6 +29,10 @@ def compute_score(
 
     `reward_kwargs` are settings of `plurality.rl.environment.Settings`, such as reward="my_reward/"; those not given
     are the environment's. Raises InputError for a sample without user, or without the prompt that the model reads.
+
+    data_source     not looked at
+    solution_str    the completion
+    ground_truth    not looked at
     """
     settings = _settings(reward_kwargs)
     function = function_of(settings)
@@ -42,6 +46,12 @@ async def compute_score_async(
     """As `compute_score`, with concurrent calls gathered into one forward pass of the encoder.
 
     Rules that look at a batch as a whole see those that were gathered.
+
+    data_source      not looked at
+    solution_str     the completion
+    ground_truth     not looked at
+    extra_info       user and prompt, as `to_parquet` wrote them
+    reward_kwargs    settings, as in `compute_score`
     """
     settings = _settings(reward_kwargs)
     function = function_of(settings)
@@ -97,6 +107,10 @@ def to_parquet(frame: Any, path: str | Path) -> Path:
 
     Prompts are strings (one user message) or message lists; optional columns data_source, ability and ground_truth
     are taken over. Raises InputError for missing or empty values, and for a path that is no .parquet.
+
+    path    file to write
+
+    frame    rows of prompt, user and whatever else
     """
     import polars as pl
 

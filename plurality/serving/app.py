@@ -36,9 +36,13 @@ CLIENT_GONE = 499  # nobody reads the answer; counted so that the metrics add up
 class Rewarder(Protocol):
     """What is served: rewards of completions, each for its user; None or InputError where there is none."""
 
-    def __call__(
-        self, *, prompts: list[Prompt], completions: list[str], user_id: list[str]
-    ) -> Sequence[float | None]: ...
+    def __call__(self, *, prompts: list[Prompt], completions: list[str], user_id: list[str]) -> Sequence[float | None]:
+        """Rewards (n,) of completions, each for its user.
+
+        prompts        (n,) prompts
+        completions    (n,) completions
+        user_id        (n,) whose reward
+        """
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ def create_app(
 
     The answer's `rewards` are what it gives (log-odds, or probabilities by `served.scale`), its `scores` the
     probabilities in [0, 1] that go with them, its `extra_logs` say of each row whether its user was known (1 or 0).
+
+    limits    what a request may hold, and how many may wait
     """
     server = _Server(rewarder, served or Served(), limits or Limits(), contract or Contract())
     routes = [

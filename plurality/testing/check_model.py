@@ -34,7 +34,13 @@ USERS, EACH, WIDTH, PROMPTS = 12, 24, 6, 9
 
 @dataclass(frozen=True)
 class Case:
-    """A spec, small planted data it is checked on, and its fit to them."""
+    """A spec, small planted data it is checked on, and its fit to them.
+
+    spec     the family
+    seed     of data and fit
+    data     planted comparisons
+    model    the fitted model
+    """
 
     spec: Spec
     seed: int
@@ -42,7 +48,10 @@ class Case:
     model: RewardModel
 
     def fit(self, data: Comparisons) -> RewardModel:
-        """The spec fitted to other data under the same seed."""
+        """The spec fitted to other data under the same seed.
+
+        data    comparisons
+        """
         return self.spec.fit(data, seed=self.seed)
 
 
@@ -74,7 +83,10 @@ def check_model(spec: Spec, *, seed: int = 0) -> list[str]:
 
 
 def planted_data(seed: int) -> Comparisons:
-    """Ideal-point users who compare items under a few prompts, whose embeddings are there too."""
+    """Ideal-point users who compare items under a few prompts, whose embeddings are there too.
+
+    seed    of the population and its answers
+    """
     seen, _ = planted.pal(USERS, prototypes=2, width=WIDTH, preference=2, norm=2.0, seed=seed)
     data = seen.sample(EACH, seed=seed + 1).data
     prompts = np.random.default_rng(seed + 2).standard_normal((PROMPTS, WIDTH), dtype=np.float32)

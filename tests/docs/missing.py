@@ -49,6 +49,15 @@ def inherited(cls: type, method: str) -> Iterator[str]:
         yield inspect.cleandoc(getattr(member, "__doc__", None) or "")
 
 
+def promised(cls: type, method: str) -> Iterator[str]:
+    """Docstrings of a method in the public protocols that a class keeps, all of whose members it has."""
+    for _, _, other in documented():
+        if getattr(other, "_is_protocol", False) and isinstance(other, type) and method in vars(other):
+            wanted = {name for base in other.__mro__ for name in vars(base) if not name.startswith("_")}
+            if wanted <= set(dir(cls)):
+                yield inspect.cleandoc(f"{vars(other)[method].__doc__}\n{other.__doc__}")
+
+
 def callables(name: str, value: Any) -> Iterator[tuple[str, list[str], str]]:
     """Qualified name, parameters and docstring of a function, or of a class and each of its own public methods."""
     if inspect.isclass(value):
@@ -60,7 +69,7 @@ def callables(name: str, value: Any) -> Iterator[tuple[str, list[str], str]]:
         for method, member in vars(value).items():
             function = getattr(member, "__func__", member)
             if inspect.isfunction(function) and (not method.startswith("_") or method == "__call__"):
-                text = "\n".join(inherited(value, method)) + doc * (method == "__call__")
+                text = "\n".join((*inherited(value, method), *promised(value, method))) + doc * (method == "__call__")
                 yield f"{name}.{method}", parameters(function), text
     elif inspect.isfunction(value):
         yield name, parameters(value), own_doc(value)
@@ -89,3 +98,4 @@ if __name__ == "__main__":
         sys.stdout.write(f"{place}\n")
         for full, missing in functions.items():
             sys.stdout.write(f"    {full}: {', '.join(missing)}\n")
+    sys.exit(bool(by_file))

@@ -34,6 +34,8 @@ class Frames:
     users         `user_id` and whatever is known of people, a row each
     dropped       reason -> rows, of what was published; every row is counted under its first reason
     embeddings    writes the items' embeddings to a .npy file, where items are no texts but rows of it
+
+    name    the data set
     """
 
     name: str
@@ -54,6 +56,8 @@ class Frames:
         """Write comparisons.parquet (streamed), users.parquet, frames.json, and embeddings.npy if items are no texts.
 
         All or nothing. Raises InputError for a folder that cannot be written or that holds something else.
+
+        folder    folder to write comparisons.parquet and users.parquet to
         """
         with whole_folder(Path(folder).expanduser().resolve(), marker=MARK) as new:
             self.comparisons.lazy().sink_parquet(new / "comparisons.parquet")

@@ -38,12 +38,17 @@ class FewShot:
 
     Estimates are means over users of each user's mean over draws; intervals resample users; `sd_draws` is how far one
     draw of supports lies from their mean. Accuracy counts a tie half, log-loss is in nats.
+
+    table    the curve, a row a point
     """
 
     table: pl.DataFrame
 
     def figure(self, metric: str = "accuracy") -> Any:
-        """Curves by size, a line a model and a panel for seen and unseen users: a matplotlib Figure."""
+        """Curves by size, a line a model and a panel for seen and unseen users: a matplotlib Figure.
+
+        metric    "accuracy" or "log_loss"
+        """
         titles = {"accuracy": "Accuracy, mean over users", "log_loss": "Log-loss (nats), mean over users"}
         frame = self.table.filter(pl.col("metric") == metric)
         if frame.is_empty():
@@ -74,6 +79,13 @@ def few_shot(
     A user's support of a draw is the beginning of one random order of their comparisons in `support`, so that supports
     are nested. The same users stand at every size: those with at least max(sizes) comparisons. A model with codes has
     a control, another user's code; one without is flat. Raises InputError for bad sizes, or where nobody has enough.
+
+    models         name -> fitted model
+    sizes          numbers of support comparisons
+    draws          random orders of the supports
+    n_bootstrap    resamples of users behind the intervals
+    users          what these users are called in the table
+    seed           of orders and resamples
     """
     order = sorted(set(sizes))
     if not order or order[0] < 0 or draws < 1:
@@ -103,6 +115,12 @@ def few_shot_of_cells(
 
     Ask for `cells(support=...)` of at least max(sizes). A kind of user without tests or supports is left out. Raises
     InputError as `few_shot` does.
+
+    models         name -> fitted model
+    sizes          numbers of support comparisons
+    draws          random orders of the supports
+    n_bootstrap    resamples of users behind the intervals
+    seed           of orders and resamples
     """
     tables = []
     for users, support in (("seen", cells.train), ("unseen", cells.support)):

@@ -28,6 +28,11 @@ def lore_prism(
     Groups are dialogues: seen users' other half is trained on, unseen users' other half is their support. The paper
     has half of the people unseen, the code of August 2025 a fifth (`unseen_users=0.2`). Its limits on the length of
     texts are the loader's business. Source: arXiv 2504.14439. Raises InputError where a part is empty.
+
+    data         PRISM, with dialogues as groups
+    test_size    share of everybody's dialogues held out
+    least        dialogues that a person must have
+    seed         of the draw
     """
     data = data.take(_dialogues(data)[data.user] >= least)
     if not len(data):
@@ -47,6 +52,11 @@ def p_rlhf_prism(data: Comparisons, *, unseen_users: float = 0.1, test_size: flo
 
     Groups are dialogues. All that unseen users said is test: the generic user answers for them. Source: arXiv
     2402.05133. Raises InputError where a part is empty.
+
+    data            PRISM, with dialogues as groups
+    unseen_users    share of people held out
+    test_size       share of the others' dialogues held out
+    seed            of the draw
     """
     new = _new_users(data, unseen_users, seed)
     dialogue = combine(data.user_keys()[data.user], data.group)
@@ -62,6 +72,8 @@ def personal_reward_bench(data: Comparisons) -> Cells:
     So the loader reads them, `load("personal_reward_bench", ...)`. Rows of `val` of people with rows in `train` are in
     no part, others' are their support. Source: SynthesizeMe (Personal Reward Bench), ACL 2025. Raises InputError for
     names that are none of these three, or an empty part.
+
+    data    the data set with its splits in `objective`
     """
     known = {"train", "val", "test"}
     if data.objective is None or not set(data.objectives) <= known:
@@ -85,6 +97,9 @@ def vpl_uf_p(data: Comparisons, *, survey: int = 100, test_size: float = 0.2, se
     context is drawn from, in `support` and trained on as well; draw 2 to 8 of them with `few_shot`. The sizes are
     settings here, to be given as the numbers to compare with were made. Source: arXiv 2408.10075. Raises InputError
     where no pair divides users or a part is empty.
+
+    data    UltraFeedback with users that rate aspects
+    seed    of the draw
     """
     pair = np.unique(combine(data.item_keys[data.first], data.item_keys[data.second]), return_inverse=True)[1]
     low, high = np.ones(int(pair.max(initial=-1)) + 1), np.zeros(int(pair.max(initial=-1)) + 1)
@@ -123,7 +138,10 @@ def _cells(data: Comparisons, train: Mask, support: Mask, tests: dict[str, Mask]
 
 
 def sizes(cells: Cells) -> pl.DataFrame:
-    """part, users, comparisons, groups of every part of a split: what a paper reports of it."""
+    """part, users, comparisons, groups of every part of a split: what a paper reports of it.
+
+    cells    the parts of a split
+    """
     parts = {"train": cells.train, "support": cells.support, **cells.tests}
     rows = [(name, len(p.present), len(p), len(np.unique(p.group))) for name, p in parts.items()]
     return pl.DataFrame(rows, schema=["part", "users", "comparisons", "groups"], orient="row")

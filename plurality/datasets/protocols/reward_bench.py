@@ -76,6 +76,10 @@ def reward_bench(
     A row is right if chosen > rejected; a tie is wrong, as the benchmark has it. A section is the mean of its subsets'
     accuracies by published counts; the total their plain mean, with `prior_sets` (...), a score in [0, 1], at half
     a section's weight. Raises InputError for unknown or missing subsets, shapes that differ or rewards not finite.
+
+    chosen      (..., N) rewards of the better side
+    rejected    (..., N) rewards of the other
+    subset      (N,) names of subsets
     """
     left, right, names = _rewards(chosen, "chosen"), _rewards(rejected, "rejected"), np.asarray(subset, dtype=str)
     if left.shape != right.shape or left.shape[-1:] != names.shape:
@@ -143,6 +147,8 @@ def reward_bench_2(rewards: ArrayLike, questions: Questions) -> BenchScores:
 
     A question scores 1 over the number of answers at the maximum if the correct one is among them, else 0. For ties
     see `ties_score`. Raises InputError for unknown or missing subsets, another number of rows or rewards not finite.
+
+    questions    which answers belong together, and which are right
     """
     r = _rewards(rewards, "rewards")
     if r.shape[-1] != len(questions.question):
@@ -166,6 +172,9 @@ def ties_score(rewards: ArrayLike, questions: Questions) -> Floats:
     A question is right if its worst correct answer is above its best incorrect one, by its margin. With the spread of
     the many correct answers of "tied:k", .3 right(tied) + .3 right(ref) + .2 P(margin tied > spread) + .2 P(least
     margin of k > spread) + .01 mean tanh(least margin / spread − 1). Raises InputError where a pair lacks its other.
+
+    rewards      (..., R) of answers
+    questions    which answers belong together, and which are right
     """
     r = _rewards(rewards, "rewards")
     starts = questions.starts

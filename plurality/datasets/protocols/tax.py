@@ -29,6 +29,9 @@ class Tax:
 
     `drop` is the base's score less this one, positive where personalisation costs. Intervals resample users, with the
     benchmark's questions as they are; one reward, and the worst user, have none.
+
+    table    a row a section
+    users    a row a user
     """
 
     table: pl.DataFrame
@@ -63,6 +66,12 @@ def personalisation_tax(
     `base` is a model without codes, such as Bradley–Terry, or the rewards (M,) of the bench's items that a base reward
     model gives. A user's reward is a utility at their code (`RewardModel.utility`). Raises InputError for a base with
     codes, rewards of another length, a model of nobody, or embeddings that do not fit.
+
+    model          fitted model
+    bench          benchmark as read by `read_bench`
+    n_bootstrap    resamples of users behind the intervals
+    level          coverage of the intervals, in (0, 1); default 0.95
+    seed           of the resamples
     """
     if not model.user_ids:
         raise InputError("personalisation_tax: the model knows nobody; fit or adapt it first")

@@ -31,6 +31,10 @@ class Population:
     group     (U,) the planted group of each user (all zero where there is none)
     flip      (U,) probability that a label is turned round: carelessness
     known     (U rows) what is known of users, or None: then their planted group is
+
+    utility    (items, theta) -> utilities (users, items)
+    width      dimensions of the item embeddings
+    prefix     what user ids begin with
     """
 
     utility: Utility
@@ -52,7 +56,10 @@ class Population:
         return pl.concat([ids, groups if self.known is None else self.known], how="horizontal")
 
     def sample(self, n_comparisons: int, *, seed: int, items: int | None = None) -> "Sample":
-        """`n_comparisons` by every user, on two new items each, or on pairs from a shared pool of `items`."""
+        """`n_comparisons` by every user, on two new items each, or on pairs from a shared pool of `items`.
+
+        seed    of items, pairs and answers
+        """
         rng = np.random.default_rng(seed)
         n = len(self) * n_comparisons
         user = np.repeat(np.arange(len(self)), n_comparisons)
@@ -89,7 +96,10 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Comparisons with their truth: gap (N,) before carelessness, in log-odds, and P(label = 1), p (N,)."""
+    """Comparisons with their truth: gap (N,) before carelessness, in log-odds, and P(label = 1), p (N,).
+
+    data    the comparisons
+    """
 
     data: Comparisons
     gap: Array
@@ -116,6 +126,15 @@ def pal(
 
     weights = "onehot": hard groups of equal expected size; "dirichlet": w ~ Dirichlet(½). Returns the seen users
     and `unseen` others of the same population.
+
+    n_users       number of seen users
+    prototypes    number of ideal points K
+    width         dimensions of the item embeddings
+    preference    dimensions of the preference space
+    norm          length of each ideal point
+    noise         factor of the squared distance: larger means surer answers
+    weights       how users mix prototypes, "onehot" or "dirichlet"
+    seed          makes the population the same again
     """
     rng = np.random.default_rng(seed)
     f = np.linalg.qr(rng.normal(size=(width, preference)))[0].T
@@ -140,7 +159,15 @@ def pal(
 def low_rank(
     n_users: int = 300, *, rank: int = 5, width: int = 256, scale: float = 3.0, seed: int = 0, unseen: int = 100
 ) -> tuple[Population, Population]:
-    """Linear tastes in a shared subspace: u = xᵀV θ, V (width, rank) orthonormal, θ ~ N(0, scale²/rank)."""
+    """Linear tastes in a shared subspace: u = xᵀV θ, V (width, rank) orthonormal, θ ~ N(0, scale²/rank).
+
+    n_users    number of seen users
+    rank       dimensions of the subspace of tastes
+    width      dimensions of the item embeddings
+    scale      size of utilities, log-odds
+    seed       makes the population the same again
+    unseen     number of further users, held back
+    """
     rng = np.random.default_rng(seed)
     v = np.linalg.qr(rng.normal(size=(width, rank)))[0]
 
@@ -166,6 +193,13 @@ def taste_groups(
     """Hard taste groups with linear rewards, a small one among them: u = scale · xᵀθ_g, ‖θ_g‖ = 1.
 
     With `opposed`, the last group wants the opposite of the first in half of the first one's direction.
+
+    n_users    number of seen users
+    shares     share of each group; they sum to 1
+    width      dimensions of the item embeddings
+    scale      size of utilities, log-odds
+    seed       makes the population the same again
+    unseen     number of further users, held back
     """
     rng = np.random.default_rng(seed)
     direction = rng.normal(size=(len(shares), width))
@@ -194,7 +228,14 @@ def careless(
     seed: int = 0,
     unseen: int = 100,
 ) -> tuple[Population, Population]:
-    """One taste for everybody, labels turned round with a probability that differs by user (cycled over `flips`)."""
+    """One taste for everybody, labels turned round with a probability that differs by user (cycled over `flips`).
+
+    n_users    number of seen users
+    width      dimensions of the item embeddings
+    scale      size of utilities, log-odds
+    seed       makes the population the same again
+    unseen     number of further users, held back
+    """
     seen, new = taste_groups(n_users, shares=(1.0,), width=width, scale=scale, seed=seed, unseen=unseen)
     rate = np.asarray(flips, dtype=float)
 
@@ -215,7 +256,16 @@ def objectives(
     seed: int = 0,
     unseen: int = 100,
 ) -> tuple[Population, Population]:
-    """Users weigh shared objectives: u = scale · Σ_j λ_j xᵀv_j, λ ~ Dirichlet(concentration), v_j orthonormal."""
+    """Users weigh shared objectives: u = scale · Σ_j λ_j xᵀv_j, λ ~ Dirichlet(concentration), v_j orthonormal.
+
+    n_users          number of seen users
+    n_objectives     number of shared objectives
+    width            dimensions of the item embeddings
+    scale            size of utilities, log-odds
+    concentration    of the Dirichlet of weights; small: each user wants one thing
+    seed             makes the population the same again
+    unseen           number of further users, held back
+    """
     rng = np.random.default_rng(seed)
     v = np.linalg.qr(rng.normal(size=(width, n_objectives)))[0]
 

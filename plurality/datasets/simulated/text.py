@@ -60,6 +60,10 @@ class PlantedText:
 
     Rows of `weights` (n_users, n_traits; log-odds per level), `types` and `careless` (n_users,) are those
     of `users`. A careless person answers at random: their weights are 0, their type is kept.
+
+    comparisons    rows of user_id, prompt, chosen, rejected
+    items          a row a text, with its traits
+    traits         names of what texts have more or less of
     """
 
     comparisons: pl.DataFrame

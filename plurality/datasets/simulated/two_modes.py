@@ -22,6 +22,13 @@ def two_modes(
     """Two linear tastes of length `scale` at an angle: u = scale · xᵀθ_g, ⟨θ₀, θ₁⟩ = cosine, P(g = 0) = share.
 
     As it comes, the ideal observer is right on .62, .74, .78, .82, .84, .84 of labels after 0, 1, 2, 4, 8, 16 others.
+
+    n_users    number of seen users
+    width      dimensions of the item embeddings
+    cosine     cosine of the two directions
+    share      share of users in the first mode
+    seed       makes the population the same again
+    unseen     number of further users, held back
     """
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.normal(size=(width, 2)))[0].T
@@ -41,6 +48,11 @@ def ideal_observer(population: Population, support: Sample, query: Sample, n: in
     """Log-odds (N,) of the queries given each user's first n supports, by Bayes' rule over the planted groups.
 
     The groups' tastes and shares are known, the user's group is not: no method can do better on average.
+
+    population    the planted population
+    support       comparisons that the observer has seen
+    query         comparisons to predict
+    n             draws of the latent
     """
     groups = np.unique(population.group)
     tastes = np.stack([population.theta[population.group == g][0] for g in groups])

@@ -23,6 +23,8 @@ class BradleyTerry(Spec):
     taste, and this control credits that. `decay` is the prior precision of the weights over their fan-in, on inputs
     scaled so that a difference of two items has mean square 2 a dimension; None chooses it on held-out items.
     Source: Bradley & Terry 1952, eq. 1; the MLP form is the usual reward head.
+
+    n_init    random starts, of which the best is kept
     """
 
     hidden: int = 0

@@ -26,6 +26,9 @@ class DPL(Spec):
     `quantile` α makes utility the α-quantile of the reward instead of its mean: risk-averse for small α.
     `decay` as in BradleyTerry; None chooses it on held-out items.
     Source: Distributional Preference Learning, arXiv 2312.08358, §4.
+
+    kind      "mean_variance" or "categorical"
+    hidden    units of a hidden layer; 0 is linear
     """
 
     kind: str = "mean_variance"

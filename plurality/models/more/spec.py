@@ -39,6 +39,9 @@ class MORE(Spec):
     batch, steps  expected pairs of each source in a step, and steps of the last fit
     `decay` as in BradleyTerry; None chooses it on held-out items.
     Source: MORE, arXiv 2312.07401, eq. 7; DPA, arXiv 2402.18571, eq. 2.
+
+    hidden       units of a hidden layer; 0 is linear
+    n_sources    number of sources; None takes it from the data
     """
 
     source: str = "objective"

@@ -30,6 +30,10 @@ class PAL(Spec):
     where `hidden` > 0. `decay` as in BradleyTerry; None chooses it on held-out items.
     Source: PAL, arXiv 2406.08469, §3. Squared distance and inner product are bilinear, so new users are small
     problems and a population is scored by one matrix product; norm and angle, which the authors' code runs, are not.
+
+    n_prototypes    K
+    form            "A" or "B"
+    n_init          random starts, of which the best is kept
     """
 
     n_prototypes: int = 4

@@ -43,6 +43,13 @@ def export_adapters(
 
     All users, or those named. `base_name` is where adapters say their base is, a hub id or a folder; the absolute path
     of `out/base` if left out, so give it if the folder will move. Raises InputError as `export_baked` does.
+
+    reward       the fitted model
+    user_ids     users to write adapters for; all that the model knows by default
+    backbone     folder of the backbone, where it has moved
+    probes       texts that both rewards are compared on
+    tolerance    largest difference of utility gaps allowed, log-odds
+    progress     show a progress bar
     """
     out = Path(out)
     names = tuple(reward.user_ids if user_ids is None else dict.fromkeys(user_ids))

@@ -34,6 +34,16 @@ def export_baked(
     left out, being a shift that is the same for every completion. See `whose` for user, group and users, and `Backbone`
     for backbone. Raises InputError where the reward is not linear in the last token's last hidden state, saying what is
     in the way and which kind can, or where the written checkpoint does not agree with the reward.
+
+    reward       the fitted model
+    out          folder to write
+    user         id of the user whose reward is written
+    group        (column, level): the mean of its users
+    users        users table that groups are read from
+    backbone     folder of the backbone, where it has moved
+    probes       texts that both rewards are compared on
+    tolerance    largest difference of utility gaps allowed, log-odds
+    progress     show a progress bar
     """
     out = Path(out)
     meant = whose(reward, user, group, users)

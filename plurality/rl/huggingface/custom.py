@@ -47,6 +47,16 @@ def export_custom(
     (which has a row of its own, "column=value") or the population chosen here. Every pooling of the encoder, linear
     maps, hidden layers and squares are exact; see `Readout`. Raises InputError for a reward of another form or an
     encoder-decoder, or where the written checkpoint does not agree with the reward.
+
+    reward       the fitted model
+    out          folder to write
+    user         id of the user whose reward is written
+    group        (column, level): the mean of its users
+    users        users table that groups are read from
+    backbone     folder of the backbone, where it has moved
+    probes       texts that both rewards are compared on
+    tolerance    largest difference of utility gaps allowed, log-odds
+    progress     show a progress bar
     """
     out = Path(out)
     meant = whose(reward, user, group, users)

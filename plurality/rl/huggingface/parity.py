@@ -44,6 +44,10 @@ class Parity:
     max_difference    largest error of the utility gap of any two probes, for anybody
     left_padding      the same where texts are padded on the left, as some programs do
     spread            largest utility gap of two probes: what an error is small or large beside
+
+    probes       number of texts
+    people       number of people
+    tolerance    largest error allowed
     """
 
     probes: int
@@ -56,7 +60,14 @@ class Parity:
 
 @dataclass(frozen=True)
 class Exported:
-    """An export: where, what, and how well it agrees with the reward it was made from."""
+    """An export: where, what, and how well it agrees with the reward it was made from.
+
+    folder    where it was written
+    kind      "baked", "adapters" or "custom"
+    whose     whose reward it is, in words
+    parity    how well it agrees
+    notes     what a person who loads it should know
+    """
 
     folder: Path
     kind: str
@@ -65,7 +76,11 @@ class Exported:
     notes: tuple[str, ...] = ()
 
     def record(self, about: dict[str, Any], model: str) -> dict[str, Any]:
-        """The report that lies in the folder."""
+        """The report that lies in the folder.
+
+        about    further facts
+        model    the reward it was made from
+        """
         return {
             "schema_version": 1,
             "kind": self.kind,

@@ -23,6 +23,8 @@ class Directional:
 
     Rows of the utilities are objectives, on one scale: standardise them (normalise="z"), or the larger one turns v
     towards itself. Population weights and groups say nothing here. Source: DPA, arXiv 2402.18571.
+
+    direction    (K,) of the user; its length says nothing
     """
 
     direction: tuple[float, ...]
@@ -45,6 +47,9 @@ class Consensus:
     A completion that wins in one direction only loses to one that is good in all near it. Ties share their rank. RPS
     (arXiv 2510.20498) has neighbours' directions *write* the candidates and judges them by the user's own, which is
     `Directional` over the candidates of `neighbourhood`; the vote over given candidates is ours.
+
+    direction    (K,) of the user
+    seed         of the neighbours' directions
     """
 
     direction: tuple[float, ...]
@@ -68,6 +73,8 @@ def neighbourhood(direction: Float, size: int = 5, degrees: float = 30.0, *, see
     """`size` unit vectors at most `degrees` from a direction (K,), itself first: (size, K).
 
     Each lies on the arc towards a random direction at right angles, at an angle uniform up to `degrees`.
+
+    seed    of the random directions
     """
     if size < 1 or not 0 <= degrees <= 90:
         raise InputError(f"there is no neighbourhood of {size} within {degrees:g}°; give 1 or more within 0° to 90°")
@@ -89,7 +96,10 @@ def nearest(directions: Float, target: Float, size: int) -> Int:
 
 
 def borda(scores: Float) -> Float:
-    """Mean over voters of the share of other completions that each beats, a tie being half: (V, n) -> (n,)."""
+    """Mean over voters of the share of other completions that each beats, a tie being half: (V, n) -> (n,).
+
+    scores    (V, n) of voters and completions
+    """
     ordered = np.sort(scores, axis=1)
     below, upto = (
         np.stack([np.searchsorted(row, own, side) for row, own in zip(ordered, scores, strict=True)])

@@ -19,6 +19,8 @@ class BRME:
     `nominal`, by default the weighted mean of all; the worst member is chosen for the batch, not for each completion.
     α = 1 is the nominal reward, α = 0 the worst case alone. Source: Reward-robust RLHF, arXiv 2409.15360, whose
     nominal member is the one that is surest of itself: name it here.
+
+    alpha    α in [0, 1], weight of the nominal reward
     """
 
     alpha: float = 0.3
@@ -47,6 +49,8 @@ class RMOD:
     r_i = Σ_g w*_g x̄_{g, i}, w* as in `rmod_weights`; the batch are candidates for *one* prompt, equally likely. Its
     argmax is best-of-n for the worst mixture of groups. strength → 0 gives `GroupMaxMin`, large ones the weights of
     the matrix game. Source: RMOD, arXiv 2503.08796.
+
+    strength    inverse of the KL penalty, > 0
     """
 
     strength: float = 1.0
@@ -70,6 +74,8 @@ def rmod_weights(values: Float, strength: float = 1.0, reference: Float | None =
     It solves max_π min_w strength · Σ_g w_g E_π V_g − KL(π‖ρ), with π* ∝ ρ exp(strength · w*V). `reference` ρ (n,) is
     uniform by default. Solved by an interior-point method to 1e-11 of strength × the range of values. Raises
     InputError for values that are not finite, or a reference that is no distribution.
+
+    strength    inverse of the KL penalty, > 0
     """
     values = np.asarray(values, float)
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():

@@ -50,6 +50,9 @@ class ExponentiatedGradient:
     batch lacks keeps its own. Averaged over T batches, a learner that answers it is within log(G)/(step · T) +
     step · range²/8 of max min_g E x̄_g; with a large step it is `GroupMaxMin` on all batches so far.
     Source: the multiplicative weights of Freund & Schapire 1999 (Adaptive game playing), in MaxMin-RLHF's objective.
+
+    step          step size, > 0
+    log_weight    log λ of the groups seen so far
     """
 
     step: float = 0.1

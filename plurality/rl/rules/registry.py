@@ -42,16 +42,29 @@ class Rule(Protocol):
     @property
     def name(self) -> str: ...
 
-    def __call__(self, utilities: Float, weights: Float, groups: Int) -> Float: ...
+    def __call__(self, utilities: Float, weights: Float, groups: Int) -> Float:
+        """Rewards (n,) of a batch of n completions.
+
+        groups    (U,) code of the group of each
+        """
 
 
 @runtime_checkable
 class Stateful(Rule, Protocol):
     """A rule that remembers batches."""
 
-    def state(self) -> dict[str, Any]: ...
+    def state(self) -> dict[str, Any]:
+        """What must be saved with a checkpoint, ready for JSON.
 
-    def load_state(self, state: dict[str, Any]) -> None: ...
+        (docstring)    What must be saved with a checkpoint, ready for JSON.
+        """
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state. Raises InputError for what `state` did not write.
+
+        (docstring)    Go on from a state. Raises InputError for what `state` did not write.
+        state          what `state` gave
+        """
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -84,6 +97,8 @@ def rule_of(rule: "str | Rule") -> Rule:
     """A rule by name, such as "mean", "power:-1" or "cvar:0.2"; a rule itself is given back.
 
     Raises InputError that lists the names.
+
+    rule    name, with what is written after it, or a rule
     """
     if not isinstance(rule, str):
         if isinstance(rule, Rule) and not isinstance(rule, type):
@@ -103,7 +118,11 @@ def rule_of(rule: "str | Rule") -> Rule:
 
 
 def save_state(rule: Rule, path: str | Path) -> Path:
-    """Write a rule's name and state, if it keeps one, as JSON."""
+    """Write a rule's name and state, if it keeps one, as JSON.
+
+    rule    rule whose state is written
+    path    file to write
+    """
     path = Path(path)
     check_file(path)
     state = rule.state() if isinstance(rule, Stateful) else {}
@@ -113,7 +132,11 @@ def save_state(rule: Rule, path: str | Path) -> Path:
 
 
 def load_state(rule: Rule, path: str | Path) -> None:
-    """Put a rule into the state that `save_state` wrote. Raises InputError for another file, or another rule's."""
+    """Put a rule into the state that `save_state` wrote. Raises InputError for another file, or another rule's.
+
+    rule    rule to put into the state
+    path    file that `save_state` wrote
+    """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         name, state = record["rule"], record["state"]

@@ -70,6 +70,8 @@ class PowerMean:
     least; the lower p, the more the worst off count. Somebody at 0 makes it 0 where p ≤ 0.
 
     Raises InputError for a negative utility, whose powers mean nothing.
+
+    p    the power; lower means more weight on the worst off
     """
 
     p: float
