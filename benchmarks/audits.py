@@ -23,7 +23,7 @@ def run() -> Iterator[Row]:
     predictions = predictions.with_columns(pair=pl.Series(rng.integers(PAIRS, size=ROWS)))
     people = {f"attribute {k}": rng.integers(k, size=USERS).astype(str) for k in LEVELS}
     with metered() as used:
-        result = audit(predictions, pl.DataFrame({"user_id": ids, **people}), draws=DRAWS)
+        result = audit(predictions, pl.DataFrame({"user_id": ids, **people}), n_bootstrap=DRAWS)
     slices = result.table.select("attribute", "level").n_unique()
     yield Row(
         f"1,000,000 rows, {slices} slices, wall", f"{used.seconds:.0f} s ({used.cpu_seconds:.0f} CPU s)",

@@ -10,8 +10,8 @@ from importlib.util import spec_from_loader
 from types import ModuleType
 
 MOVED = {
-    "plurality.analyses.brier": "plurality.analyses.calibration.brier",
-    "plurality.analyses.corp": "plurality.analyses.calibration.isotonic",
+    "plurality.analyses.brier": "plurality.analyses.calibration.brier_decomposition",
+    "plurality.analyses.corp": "plurality.analyses.calibration.isotonic_regression",
     "plurality.analyses.recalibration": "plurality.analyses.calibration.recalibration",
     "plurality.analyses.smooth": "plurality.analyses.calibration.smooth",
     "plurality.analyses.permutation": "plurality.analyses.inference.permutation",

@@ -112,7 +112,7 @@ def test_imports_run_one_way(name):
 def test_analyses_know_no_model(name):
     names = imports(walk(TREES[name]))
     own = {room(n) for n in names if n.startswith("plurality.")}
-    assert own <= {"analyses", "errors", "io", "jax_precision"}
+    assert own <= {"analyses", "deprecation", "errors", "io", "jax_precision"}
     assert not {n.split(".")[0] for n in names} & {"torch", "transformers"}
 
 
@@ -207,6 +207,42 @@ def test_public_names_are_what_they_say():
     for name in plurality.__all__:
         for _ in range(2):
             assert not isinstance(getattr(plurality, name), ModuleType)
+
+
+def offered(package: str) -> set[str]:
+    """What a package of ours gives away under names of its own: by its stub, or by imports in its __init__."""
+    stub = PACKAGE / package / "__init__.pyi"
+    tree = ast.parse(stub.read_text(encoding="utf-8")) if stub.is_file() else TREES[f"{package}/__init__.py"]
+    return {alias.asname or alias.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for alias in n.names}
+
+
+@pytest.mark.parametrize("stub", sorted(PACKAGE.rglob("__init__.pyi")), ids=lambda path: path.parent.name)
+def test_a_lazy_package_offers_no_name_of_a_module_of_its_own(stub):
+    """Importing that module would put it in the place of what the package offers."""
+    package = stub.parent.relative_to(PACKAGE).as_posix()
+    modules = {path.stem for path in stub.parent.glob("*.py")} | {path.name for path in stub.parent.iterdir()}
+    assert offered(package) & modules == set()
+    module = import_module(f"plurality.{package.replace('/', '.')}")
+    assert set(module.__all__) == offered(package)
+    assert not any(isinstance(getattr(module, name), ModuleType) for name in module.__all__)
+
+
+def test_every_function_of_the_analyses_is_offered_or_used():
+    """What tests alone call exists for nobody: the package of a function offers it, or the library uses it."""
+    taken = {n for tree in TREES.values() for n in imports(ast.walk(tree))}
+    unused = []
+    for name, tree in TREES.items():
+        folder, _, file = name.rpartition("/")
+        if not folder.startswith("analyses/") or file == "__init__.py":
+            continue
+        module = f"plurality.{name.removesuffix('.py').replace('/', '.')}"
+        inside = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                used = module in taken or f"{module}.{node.name}" in taken or node.name in inside
+                if not used and node.name not in offered(folder):
+                    unused.append(f"{name}: {node.name}")
+    assert unused == []
 
 
 def test_the_wheel_holds_the_package_alone():

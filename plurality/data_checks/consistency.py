@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from plurality.analyses.agreement.agreement import bounds, count_columns, incidence, krippendorff_alpha
-from plurality.analyses.agreement.disagreement import disagreement
+from plurality.analyses.agreement.item_disagreement import disagreement
 from plurality.analyses.inference.bootstrap import Floats, cluster_draws, interval, per_user_sums
 from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
@@ -117,7 +117,7 @@ def _between(pair: Int, user: Int, y: Floats, n_bootstrap: int, level: float, se
     lo, hi = bounds(drawn, level, users)
     size = np.bincount(pair)
     apart = disagreement(np.bincount(pair, y), size).unbiased
-    alpha = krippendorff_alpha(pair, user, y, metric="interval", draws=n_bootstrap, seed=seed, level=level)
+    alpha = krippendorff_alpha(pair, user, y, metric="interval", n_bootstrap=n_bootstrap, seed=seed, level=level)
     return [
         _row(DIVIDED, float(apart.mean()), n=len(size), chance=1.0),
         _row(AGREE, float(drawn[0]), float(lo), float(hi), len(size), 0.5),

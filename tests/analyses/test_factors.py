@@ -436,7 +436,7 @@ def people():
 
 
 def test_planted_tastes_are_found(people):
-    found = factors(*people, disclosure=Disclosure(suppress=5), draws=100)
+    found = factors(*people, disclosure=Disclosure(min_users_show=5), n_bootstrap=100)
     assert dict(found.table.schema) == TABLE
     assert dict(found.homogeneity.schema) == HOMOGENEITY
     rows = {(r["level"], r["feature"]): r for r in found.table.iter_rows(named=True)}
@@ -454,20 +454,20 @@ def test_planted_tastes_are_found(people):
 
 
 def test_small_groups_are_withheld_and_leave_no_trace(people):
-    found = factors(*people, draws=20)
+    found = factors(*people, n_bootstrap=20)
     hidden = found.table.filter("suppressed")
     assert set(hidden["level"]) == {"island", "south"} or set(hidden["level"]) == {"island", "north"}
     numbers = [c for c, kind in TABLE.items() if kind in (pl.Float64, pl.Int64)]
     assert hidden.select(pl.col(numbers).is_null().all()).row(0) == (True,) * len(numbers)
     assert found.homogeneity.filter(pl.col("attribute") == "region")["n_groups"].to_list() == [1, 1, 1]
-    everybody = factors(*people, disclosure=Disclosure(suppress=201, publish=300), draws=20)
+    everybody = factors(*people, disclosure=Disclosure(min_users_show=201, min_users_flag=300), n_bootstrap=20)
     assert everybody.table.filter(~pl.col("suppressed"))["attribute"].unique().to_list() == ["(overall)"]
     assert "Withheld: 5 groups" in str(everybody)
 
 
 def test_what_is_read(people):
     predictions, differences, users = people
-    alone = factors(predictions, differences.to_numpy(), draws=0)
+    alone = factors(predictions, differences.to_numpy(), n_bootstrap=0)
     assert alone.table["feature"].to_list() == ["feature 0", "feature 1", "feature 2"]
     assert alone.homogeneity.height == 0
     assert np.isnan(alone.table["tau_lo"].to_numpy()).all()
@@ -478,12 +478,12 @@ def test_what_is_read(people):
     weighted = predictions.with_columns(weight=pl.Series(np.arange(predictions.height) % 3))
     times = np.arange(predictions.height) % 3
     repeated = [frame[np.repeat(np.arange(frame.height), times).tolist()] for frame in (predictions, differences)]
-    one, two = factors(weighted, differences, draws=30), factors(*repeated, draws=30)
+    one, two = factors(weighted, differences, n_bootstrap=30), factors(*repeated, n_bootstrap=30)
     columns = ["coefficient", "lo", "hi", "tau", "tau_lo", "tau_hi"]
     np.testing.assert_allclose(one.table.select(columns).to_numpy(), two.table.select(columns).to_numpy(), atol=1e-7)
     assert "weight 0" in one.notes[0]
-    same = factors(predictions, differences, users, draws=30)
-    assert same.table.equals(factors(predictions, differences, users, draws=30).table)
+    same = factors(predictions, differences, users, n_bootstrap=30)
+    assert same.table.equals(factors(predictions, differences, users, n_bootstrap=30).table)
 
 
 def test_bad_input_is_refused(people):
@@ -505,20 +505,22 @@ def test_bad_input_is_refused(people):
 
 
 def test_the_summary_fits_and_says_what_was_found(people):
-    found = factors(*people, disclosure=Disclosure(suppress=5), draws=20)
+    found = factors(*people, disclosure=Disclosure(min_users_show=5), n_bootstrap=20)
     text = str(found)
     assert max(map(len, text.split("\n"))) <= 80
     assert "200 users · 3,000 comparisons" in text
     line = next(line for line in text.split("\n") if line.startswith(" region"))
     assert line.split()[1] == "words"
     assert "<table>" in found._repr_html_()
-    assert "<b>" not in factors(people[0], people[1].rename({"words": "<b>words"}), draws=0)._repr_html_()
+    assert "<b>" not in factors(people[0], people[1].rename({"words": "<b>words"}), n_bootstrap=0)._repr_html_()
     assert repr(found) == "<Factors of 200 users, 3 features; print it, or see .table>"
-    tied = factors(people[0].with_columns(label=pl.lit(0.5)), people[1], draws=0)
+    tied = factors(people[0].with_columns(label=pl.lit(0.5)), people[1], n_bootstrap=0)
     assert "No coefficient in 3 of 3 rows of the table: all ties." in " ".join(str(tied).split())
     assert tied.table.select(pl.col("selected", "l1").is_null().all()).row(0) == (True, True)
     long = factors(
-        *[people[0], people[1].rename({"words": "w" * 90}), people[2]], disclosure=Disclosure(suppress=5), draws=0
+        *[people[0], people[1].rename({"words": "w" * 90}), people[2]],
+        disclosure=Disclosure(min_users_show=5),
+        n_bootstrap=0,
     )
     assert max(map(len, str(long).split("\n"))) <= 80
 
@@ -562,7 +564,7 @@ def test_a_figure_has_a_cell_for_every_feature_and_group():
     rows = pl.DataFrame({"user_id": users["user_id"].gather(rng.integers(60, size=900))})
     gaps = pl.DataFrame(rng.normal(0, 1, (900, 3)), schema=["long", "kind", "odd"])
     labelled = rows.with_columns(label=(gaps["long"] + pl.Series(rng.logistic(size=900)) > 0).cast(pl.Float64))
-    found = factors(labelled, gaps, users, draws=20)
+    found = factors(labelled, gaps, users, n_bootstrap=20)
     texts = {t.get_text() for t in found.figure("camp").axes[0].texts}
     shown = found.table.filter(~pl.col("suppressed"))["coefficient"]
     assert {f"{abs(v):.2f}" for v in shown} <= {t.strip("+−") for t in texts}

@@ -32,7 +32,7 @@ from plurality.errors import InputError
 def result(planted):
     predictions, people = planted
     rare = pl.when(pl.int_range(pl.len()) < 5).then(pl.lit("rare and long of name")).otherwise(pl.col("group"))
-    return audit(predictions, people.with_columns(group=rare), draws=100)
+    return audit(predictions, people.with_columns(group=rare), n_bootstrap=100)
 
 
 def compared():

@@ -62,7 +62,7 @@ def test_scores_of_scikit_learn():
 def test_slices_of_fairlearn(planted):
     fairlearn = importlib.import_module("fairlearn.metrics")
     predictions, people = planted
-    found = audit(predictions, people, draws=20).table.filter(metric="accuracy")
+    found = audit(predictions, people, n_bootstrap=20).table.filter(metric="accuracy")
     rows = predictions.join(people, on="user_id", how="left", maintain_order="left")
     for by in (["region"], ["region", "group"]):
         frame = fairlearn.MetricFrame(

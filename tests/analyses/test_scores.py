@@ -33,7 +33,7 @@ def test_the_chosen_side_keeps_its_score_wherever_it_is_put():
 
 def test_an_audit_takes_scores_as_they_are():
     table = scored()
-    result = audit(table, draws=20)
+    result = audit(table, n_bootstrap=20)
     accuracy = result.overall.filter(metric="accuracy")["estimate"].item()
     assert accuracy == pytest.approx((table["score_chosen"] > table["score_rejected"]).mean())
 

@@ -114,12 +114,12 @@ def test_compare_writes_the_table(road, data):
 
 def test_audit_writes_the_report(road, town):
     folder, printed = road
-    disclosure = Disclosure(publish=5, suppress=3)
+    disclosure = Disclosure(min_users_flag=5, min_users_show=3)
     result = plurality.audit(
         folder / "compare" / "predictions.parquet",
         town / "users.parquet",
         by=["gender", "conversation"],
-        draws=40,
+        n_bootstrap=40,
         disclosure=disclosure,
     )
     assert_frame_equal(pl.read_parquet(folder / "audit" / "audit.parquet"), result.table)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from plurality.analyses.inference.bootstrap import Floats, count_blocks, interval
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 Level = Literal["nominal", "ordinal", "interval"]
@@ -170,13 +171,14 @@ class Alpha:
     n_raters: int
 
 
+@renamed(draws="n_bootstrap")
 def krippendorff_alpha(
     unit: ArrayLike,
     rater: ArrayLike,
     value: ArrayLike,
     *,
     metric: Level = "nominal",
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Alpha:
@@ -194,7 +196,7 @@ def krippendorff_alpha(
     counted = (int(paired.sum()), len(np.unique(units[paired])), len(np.unique(raters[paired])))
     if not paired.any():
         return Alpha(nan, nan, nan, *counted)
-    drawn = np.concatenate([_alpha(ratings, c[raters]) for c in count_columns(people, n, draws, seed)])
+    drawn = np.concatenate([_alpha(ratings, c[raters]) for c in count_columns(people, n, n_bootstrap, seed)])
     lo, hi = bounds(drawn, level, counted[2])
     return Alpha(float(drawn[0]), float(lo), float(hi), *counted)
 
@@ -213,6 +215,7 @@ class GroupAgreement:
     n_out: int
 
 
+@renamed(draws="n_bootstrap")
 def group_agreement(
     unit: ArrayLike,
     rater: ArrayLike,
@@ -220,7 +223,7 @@ def group_agreement(
     member: ArrayLike,
     *,
     metric: Level = "nominal",
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> GroupAgreement:
@@ -255,7 +258,7 @@ def group_agreement(
         irr, xrr = _alpha(everyone, count * inside[:, None]), _cross_alpha(everyone, count, inside[:, None])
         return np.stack([irr, xrr, irr / np.where((irr > 0) & (xrr > 0), xrr, np.nan)])
 
-    columns = count_columns(people, n, draws, seed, (in_rows > 0).astype(np.intp))
+    columns = count_columns(people, n, n_bootstrap, seed, (in_rows > 0).astype(np.intp))
     drawn = np.concatenate([draw(c) for c in columns], axis=1)
     lo, hi = bounds(drawn.T, level, [n_in, min(n_in, n_out), min(n_in, n_out)])
     ends = [(float(a), float(b)) for a, b in zip(lo, hi, strict=True)]

@@ -16,6 +16,7 @@ from scipy.special import rel_entr
 
 from plurality.analyses.agreement.agreement import codes_of
 from plurality.analyses.inference.bootstrap import Floats, count_blocks, interval
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 Ints = NDArray[np.int64]
@@ -119,6 +120,7 @@ class Representativeness:
     n_questions: Ints
 
 
+@renamed(draws="n_bootstrap")
 def group_representativeness(  # noqa: PLR0913 - four columns of answers, and the arguments of every interval
     model: ArrayLike,
     ordinals: ArrayLike,
@@ -129,7 +131,7 @@ def group_representativeness(  # noqa: PLR0913 - four columns of answers, and th
     *,
     weights: ArrayLike | None = None,
     fewest: int = 5,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Representativeness:
@@ -169,7 +171,7 @@ def group_representativeness(  # noqa: PLR0913 - four columns of answers, and th
     aligned = np.where(few, np.nan, alignment(choices, totals, place))
     value = representativeness(aligned)
     drawn, off, times = [np.full((1, shape[0]), np.nan)], np.zeros(shape[:2]), np.zeros(shape[:2])
-    for sums in summed_draws(person, cell, w[kept], int(np.prod(shape)), draws, seed):
+    for sums in summed_draws(person, cell, w[kept], int(np.prod(shape)), n_bootstrap, seed):
         block = sums.reshape(-1, *shape)
         drawn.append(representativeness(np.where(few, np.nan, alignment(choices, block, place))))
         noise = 1 - alignment(block, totals, place)

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from plurality.analyses.agreement.agreement import ZERO, Ints, bounds, codes_of, count_columns, incidence, numbers
 from plurality.analyses.inference.bootstrap import Floats, per_user_sums
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 
@@ -25,12 +26,13 @@ class Icc:
     k0: float
 
 
+@renamed(draws="n_bootstrap")
 def icc(
     value: ArrayLike,
     group: ArrayLike,
     *,
     weights: ArrayLike | None = None,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Icc:
@@ -53,7 +55,7 @@ def icc(
         return Icc(float("nan"), float("nan"), float("nan"), len(n), float("nan"))
     s, q = sums.T
     table = np.stack([n, n**2, s, s**2 / n, q], axis=1)
-    columns = count_columns(len(n), len(n), draws, seed)
+    columns = count_columns(len(n), len(n), n_bootstrap, seed)
     total, squares, s, means, q = np.concatenate([table.T @ counts for counts in columns], axis=1)
     a = float(len(n))
     between = (means - s**2 / total) / (a - 1)
@@ -85,6 +87,7 @@ class VarianceShares:
     repeated: bool
 
 
+@renamed(draws="n_bootstrap")
 def variance_shares(
     value: ArrayLike,
     item: ArrayLike,
@@ -92,7 +95,7 @@ def variance_shares(
     group: ArrayLike | None = None,
     *,
     centre: float | None = None,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> VarianceShares:
@@ -126,7 +129,7 @@ def variance_shares(
     at = cells % n_users
     held = n, sums[:, 0], sums[:, 1]
     design = _Design.of(cells // n_users, at, of_user[at], held, centre is None, group is not None)
-    columns = count_columns(n_users, len(cells), draws, seed, of_user)
+    columns = count_columns(n_users, len(cells), n_bootstrap, seed, of_user)
     found = np.concatenate([design.parts(c) for c in columns], axis=1)
     total = found[:3].sum(axis=0) + np.nan_to_num(found[3])  # NaN where one of the three cannot be told
     share = found / np.where(total > ZERO * scale, total, np.nan)

@@ -1,2 +1,3 @@
 from .compute import Audit as Audit
 from .compute import audit as audit
+from .slices import Disclosure as Disclosure

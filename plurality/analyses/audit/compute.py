@@ -41,6 +41,7 @@ from plurality.analyses.inputs import (
 from plurality.analyses.scores import CHOSEN, REJECTED, predictions_from_scores
 from plurality.analyses.social_choice.candidates import choosing, read_candidates
 from plurality.analyses.welfare.welfare import lorenz, lorenz_noise
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.io.atomic import whole_file, whole_folder
 
@@ -126,6 +127,7 @@ class Audit(Findings, Readable):
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
+@renamed(draws="n_bootstrap")
 def audit(  # noqa: PLR0913 - the public face: each argument is a decision of the reader
     predictions: Table,
     users: Table | None = None,
@@ -134,7 +136,7 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     ways: int = 2,
     candidates: Table | None = None,
     margins: Margins | Table | None = None,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
     disclosure: Disclosure = DISCLOSURE,
@@ -153,8 +155,9 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     attributes, which are sliced by `by` (all with few levels by default), and by combinations of up to `ways` of them
     (1 to 3). `candidates` has the rewards of responses to choose from (see `analyses.candidates`): who decides and who
     benefits, by the first attribute. `margins` are a population's shares of levels, {attribute: {level: share}} or a
-    table of attribute, level, share, that users are weighted to. Raises InputError on input that cannot give a right
-    answer.
+    table of attribute, level, share, that users are weighted to. Intervals have coverage `level` and resample users
+    `n_bootstrap` times from `seed`. `disclosure` says how many users a slice needs to be shown. `progress` draws a bar
+    in the terminal. Raises InputError on input that cannot give a right answer.
     """
     frame = read_table(predictions, "predictions")
     if "prob_first" not in frame.columns and {CHOSEN, REJECTED} <= set(frame.columns):
@@ -167,7 +170,7 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     attributes, more = attributes_of(listed, data.ids, by)
     groups = slices(attributes, len(data.ids), ways)
     state = withheld(groups, disclosure)
-    base, plan = material(data, draws, seed), Plan(level, seed)
+    base, plan = material(data, n_bootstrap, seed), Plan(level, seed)
     overall, everybody = estimate(base, groups.users(0), plan, diagram=True)
     done: dict[int, Estimate] = {0: overall}
     shown = np.flatnonzero(state == SHOWN)[1:].tolist()
@@ -177,12 +180,12 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
         temperatures(data, groups, state, disclosure, level),
         confidence_cells(base, groups, state),
         presented(data, level),
-        shared_pairs(data, attributes, level=level, draws=draws, seed=seed),
+        shared_pairs(data, attributes, level=level, draws=n_bootstrap, seed=seed),
     ]
     if margins is not None:
         parts.append(population(base, attributes, read_margins(margins), groups, state, level))
     if candidates is not None:
-        parts += _choosing(candidates, data.ids, listed, by, disclosure, Plan(level, seed), draws)
+        parts += _choosing(candidates, data.ids, listed, by, disclosure, Plan(level, seed), n_bootstrap)
     sections = {section.name: section for section in parts if section is not None}
     main = tables.table(groups, state, done, disclosure)
     return Audit(
@@ -195,7 +198,7 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
         notes=(*choice, *again, *notes, *more, *_remarks(data, base)),
         meta={"plurality": plurality.__version__, "model": model, "cell": cell}
         | {"n_users": len(data.ids), "n_comparisons": len(data.p), "attributes": attributes.columns}
-        | {"ways": ways, "draws": draws, "seed": seed, "level": level}
+        | {"ways": ways, "n_bootstrap": n_bootstrap, "seed": seed, "level": level}
         | {"served": "the model's own pick" if data.own_pick else "column served_first"},
         disclosure=disclosure,
     )

@@ -67,12 +67,12 @@ def html(audit: Findings, figures: "dict[str, Figure]") -> str:
         withheld=hidden,
         withheld_count=sum(len(levels) for _, levels in hidden),
         level=f"{meta['level']:.0%}",
-        draws=meta["draws"],
+        n_bootstrap=meta["n_bootstrap"],
         seed=meta["seed"],
         served=meta["served"],
         version=meta["plurality"],
-        publish=audit.disclosure.publish,
-        suppress=audit.disclosure.suppress,
+        min_users_flag=audit.disclosure.min_users_flag,
+        min_users_show=audit.disclosure.min_users_show,
     )
 
 

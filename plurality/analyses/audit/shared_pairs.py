@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from plurality.analyses.agreement.agreement import Alpha, krippendorff_alpha
-from plurality.analyses.agreement.disagreement import disagreement
+from plurality.analyses.agreement.item_disagreement import disagreement
 from plurality.analyses.agreement.variance_components import variance_shares
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.inputs import Predictions
@@ -42,13 +42,13 @@ def shared_pairs(data: Predictions, attributes: pl.DataFrame, *, level: float, d
     # alpha and disagreement take one answer a person and pair, the mean of theirs; of 0 and 1, interval is nominal
     (at, who), place = np.unique(np.stack([pair, user]), axis=1, return_inverse=True)
     once = np.bincount(place.ravel(), y) / np.bincount(place.ravel())
-    alpha = krippendorff_alpha(at, who, once, metric="interval", draws=draws, seed=seed, level=level)
+    alpha = krippendorff_alpha(at, who, once, metric="interval", n_bootstrap=draws, seed=seed, level=level)
     codes = np.unique(at, return_inverse=True)[1]
     apart = disagreement(np.bincount(codes, once), np.bincount(codes))
     frames = []
     for name in ("", *attributes.columns):
         group = attributes[name].to_numpy()[user] if name else None
-        found = variance_shares(y, pair, user, group, centre=0.5, draws=draws, seed=seed, level=level)
+        found = variance_shares(y, pair, user, group, centre=0.5, n_bootstrap=draws, seed=seed, level=level)
         numbers = {"share": found.share, "lo": found.lo, "hi": found.hi}
         about = {"n_pairs": [found.n_items] * len(COMPONENTS), "n_users": [found.n_users] * len(COMPONENTS)}
         names = {"attribute": [name or NOBODY] * len(COMPONENTS), "component": COMPONENTS}

@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.sparse.linalg import lsqr
 
 from plurality.analyses.inputs import MISSING, NOT_LISTED
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 OVERALL = ("(overall)", "(all users)")
@@ -23,22 +24,27 @@ Ints = NDArray[np.int64]
 State = NDArray[np.int8]
 
 
+@renamed(publish="min_users_flag", suppress="min_users_show")
 @dataclass(frozen=True)
 class Disclosure:
     """How many users a slice needs.
 
-    Below `suppress` its numbers are withheld, between `suppress` and `publish` they are shown with a flag.
-    With `complementary`, further slices are withheld until no withheld one can be computed by subtraction.
+    min_users_flag   users below which the numbers of a slice are shown with a flag; 20, as few users say little
+    min_users_show   users below which they are withheld; 11, so that no number tells of ten people or fewer
+    complementary    withhold further slices until no withheld one can be computed by subtraction; on by default
+
+    Raises InputError unless 0 <= min_users_show <= min_users_flag.
     """
 
-    publish: int = 20
-    suppress: int = 11
+    min_users_flag: int = 20
+    min_users_show: int = 11
     complementary: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.suppress <= self.publish:
+        if not 0 <= self.min_users_show <= self.min_users_flag:
             raise InputError(
-                f"disclosure: suppress {self.suppress}, publish {self.publish}; need 0 <= suppress <= publish"
+                f"disclosure: min_users_show {self.min_users_show}, min_users_flag {self.min_users_flag}; "
+                "need 0 <= min_users_show <= min_users_flag"
             )
 
 
@@ -130,20 +136,20 @@ SHOWN, TOO_FEW, COMPLEMENT = 0, 1, 2
 
 
 def withheld(groups: Slices, disclosure: Disclosure) -> State:
-    """Per slice (S,): SHOWN, TOO_FEW (below `suppress` users) or COMPLEMENT (its number would give another
+    """Per slice (S,): SHOWN, TOO_FEW (below `min_users_show` users) or COMPLEMENT (its number would give another
     away).
 
     Everybody together is never withheld. Two rules hold on return: in every sum whose whole is shown, the
-    withheld parts are none, or at least two with `suppress` users among them; and no withheld slice is a
+    withheld parts are none, or at least two with `min_users_show` users among them; and no withheld slice is a
     linear combination of shown ones. What an attacker may know from elsewhere is beyond both.
     """
     n = groups.n_users
-    state = np.where(n < disclosure.suppress, TOO_FEW, SHOWN).astype(np.int8)
+    state = np.where(n < disclosure.min_users_show, TOO_FEW, SHOWN).astype(np.int8)
     state[0] = SHOWN
     if not disclosure.complementary:
         return state
     while True:
-        added = _close_sums(groups, state, n, disclosure.suppress)
+        added = _close_sums(groups, state, n, disclosure.min_users_show)
         added |= _hide_determined(groups, state, n)
         if not added:
             return state

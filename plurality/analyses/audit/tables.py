@@ -98,7 +98,7 @@ _WITHHELD = {TOO_FEW: "withheld: n_users < {}", COMPLEMENT: GIVEAWAY}
 
 def hidden(state: int, disclosure: Disclosure) -> dict[str, object]:
     """What a withheld slice shows: why, and nothing else."""
-    return {"flag": _WITHHELD[int(state)].format(disclosure.suppress), "suppressed": True}
+    return {"flag": _WITHHELD[int(state)].format(disclosure.min_users_show), "suppressed": True}
 
 
 def start_of_row(metric: Metric, attribute: str, level: str) -> dict[str, object]:
@@ -135,7 +135,7 @@ def _flag(found: Estimate, k: int, disclosure: Disclosure) -> str | None:
     pooled = METRICS[k].kind == "pooled"
     said = {
         "one user": found.n_users == 1,
-        f"n_users < {disclosure.publish}": 1 < found.n_users < disclosure.publish,
+        f"n_users < {disclosure.min_users_flag}": 1 < found.n_users < disclosure.min_users_flag,
         "only ties": pooled and found.all_ties,
         "infinite: prob_first of 0 or 1, give gap": k == LOG_LOSS and found.infinite > 0,
         f"absent in {found.dropped} draws": found.dropped > 0,

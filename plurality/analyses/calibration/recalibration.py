@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.calibration.calibration import log_loss_rows
-from plurality.analyses.calibration.isotonic import isotonic
+from plurality.analyses.calibration.isotonic_regression import isotonic
 from plurality.analyses.calibration.slopes import (
     PositionBias,
     Slope,
@@ -26,6 +26,7 @@ from plurality.analyses.calibration.slopes import (
     user_codes,
 )
 from plurality.analyses.inference.bootstrap import cluster_draws, interval
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 __all__ = [
@@ -62,6 +63,7 @@ class Recalibrated:
     pooled: NDArray[np.bool_]
 
 
+@renamed(draws="n_bootstrap")
 def recalibrated(
     gap: ArrayLike,
     y: ArrayLike,
@@ -71,7 +73,7 @@ def recalibrated(
     weights: ArrayLike | None = None,
     kind: Kind = "temperature",
     folds: int = 5,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> Recalibrated:
     """Recalibrate `gap` (n,), log-odds, within `groups` (n,), each user by maps fitted without that user.
@@ -106,8 +108,8 @@ def recalibrated(
             p[held], pooled[held] = _isotonic(others, d[held], code[held])
             after[held] = log_loss_rows(p[held], y[held], None)
     gain = log_loss_rows(y, y, d) - after
-    overall = _gains(gain, w, member, np.zeros(len(d), np.intp), n_users, 1, draws, seed)
-    by_group = _gains(gain, w, member, code, n_users, len(names), draws, seed)
+    overall = _gains(gain, w, member, np.zeros(len(d), np.intp), n_users, 1, n_bootstrap, seed)
+    by_group = _gains(gain, w, member, code, n_users, len(names), n_bootstrap, seed)
     table = pl.DataFrame({"group": names}).with_columns(by_group)
     mean, lo, hi = overall.select("gain", "lo", "hi").row(0)
     return Recalibrated(p, mean, lo, hi, table, pooled)

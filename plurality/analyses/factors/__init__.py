@@ -1,5 +1,5 @@
 """Which readable features drive whose preferences: regressions on differences of features, and where groups differ."""
 
-from plurality.analyses.factors.regression import Factors, factors
+import lazy_loader
 
-__all__ = ["Factors", "factors"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

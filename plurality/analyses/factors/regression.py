@@ -22,6 +22,7 @@ from plurality.analyses.factors.scores import LABELS, Scores, group_scores
 from plurality.analyses.factors.selection import select
 from plurality.analyses.inference.bootstrap import Floats, two_sided_p
 from plurality.analyses.inputs import Table, read_table
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Factors(FactorFindings, Readable):
         return view.figure(self, attribute)
 
 
+@renamed(draws="n_bootstrap")
 def factors(  # noqa: PLR0913 - the public face: each argument is a decision of the reader
     predictions: Table,
     differences: Table | NDArray[np.floating],
@@ -94,7 +96,7 @@ def factors(  # noqa: PLR0913 - the public face: each argument is a decision of 
     by: Sequence[str] | None = None,
     label: str = "label",
     ridge: float = 0.0,
-    draws: int = 500,
+    n_bootstrap: int = 500,
     seed: int = 0,
     level: float = 0.95,
     disclosure: Disclosure = DISCLOSURE,
@@ -105,9 +107,10 @@ def factors(  # noqa: PLR0913 - the public face: each argument is a decision of 
     as a model says it when `label` names such a column, and optionally weight. `differences` (n, F) are features
     of the first response less the second's, in the same order of rows, named by their columns; they are scaled
     to a root mean square of 1 over all rows. `users` has user_id and attributes, taken `by` name or all with few
-    levels. `ridge` > 0 penalises each group's |coefficients|²/2, for groups that features separate; `draws` of users
-    are for tau's intervals. Intervals and p take users as units; q is Benjamini & Hochberg's within an attribute.
-    Raises InputError on input that cannot give a right answer.
+    levels. `ridge` > 0 penalises each group's |coefficients|²/2, for groups that features separate; 0 does not.
+    `n_bootstrap` draws of users are for tau's intervals, from `seed`. `level` is the coverage of intervals, and
+    `disclosure` says how many users a group needs. Intervals and p take users as units; q is Benjamini & Hochberg's
+    within an attribute. Raises InputError on input that cannot give a right answer.
     """
     if not 0 < level < 1:
         raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")
@@ -128,7 +131,7 @@ def factors(  # noqa: PLR0913 - the public face: each argument is a decision of 
         n = len(shown)
         fits = fit_groups(rows.x, rows.y, rows.user, code, weights=rows.w, n_groups=n, ridge=ridge)
         pooled = pool(fits.coefficient, fits.covariance, n_users=fits.n_users)
-        scores = _scores(rows, code, n, (draws, seed, level)) if ranked else _no_scores(fits)
+        scores = _scores(rows, code, n, (n_bootstrap, seed, level)) if ranked else _no_scores(fits)
         kept = _selected(rows, code, n, seed)
         n_rows = np.bincount(code[code >= 0], minlength=n)
         apart = attribute != groups.attribute[0]
@@ -144,7 +147,7 @@ def factors(  # noqa: PLR0913 - the public face: each argument is a decision of 
         notes=(*notes, *more),
         meta={"n_users": len(rows.ids), "n_comparisons": len(rows.y), "features": rows.names}
         | {"attributes": attributes.columns, "label": label, "ridge": ridge}
-        | {"draws": draws, "seed": seed, "level": level},
+        | {"n_bootstrap": n_bootstrap, "seed": seed, "level": level},
         disclosure=disclosure,
     )
 
@@ -209,7 +212,7 @@ def _table(
         "p": p, "q": adjusted(p), "shrunk": shrunk, "l1": np.where(fits.used, found.l1, np.nan),
         "tau": found.scores.tau, "tau_lo": found.scores.lo, "tau_hi": found.scores.hi,
     }  # fmt: skip
-    hidden = {TOO_FEW: f"withheld: n_users < {disclosure.suppress}", COMPLEMENT: GIVEAWAY}
+    hidden = {TOO_FEW: f"withheld: n_users < {disclosure.min_users_show}", COMPLEMENT: GIVEAWAY}
     result: list[Row] = []
     k = 0
     for s in member.tolist():
@@ -234,7 +237,7 @@ def _flag(fits: GroupFits, k: int, f: int, disclosure: Disclosure) -> str | None
         fits.why[k]: not fitted,
         "differs for fewer than two users": fitted and not fits.used[k, f],
         "error unknown: rests on one user": fitted and fits.used[k, f] and np.isnan(fits.error[k, f]),
-        f"n_users < {disclosure.publish}": 1 < fits.n_users[k] < disclosure.publish,
+        f"n_users < {disclosure.min_users_flag}": 1 < fits.n_users[k] < disclosure.min_users_flag,
     }
     return "; ".join(text for text, holds in said.items() if holds) or None
 

@@ -11,9 +11,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from plurality.analyses.agreement.crowds import Crowds
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.welfare.normalisations import normalise_sets
+from plurality.analyses.welfare.welfare_draws import WelfareDraws
 from plurality.errors import InputError
 
 Rule = Callable[[Floats, Floats, Floats], Floats]
@@ -101,13 +101,13 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 )
 
 
-def _audience(utility: Floats, weights: Floats) -> Crowds:
-    """A crowd for each candidate, (P·K, U): all users by their utility of it; who has none counts for nothing."""
+def _audience(utility: Floats, weights: Floats) -> WelfareDraws:
+    """A draw for each candidate, (P·K, U): all users by their utility of it; who has none counts for nothing."""
     rows = np.moveaxis(utility, 0, -1).reshape(int(np.prod(utility.shape[1:])), len(weights))
     order = np.argsort(rows, axis=1)  # NaN last
     ordered = np.take_along_axis(rows, order, axis=1)
     unknown = np.isnan(ordered)
-    return Crowds.of(
+    return WelfareDraws.of(
         np.where(unknown, np.nanmax(utility, initial=0.0), ordered), np.where(unknown, 0.0, weights[order])
     )
 

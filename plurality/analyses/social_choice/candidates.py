@@ -15,8 +15,8 @@ from plurality.analyses.audit.sections import Section
 from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.inputs import Table, read_table, user_column
 from plurality.analyses.social_choice.aggregation_rules import column_means
-from plurality.analyses.social_choice.best_of_n import best_of_n_welfare
-from plurality.analyses.social_choice.who_decides import (
+from plurality.analyses.social_choice.best_of_n_policies import best_of_n_welfare
+from plurality.analyses.social_choice.selectors import (
     aggregation_front,
     negotiation_report,
     rule_choices,
@@ -85,8 +85,8 @@ def choosing(
     flattered = (
         "" if deciding is not None else " Choices go by the rewards they are judged by, which flatters the chooser."
     )
-    matrix = who_decides(u, groups, deciding=deciding, level=level, draws=draws, seed=seed)
-    front = aggregation_front(u, groups, deciding=deciding, level=level, draws=draws, seed=seed)
+    matrix = who_decides(u, groups, deciding=deciding, level=level, n_bootstrap=draws, seed=seed)
+    front = aggregation_front(u, groups, deciding=deciding, level=level, n_bootstrap=draws, seed=seed)
     policies = rule_choices(u if deciding is None else deciding, groups)
     report = negotiation_report(u, policies, groups).rename({"policy": "rule"}).drop("normalisation", strict=False)
     rules = front.rename({"lo": "mean_lo", "hi": "mean_hi"}).join(report.drop("worst_group"), on="rule", how="left")
@@ -117,7 +117,7 @@ def choosing(
         value = normalise_sets(u, NORMALISATION).value
         chooses = value if deciding is None else normalise_sets(deciding, NORMALISATION).value
         score = column_means(chooses, np.ones((len(chooses), 1)))[0]  # of those who have the candidate
-        grown = best_of_n_welfare(score, value, groups, steps, level=level, draws=draws, seed=seed)
+        grown = best_of_n_welfare(score, value, groups, steps, level=level, n_bootstrap=draws, seed=seed)
         sections.append(
             Section(
                 "best_of_n",

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
-from plurality.analyses.agreement.crowds import Crowds, ascending
 from plurality.analyses.calibration.cumulative import exceedance
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.social_choice.candidate_sets import Codes, coded
+from plurality.analyses.welfare.welfare_draws import WelfareDraws, ascending
 from plurality.errors import InputError
 
 _PERMUTED = 4_000_000  # people held at once, permutations x people
@@ -28,7 +28,7 @@ def quantile(x: ArrayLike, q: float, weights: ArrayLike | None = None) -> float:
     With weights the least x with weighted distribution F(x) ≥ q, whole or not. NaN without people; q outside [0, 1]
     raises InputError.
     """
-    return float(Crowds.one(x, weights).quantile(q, "linear" if weights is None else "inverted_cdf")[0])
+    return float(WelfareDraws.one(x, weights).quantile(q, "linear" if weights is None else "inverted_cdf")[0])
 
 
 def cvar(x: ArrayLike, share: float = 0.1, weights: ArrayLike | None = None) -> float:
@@ -36,7 +36,7 @@ def cvar(x: ArrayLike, share: float = 0.1, weights: ArrayLike | None = None) -> 
 
     x (n,) of any sign. NaN without people; share outside (0, 1] raises InputError. Rockafellar & Uryasev (2000).
     """
-    return float(Crowds.one(x, weights).cvar(share)[0])
+    return float(WelfareDraws.one(x, weights).cvar(share)[0])
 
 
 def power_mean(x: ArrayLike, p: float, weights: ArrayLike | None = None) -> float:
@@ -45,7 +45,7 @@ def power_mean(x: ArrayLike, p: float, weights: ArrayLike | None = None) -> floa
     The smaller p, the more the worst off count. With p ≤ 0 a single zero makes it 0. NaN without people or
     with a negative utility.
     """
-    return float(Crowds.one(x, weights).power_mean(p)[0])
+    return float(WelfareDraws.one(x, weights).power_mean(p)[0])
 
 
 def nash(x: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -62,7 +62,7 @@ def atkinson(x: ArrayLike, epsilon: float, weights: ArrayLike | None = None) -> 
     In [0, 1]; 1 where ε ≥ 1 and somebody has 0. NaN without people, with a negative utility or a mean of 0;
     ε < 0 raises InputError. Atkinson (1970).
     """
-    return float(Crowds.one(x, weights).atkinson(epsilon)[0])
+    return float(WelfareDraws.one(x, weights).atkinson(epsilon)[0])
 
 
 def generalised_entropy(x: ArrayLike, alpha: float = 0.0, weights: ArrayLike | None = None) -> float:
@@ -72,7 +72,7 @@ def generalised_entropy(x: ArrayLike, alpha: float = 0.0, weights: ArrayLike | N
     the squared coefficient of variation. NaN without people, with a negative utility or a mean of 0.
     Shorrocks (1980).
     """
-    return float(Crowds.one(x, weights).generalised_entropy(alpha)[0])
+    return float(WelfareDraws.one(x, weights).generalised_entropy(alpha)[0])
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def kolm_pollak(x: ArrayLike, kappa: float, weights: ArrayLike | None = None) ->
     zero is arbitrary; κ ≥ 0 has the unit 1/x, and 0 gives the mean. NaN without people; κ < 0 raises
     InputError. Kolm (1976), Pollak (1971).
     """
-    crowd = Crowds.one(x, weights)
-    mean, ede = float(crowd.mean[0]), float(crowd.kolm_pollak(kappa)[0])
+    draw = WelfareDraws.one(x, weights)
+    mean, ede = float(draw.mean[0]), float(draw.kolm_pollak(kappa)[0])
     return KolmPollak(min(ede, mean), max(mean - ede, 0.0))
 
 
@@ -115,10 +115,10 @@ def gini_absolute(x: ArrayLike, weights: ArrayLike | None = None, corrected: boo
     x (n,) of any sign; adding a constant to everybody does not change it. `corrected` divides by W² − W
     instead of W². NaN without people, or for one person where corrected.
     """
-    crowd = Crowds.one(x, weights)
-    if crowd.total[0] <= (1 if corrected else 0):
+    draw = WelfareDraws.one(x, weights)
+    if draw.total[0] <= (1 if corrected else 0):
         return float("nan")
-    above = Crowds.of(crowd.x - crowd.x[0], crowd.counts)
+    above = WelfareDraws.of(draw.x - draw.x[0], draw.counts)
     return float(above.gini(corrected)[0] * above.mean[0]) if above.x[-1] > 0 else 0.0
 
 

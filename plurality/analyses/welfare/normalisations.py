@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from plurality.analyses.inference.bootstrap import Floats, per_user_sums
 from plurality.analyses.social_choice.candidate_sets import CandidateSets, coded, reference_table
-from plurality.analyses.welfare.group_means import group_table
+from plurality.analyses.welfare.group_utilities import group_table
 from plurality.errors import InputError
 
 _ENTRIES = 4_000_000  # pairs of candidates held at once

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from plurality.analyses.agreement.crowds import Crowds
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.welfare.welfare import equal_people
+from plurality.analyses.welfare.welfare_draws import WelfareDraws
 
 SHARE = 0.2  # of users: the percentile, and those whose mean is taken
 AVERSION = 0.5  # ε of Atkinson's index, for which 1 − (E√x)² / E x
@@ -15,12 +15,13 @@ STATISTICS = ("gini", "p20", "worst_fifth", "atkinson")
 def spread_draws(x: ArrayLike, counts: ArrayLike) -> Floats:
     """Gini, 20th percentile, mean of the worst fifth and Atkinson's index (draws, 4) of ascending utilities x (n,).
 
-    Under each row of counts (draws, n); x may be (draws, n), and counts (1, n), as in `Crowds`. The percentile is the
+    Under each row of counts (draws, n); x may be (draws, n), and counts (1, n), as in `WelfareDraws`.
+    The percentile is the
     smallest utility that a fifth of people do not exceed; the person on the boundary of the worst fifth is split.
     """
-    crowds = Crowds.of(x, counts)
-    percentile = crowds.quantile(SHARE, "inverted_cdf")
-    return np.stack([crowds.gini(), percentile, crowds.cvar(SHARE), crowds.atkinson(AVERSION)], axis=1)
+    draws = WelfareDraws.of(x, counts)
+    percentile = draws.quantile(SHARE, "inverted_cdf")
+    return np.stack([draws.gini(), percentile, draws.cvar(SHARE), draws.atkinson(AVERSION)], axis=1)
 
 
 def spread_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0) -> Floats:

@@ -14,8 +14,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from plurality.analyses.agreement.crowds import Crowds, ascending
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.analyses.welfare.welfare_draws import WelfareDraws, ascending
 from plurality.errors import InputError
 
 _BLOCK = 4_000_000  # simulated users held at once
@@ -28,10 +28,10 @@ def gini(x: ArrayLike, weights: ArrayLike | None = None, corrected: bool = True)
     mean of 0. It is not symmetric: gini(x) ≠ gini(1 − x). Negative x raise InputError, since the ratio has no
     meaning there.
     """
-    crowd = Crowds.one(x, weights)
-    if crowd.x[0] < 0:
-        raise InputError(f"utility: {crowd.x[0]} is negative; Gini needs a true zero, such as a win probability has")
-    return float(crowd.gini(corrected)[0])
+    draw = WelfareDraws.one(x, weights)
+    if draw.x[0] < 0:
+        raise InputError(f"utility: {draw.x[0]} is negative; Gini needs a true zero, such as a win probability has")
+    return float(draw.gini(corrected)[0])
 
 
 def gini_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, corrected: bool = True) -> Floats:
@@ -43,7 +43,7 @@ def gini_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, co
     if users < 2 or not 0 < mean <= 1:
         return np.full(draws, np.nan)
     once = np.ones((1, users))
-    return np.concatenate([Crowds.of(x, once).gini(corrected) for x in equal_people(n, mean, draws, seed)])
+    return np.concatenate([WelfareDraws.of(x, once).gini(corrected) for x in equal_people(n, mean, draws, seed)])
 
 
 def equal_people(n: ArrayLike, mean: float, draws: int, seed: int) -> Iterator[Floats]:

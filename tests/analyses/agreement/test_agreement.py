@@ -75,7 +75,7 @@ def brute(unit, rater, value, metric, inside=None, count=None):
 def test_alpha_is_that_of_krippendorff(metric, missing):
     for seed in range(3):
         rows = ratings(seed, missing=missing)
-        found = krippendorff_alpha(*rows, metric=metric, draws=0)
+        found = krippendorff_alpha(*rows, metric=metric, n_bootstrap=0)
         assert found.value == pytest.approx(oracle(*rows, metric), abs=1e-12)
         assert found.value == pytest.approx(brute(*rows, metric), abs=1e-12)
 
@@ -83,10 +83,10 @@ def test_alpha_is_that_of_krippendorff(metric, missing):
 @pytest.mark.parametrize("metric", METRICS)
 def test_pairable_ratings_are_counted_and_single_ones_change_nothing(metric):
     unit, rater, value = ratings(missing=0.85)
-    found = krippendorff_alpha(unit, rater, value, metric=metric, draws=0)
+    found = krippendorff_alpha(unit, rater, value, metric=metric, n_bootstrap=0)
     keep = np.bincount(unit)[unit] > 1
     assert (found.n_pairable, found.n_units) == (keep.sum(), len(np.unique(unit[keep])))
-    alone = krippendorff_alpha(unit[keep], rater[keep], value[keep], metric=metric, draws=0)
+    alone = krippendorff_alpha(unit[keep], rater[keep], value[keep], metric=metric, n_bootstrap=0)
     assert alone.value == pytest.approx(found.value, abs=1e-12)
 
 
@@ -94,7 +94,7 @@ def test_alpha_of_krippendorff_s_worked_example():
     # two raters, ten units, binary: 4 coincidences off, so D_o = .4; 14 zeros and 6 ones, so D_e = 2·14·6/(20·19)
     first, second = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
     unit, rater = np.tile(np.arange(10), 2), np.repeat([0, 1], 10)
-    found = krippendorff_alpha(unit, rater, np.array(first + second), draws=0)
+    found = krippendorff_alpha(unit, rater, np.array(first + second), n_bootstrap=0)
     assert found.value == pytest.approx(1 - 0.4 / (2 * 14 * 6 / 380), abs=1e-12)
 
 
@@ -106,14 +106,14 @@ def test_names_and_order_do_not_matter_nor_shift_and_scale(seed, metric):
     order = rng.permutation(len(unit))
     names = np.array([f"u{k}" for k in rng.permutation(8)]), np.array(list("vwxyz"))[rng.permutation(5)]
     changed = (names[0][unit[order]], names[1][rater[order]], 3 * value[order] + 7)
-    before = krippendorff_alpha(unit, rater, value, metric=metric, draws=20, seed=1)
-    after = krippendorff_alpha(*changed, metric=metric, draws=0)
+    before = krippendorff_alpha(unit, rater, value, metric=metric, n_bootstrap=20, seed=1)
+    after = krippendorff_alpha(*changed, metric=metric, n_bootstrap=0)
     assert after.value == pytest.approx(before.value, abs=1e-9, nan_ok=True)
     if metric == "nominal":
-        words = krippendorff_alpha(unit, rater, np.array(list("pqrst"), dtype=object)[value.astype(int)], draws=0)
+        words = krippendorff_alpha(unit, rater, np.array(list("pqrst"), dtype=object)[value.astype(int)], n_bootstrap=0)
         assert words.value == pytest.approx(before.value, abs=1e-12, nan_ok=True)
     if metric == "ordinal":
-        assert krippendorff_alpha(unit, rater, value**3, metric=metric, draws=0).value == pytest.approx(
+        assert krippendorff_alpha(unit, rater, value**3, metric=metric, n_bootstrap=0).value == pytest.approx(
             before.value, abs=1e-12, nan_ok=True
         )
 
@@ -143,19 +143,19 @@ def test_the_interval_of_alpha_covers_agreement_on_these_units():
     unit, rater = (a.ravel() for a in np.meshgrid(np.arange(40), np.arange(30)))
     for seed in range(trials):
         value = means[unit] + lean * rng.normal(0, 1, 30)[rater] + rng.normal(0, 1, len(unit))
-        found = krippendorff_alpha(unit, rater, value, metric="interval", draws=200, seed=seed)
+        found = krippendorff_alpha(unit, rater, value, metric="interval", n_bootstrap=200, seed=seed)
         hits += found.lo <= truth <= found.hi
     assert 0.88 <= hits / trials <= 0.99
 
 
 def test_alpha_without_variation_or_pairs_is_nan():
-    assert np.isnan(krippendorff_alpha([0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 1, 1], draws=10).value)
+    assert np.isnan(krippendorff_alpha([0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 1, 1], n_bootstrap=10).value)
     for metric in METRICS:
-        constant = krippendorff_alpha([0, 0, 1, 1], [0, 1, 0, 1], [0.1, 0.1, 0.1, 0.1], metric=metric, draws=10)
+        constant = krippendorff_alpha([0, 0, 1, 1], [0, 1, 0, 1], [0.1, 0.1, 0.1, 0.1], metric=metric, n_bootstrap=10)
         assert np.isnan([constant.value, constant.lo, constant.hi]).all()
         for n in range(2, 40):  # whatever the rounding of their mean
             unit, rater = np.repeat(np.arange(n), 3), np.tile(np.arange(3), n)
-            assert np.isnan(krippendorff_alpha(unit, rater, np.full(3 * n, 0.1), metric=metric, draws=0).value)
+            assert np.isnan(krippendorff_alpha(unit, rater, np.full(3 * n, 0.1), metric=metric, n_bootstrap=0).value)
         single = krippendorff_alpha([0, 1, 2], [0, 0, 1], [0.0, 1.0, 2.0], metric=metric)
         assert (np.isnan(single.value), single.n_pairable) == (True, 0)
         empty = krippendorff_alpha([], [], [], metric=metric)
@@ -166,9 +166,9 @@ def test_perfect_and_opposite_agreement():
     unit, rater = np.repeat(np.arange(6), 2), np.tile([0, 1], 6)
     for metric in METRICS:
         value = unit % 3.0
-        assert krippendorff_alpha(unit, rater, value, metric=metric, draws=0).value == pytest.approx(1, abs=1e-12)
+        assert krippendorff_alpha(unit, rater, value, metric=metric, n_bootstrap=0).value == pytest.approx(1, abs=1e-12)
         # two raters who never agree: D_o = 1, D_e = 2·6·6/(12·11) of the nominal metric, and alike in the others
-        opposite = krippendorff_alpha(unit, rater, (rater + unit) % 2.0, metric=metric, draws=0)
+        opposite = krippendorff_alpha(unit, rater, (rater + unit) % 2.0, metric=metric, n_bootstrap=0)
         assert opposite.value == pytest.approx(1 - 132 / 72, abs=1e-12)
 
 
@@ -198,7 +198,7 @@ def test_bad_ratings_are_named():
 def test_agreement_within_and_across_groups_is_brute_force(metric):
     unit, rater, value = ratings(5)
     inside = rater < 4
-    found = group_agreement(unit, rater, value, inside, metric=metric, draws=50)
+    found = group_agreement(unit, rater, value, inside, metric=metric, n_bootstrap=50)
     irr = brute(unit[inside], rater[inside], value[inside], metric)
     xrr = brute(unit, rater, value, metric, inside=inside)
     assert found.irr == pytest.approx(irr, abs=1e-12)
@@ -213,11 +213,11 @@ def test_a_group_of_one_mind_agrees_with_itself_and_not_with_the_others():
     inside = rater < 8
     mind = rng.random((2, 60)) < 0.5  # the two sides' opinions are unrelated
     value = np.where(inside, mind[0][unit], mind[1][unit]) ^ (rng.random(len(unit)) < 0.15)
-    found = group_agreement(unit, rater, value, inside, draws=200)
+    found = group_agreement(unit, rater, value, inside, n_bootstrap=200)
     assert found.irr == pytest.approx(0.49, abs=0.15)  # (1 − 2·.15)² of a fair coin
     assert abs(found.xrr) < 0.2
     assert found.irr_interval[0] > found.xrr_interval[1]
-    alike = group_agreement(unit, rater, mind[0][unit] ^ (rng.random(len(unit)) < 0.15), inside, draws=200)
+    alike = group_agreement(unit, rater, mind[0][unit] ^ (rng.random(len(unit)) < 0.15), inside, n_bootstrap=200)
     assert alike.gai == pytest.approx(1, abs=0.15)
     assert alike.gai_interval[0] < 1 < alike.gai_interval[1]
 

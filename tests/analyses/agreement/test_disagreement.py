@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plurality.analyses.agreement.disagreement import controversy, disagreement
+from plurality.analyses.agreement.item_disagreement import controversy, disagreement
 from plurality.errors import InputError
 
 

@@ -26,7 +26,9 @@ def test_groups_answers_are_counted_with_their_weights():
         if o >= 0:
             totals[g, q, o] += w
     expected = representativeness(alignment(model, totals, np.arange(4)))
-    found = group_representativeness(model, np.arange(4), user, question, option, group, weights=weight, draws=200)
+    found = group_representativeness(
+        model, np.arange(4), user, question, option, group, weights=weight, n_bootstrap=200
+    )
     np.testing.assert_allclose(found.value, expected, atol=1e-12)
     assert found.n_users.tolist() == [len(np.unique(user[(group == g) & (option >= 0)])) for g in range(2)]
     assert found.n_questions.tolist() == [6, 6]
@@ -35,15 +37,17 @@ def test_groups_answers_are_counted_with_their_weights():
     # an answer without weight, or a refusal, is none: neither the value nor the interval moves
     more = [np.append(x, x[:5]) for x in (user, question, option, group)]
     more[0][-5:] = 999
-    without = group_representativeness(model, np.arange(4), *more, weights=np.append(weight, np.zeros(5)), draws=200)
+    without = group_representativeness(
+        model, np.arange(4), *more, weights=np.append(weight, np.zeros(5)), n_bootstrap=200
+    )
     np.testing.assert_array_equal([without.lo, without.hi], [found.lo, found.hi])
     answered = option >= 0
     kept = (x[answered] for x in (user, question, option, group))
-    spoken = group_representativeness(model, np.arange(4), *kept, weights=weight[answered], draws=200)
+    spoken = group_representativeness(model, np.arange(4), *kept, weights=weight[answered], n_bootstrap=200)
     np.testing.assert_array_equal([spoken.lo, spoken.hi], [found.lo, found.hi])
     # a weight is as many rows, and the names of users do not matter
     again = np.repeat(np.stack([100 - user, question, option, group]), weight, axis=1)
-    repeated = group_representativeness(model, np.arange(4), *again, draws=10)
+    repeated = group_representativeness(model, np.arange(4), *again, n_bootstrap=10)
     np.testing.assert_allclose(repeated.value, expected, atol=1e-12)
 
 
@@ -61,7 +65,9 @@ def test_the_interval_of_representativeness_covers_and_is_for_users():
         rng = np.random.default_rng(seed)
         p = lean[rng.integers(0, 3, 80)] + 0.2 * (np.arange(80) % 2)
         option = rng.binomial(3, p[user])
-        found = group_representativeness(model, np.arange(4), user, question, option, user % 2, draws=200, seed=seed)
+        found = group_representativeness(
+            model, np.arange(4), user, question, option, user % 2, n_bootstrap=200, seed=seed
+        )
         hits += (found.lo <= truth) & (truth <= found.hi)
     assert (hits / trials >= 0.87).all()
 
@@ -78,8 +84,8 @@ def test_the_ceiling_is_what_a_model_that_answers_as_the_group_does_gets():
         )
         kept = np.random.default_rng(seed + 1000).random(len(user)) < 0.4
         rows = [x[kept] for x in (user, question, option, np.zeros_like(user))]
-        same = group_representativeness(truth, np.arange(4), *rows, draws=200, seed=seed)
-        other = group_representativeness(model, np.arange(4), *rows, draws=200, seed=seed)
+        same = group_representativeness(truth, np.arange(4), *rows, n_bootstrap=200, seed=seed)
+        other = group_representativeness(model, np.arange(4), *rows, n_bootstrap=200, seed=seed)
         np.testing.assert_allclose(other.ceiling, same.ceiling, atol=1e-12)  # no matter of the model
         values.append(same.value[0])
         ceilings.append(same.ceiling[0])
@@ -98,14 +104,16 @@ def test_questions_that_few_answer_are_left_out():
     for fewest in (2, 4, 6):
         assert (people < fewest).any() or fewest == 2
         aligned = np.where(people < fewest, np.nan, alignment(model, totals, np.arange(4)))
-        found = group_representativeness(model, np.arange(4), user, question, option, group, fewest=fewest, draws=20)
+        found = group_representativeness(
+            model, np.arange(4), user, question, option, group, fewest=fewest, n_bootstrap=20
+        )
         np.testing.assert_allclose(found.value, representativeness(aligned), atol=1e-12)
         assert found.n_questions.tolist() == (people >= fewest).sum(axis=1).tolist()
     # nor do they move the interval: one more answer, to a question that nobody else answers
     more = [np.append(x, one) for x, one in ((user, user[0]), (question, 6), (option, 2), (group, group[0]))]
     wide = np.concatenate([model, [[0.0, 0.0, 0.0, 1.0]]])
-    base = group_representativeness(model, np.arange(4), user, question, option, group, fewest=2, draws=50)
-    same = group_representativeness(wide, np.arange(4), *more, fewest=2, draws=50)
+    base = group_representativeness(model, np.arange(4), user, question, option, group, fewest=2, n_bootstrap=50)
+    same = group_representativeness(wide, np.arange(4), *more, fewest=2, n_bootstrap=50)
     np.testing.assert_allclose([same.lo, same.hi, same.ceiling], [base.lo, base.hi, base.ceiling], atol=1e-12)
     with pytest.raises(InputError, match="fewest: 1"):
         group_representativeness(model, np.arange(4), user, question, option, group, fewest=1)
@@ -117,13 +125,13 @@ def test_no_answers_and_few_users():
     assert empty.value.shape == empty.lo.shape == empty.ceiling.shape == (0,)
     two = np.zeros(2, np.int64)
     for option in (two, two - 1):
-        found = group_representativeness(model, np.arange(3), two, np.array([0, 1]), option, two, draws=20)
+        found = group_representativeness(model, np.arange(3), two, np.array([0, 1]), option, two, n_bootstrap=20)
         assert np.isnan([found.value, found.lo, found.hi, found.ceiling]).all()
         assert found.n_questions[0] == 0
     assert found.n_users[0] == 0  # all refused
     # of one mind: nothing to resample, and no noise
     many = np.arange(8)
-    agreed = group_representativeness(model, np.arange(3), many, many % 1, many * 0 + 1, many * 0, draws=20)
+    agreed = group_representativeness(model, np.arange(3), many, many % 1, many * 0 + 1, many * 0, n_bootstrap=20)
     assert agreed.value[0] == pytest.approx(1 - 2 / 3 * 0.5)
     np.testing.assert_allclose([agreed.lo, agreed.hi], agreed.value[0], atol=1e-12)
     assert agreed.ceiling[0] == pytest.approx(1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plurality.analyses.agreement.overton import overton
+from plurality.analyses.agreement.overton_coverage import overton
 from plurality.errors import InputError
 
 
@@ -30,7 +30,7 @@ def test_overton_is_brute_force_and_a_weight_is_as_many_rows(seed):
     n = 60
     user, cell, response = rng.integers(0, 12, n), rng.integers(0, 5, n), rng.integers(0, 3, n)
     accepts, times = rng.integers(0, 2, n), rng.integers(0, 4, n)
-    found = overton(user, cell, response, accepts, weights=times, draws=20)
+    found = overton(user, cell, response, accepts, weights=times, n_bootstrap=20)
     covered = mass = 0.0
     for c in np.unique(cell[times > 0]):
         held = [(times * ((cell == c) & (response == r))) for r in range(3)]
@@ -40,7 +40,7 @@ def test_overton_is_brute_force_and_a_weight_is_as_many_rows(seed):
         covered, mass = covered + most * (best >= 0.5), mass + most
     assert found.coverage == pytest.approx(covered / mass)
     again = (np.repeat(x, times) for x in (user, cell, response, accepts))
-    assert overton(*again, draws=20).coverage == pytest.approx(found.coverage)
+    assert overton(*again, n_bootstrap=20).coverage == pytest.approx(found.coverage)
     assert found.lo <= found.hi
 
 
@@ -51,7 +51,7 @@ def test_the_interval_of_coverage_covers_where_people_are_many():
         rng = np.random.default_rng(seed)
         view = rng.choice(5, 100, p=[0.3, 0.25, 0.2, 0.15, 0.1])
         accepts = rng.random(100) < np.where(view < 2, 0.95, 0.05)
-        found = overton(np.arange(100), view, np.zeros(100), accepts, draws=200, seed=seed)
+        found = overton(np.arange(100), view, np.zeros(100), accepts, n_bootstrap=200, seed=seed)
         hits += found.lo <= 0.55 <= found.hi
     assert 0.88 <= hits / trials <= 0.99
 
@@ -60,7 +60,7 @@ def test_overton_of_nothing_is_nan_and_bad_rows_are_named():
     nothing = overton([], [], [], [])
     assert np.isnan(nothing.coverage)
     assert np.isnan(overton([0], [0], [0], [1], weights=[0]).coverage)
-    one = overton([0], [0], [0], [1], draws=20)
+    one = overton([0], [0], [0], [1], n_bootstrap=20)
     assert one.coverage == 1
     assert np.isnan(one.lo)
     for threshold in (0, 1.5, np.nan):
@@ -74,16 +74,16 @@ def test_overton_of_nothing_is_nan_and_bad_rows_are_named():
 
 def test_a_cell_counts_by_its_people_whichever_responses_they_judge():
     # three people of "left" each judge a response of their own, of which one is liked; "right" is one person
-    found = overton([0, 1, 2, 3], ["left"] * 3 + ["right"], ["x", "y", "z", "x"], [1, 0, 0, 0], draws=20)
+    found = overton([0, 1, 2, 3], ["left"] * 3 + ["right"], ["x", "y", "z", "x"], [1, 0, 0, 0], n_bootstrap=20)
     assert (found.coverage, found.unweighted) == (3 / 4, 1 / 2)
     # names do not matter, nor do rows without weight, nor their users for the interval
     again = overton(
-        list("bcda" * 2), list("ppqr" * 2), list("zyxz" * 2), [0] * 8, weights=[1, 1, 1, 1, 0, 0, 0, 0], draws=20
+        list("bcda" * 2), list("ppqr" * 2), list("zyxz" * 2), [0] * 8, weights=[1, 1, 1, 1, 0, 0, 0, 0], n_bootstrap=20
     )
     assert (again.coverage, again.n_cells, again.n_users) == (0, 3, 4)
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, k, 200) for k in (30, 6, 3, 2)]
     more = [np.append(x, [40, 9, 7, 1][i]) for i, x in enumerate(rows)]
-    first = overton(*rows, draws=50)
-    assert first == overton(*more, weights=np.append(np.ones(200), 0), draws=50)
-    assert first.coverage == overton(-rows[0], 5 - rows[1], 7 - rows[2], rows[3], draws=20).coverage
+    first = overton(*rows, n_bootstrap=50)
+    assert first == overton(*more, weights=np.append(np.ones(200), 0), n_bootstrap=50)
+    assert first.coverage == overton(-rows[0], 5 - rows[1], 7 - rows[2], rows[3], n_bootstrap=20).coverage

@@ -19,7 +19,7 @@ def test_icc_is_that_of_pingouin_and_of_its_formula():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = pingouin.intraclass_corr(frame, targets="group", raters="rater", ratings="y")
-    assert icc(y, group, draws=10).value == pytest.approx(table["ICC"].iloc[0], abs=1e-9)
+    assert icc(y, group, n_bootstrap=10).value == pytest.approx(table["ICC"].iloc[0], abs=1e-9)
     keep = rng.random(60) < 0.7  # unequal sizes, by sums of squares
     y, group = y[keep], group[keep]
     n = np.bincount(group)
@@ -27,13 +27,16 @@ def test_icc_is_that_of_pingouin_and_of_its_formula():
     msb = (n * (means - y.mean()) ** 2).sum() / (len(n) - 1)
     msw = ((y - means[group]) ** 2).sum() / (len(y) - len(n))
     k0 = (len(y) - (n**2).sum() / len(y)) / (len(n) - 1)
-    found = icc(y, group, draws=10)
+    found = icc(y, group, n_bootstrap=10)
     assert found.value == pytest.approx((msb - msw) / (msb + (k0 - 1) * msw), abs=1e-12)
     assert found.k0 == pytest.approx(k0)
     times = rng.integers(0, 4, len(y))
-    weighted, rows = icc(y, group, weights=times, draws=0), icc(np.repeat(y, times), np.repeat(group, times), draws=0)
+    weighted, rows = (
+        icc(y, group, weights=times, n_bootstrap=0),
+        icc(np.repeat(y, times), np.repeat(group, times), n_bootstrap=0),
+    )
     assert weighted.value == pytest.approx(rows.value, abs=1e-12)
-    assert icc(10 + 3 * y, group, draws=0).value == pytest.approx(found.value, abs=1e-12)
+    assert icc(10 + 3 * y, group, n_bootstrap=0).value == pytest.approx(found.value, abs=1e-12)
 
 
 def test_the_interval_of_icc_covers():
@@ -42,16 +45,16 @@ def test_the_interval_of_icc_covers():
         rng = np.random.default_rng(seed)
         group = np.repeat(np.arange(60), rng.integers(2, 9, 60))
         y = np.sqrt(0.3) * rng.normal(size=60)[group] + np.sqrt(0.7) * rng.normal(size=len(group))
-        found = icc(y, group, draws=200, seed=seed)
+        found = icc(y, group, n_bootstrap=200, seed=seed)
         hits += found.lo <= 0.3 <= found.hi
     assert 0.87 <= hits / trials <= 0.99
 
 
 def test_icc_without_groups_or_variation_is_nan():
     for y, group in (([], []), ([1, 2], [0, 0]), ([1, 2], [0, 1]), ([0.1] * 4, [0, 0, 1, 1])):
-        assert np.isnan(icc(y, group, draws=5).value)
+        assert np.isnan(icc(y, group, n_bootstrap=5).value)
     for n in range(2, 40):  # whatever the rounding of their mean
-        assert np.isnan(icc(np.full(3 * n, 0.1), np.repeat(np.arange(n), 3), draws=0).value)
+        assert np.isnan(icc(np.full(3 * n, 0.1), np.repeat(np.arange(n), 3), n_bootstrap=0).value)
     assert np.isnan(icc([1, 2, 3], [0, 1, 1], weights=[0, 0, 0]).value)
     with pytest.raises(InputError, match="weights"):
         icc([1, 2, 3], [0, 1, 1], weights=[1, -1, 1])
@@ -61,15 +64,15 @@ def test_rows_without_weight_are_none_however_large():
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(10), 4)
     y = rng.normal(size=10)[group] + rng.normal(size=40)
-    found = icc(y, group, draws=50)
-    more = icc(np.append(y, [1e9, -1e9]), np.append(group, [3, 99]), weights=[1] * 40 + [0, 0], draws=50)
+    found = icc(y, group, n_bootstrap=50)
+    more = icc(np.append(y, [1e9, -1e9]), np.append(group, [3, 99]), weights=[1] * 40 + [0, 0], n_bootstrap=50)
     assert (more.value, more.lo, more.hi) == pytest.approx((found.value, found.lo, found.hi), abs=1e-12)
     assert more.n_groups == 10
 
 
 def test_perfectly_alike_and_unlike_groups():
-    assert icc([1, 1, 2, 2, 5, 5], [0, 0, 1, 1, 2, 2], draws=0).value == pytest.approx(1)
-    assert icc([1, 2, 1, 2, 1, 2], [0, 0, 1, 1, 2, 2], draws=0).value == pytest.approx(-1)  # −1/(k0 − 1)
+    assert icc([1, 1, 2, 2, 5, 5], [0, 0, 1, 1, 2, 2], n_bootstrap=0).value == pytest.approx(1)
+    assert icc([1, 2, 1, 2, 1, 2], [0, 0, 1, 1, 2, 2], n_bootstrap=0).value == pytest.approx(-1)  # −1/(k0 − 1)
 
 
 def opinions(seed, parts=(0.25, 0.49, 0.26), items=60, users=80, groups=4, seen=0.4, main=(0.0, 0.0), noise=None):
@@ -97,7 +100,7 @@ def test_planted_shares_are_recovered_from_unbalanced_rows():
     found = []
     for seed in range(20):
         _, draw = opinions(seed)
-        shares = variance_shares(*draw(np.random.default_rng(100 + seed)), centre=0.0, draws=0)
+        shares = variance_shares(*draw(np.random.default_rng(100 + seed)), centre=0.0, n_bootstrap=0)
         assert not shares.repeated
         found.append(shares.share)
     found = np.array(found)
@@ -111,7 +114,7 @@ def test_main_effects_of_users_and_groups_take_no_share_of_utilities():
     found = []
     for seed in range(20):
         _, draw = opinions(seed, main=(1.5, 0.8), seen=0.5)
-        found.append(variance_shares(*draw(np.random.default_rng(100 + seed)), draws=0).share[:3])
+        found.append(variance_shares(*draw(np.random.default_rng(100 + seed)), n_bootstrap=0).share[:3])
     error = np.std(found, axis=0, ddof=1) / np.sqrt(20)
     assert (np.abs(np.mean(found, axis=0) - [0.25, 0.49, 0.26]) < 4 * error).all()
     assert (error < 0.03).all()
@@ -121,7 +124,7 @@ def test_noise_is_told_from_taste_where_items_are_seen_twice():
     found = []
     for seed in range(15):
         _, draw = opinions(seed, parts=(0.2, 0.3, 0.3), noise=0.2)
-        shares = variance_shares(*draw(np.random.default_rng(100 + seed)), centre=0.0, draws=0)
+        shares = variance_shares(*draw(np.random.default_rng(100 + seed)), centre=0.0, n_bootstrap=0)
         assert shares.repeated
         assert shares.share.sum() == pytest.approx(1)
         found.append(shares.share)
@@ -150,12 +153,12 @@ def test_shares_of_comparisons_are_brute_force_over_pairs_and_blind_to_orientati
     _, draw = opinions(0, items=15, users=20, groups=3)
     y, item, user, group = draw(rng)
     y = (y > 0).astype(float)
-    found = variance_shares(y, item, user, group, centre=0.5, draws=30)
+    found = variance_shares(y, item, user, group, centre=0.5, n_bootstrap=30)
     assert found.total == pytest.approx(0.25)
     expected = brute_variances(y - 0.5, item, user, group)
     np.testing.assert_allclose(found.share[:2] * found.total, expected, atol=1e-12)
     turned = np.where((rng.random(15) < 0.5)[item], 1 - y, y)
-    again = variance_shares(turned, item, user, group, centre=0.5, draws=30)
+    again = variance_shares(turned, item, user, group, centre=0.5, n_bootstrap=30)
     np.testing.assert_allclose(again.share, found.share, atol=1e-12)
     np.testing.assert_allclose(again.lo, found.lo, atol=1e-12)
 
@@ -201,16 +204,16 @@ def test_main_effects_under_resampled_users_are_brute_force_over_pairs():
 def test_a_shift_of_utilities_and_their_scale_change_no_share():
     _, draw = opinions(2, items=15, users=20, groups=3)
     y, *labels = draw(np.random.default_rng(0))
-    found = variance_shares(y, *labels, draws=20)
-    moved = variance_shares(5 - 3 * y, *labels, draws=20)
+    found = variance_shares(y, *labels, n_bootstrap=20)
+    moved = variance_shares(5 - 3 * y, *labels, n_bootstrap=20)
     np.testing.assert_allclose(moved.share, found.share, atol=1e-9)
     np.testing.assert_allclose(moved.hi, found.hi, atol=1e-9)
     lean = np.random.default_rng(1).normal(size=20)
     everything = (a.ravel() for a in np.meshgrid(np.arange(10), np.arange(20)))  # balanced: exactly invariant
     item, user = everything
     y = np.random.default_rng(2).normal(size=200)
-    plain = variance_shares(y, item, user, user % 2, draws=0)
-    shifted = variance_shares(y + lean[user], item, user, user % 2, draws=0)
+    plain = variance_shares(y, item, user, user % 2, n_bootstrap=0)
+    shifted = variance_shares(y + lean[user], item, user, user % 2, n_bootstrap=0)
     np.testing.assert_allclose(shifted.share * shifted.total, plain.share * plain.total, atol=1e-9)
 
 
@@ -222,7 +225,7 @@ def test_intervals_of_shares_cover_the_shares_among_these_items():
     truth = truth / truth.sum()
     hits, trials = np.zeros(3), 120
     for seed in range(trials):
-        found = variance_shares(*draw(np.random.default_rng(seed)), centre=0.0, draws=200, seed=seed)
+        found = variance_shares(*draw(np.random.default_rng(seed)), centre=0.0, n_bootstrap=200, seed=seed)
         hits += (found.lo[:3] <= truth) & (truth <= found.hi[:3])
     assert (hits / trials >= 0.87).all()
     assert hits.mean() / trials <= 0.975  # with users drawn across groups it would be .98
@@ -230,17 +233,17 @@ def test_intervals_of_shares_cover_the_shares_among_these_items():
 
 def test_shares_that_cannot_be_told_are_nan_and_torn_users_named():
     y, item, user = np.array([1.0, 0, 1, 0]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
-    assert np.isnan(variance_shares(y, item, user, np.zeros(4, int), draws=5).share).all()  # one group
-    assert np.isnan(variance_shares(y, item, user, user, draws=5).share).all()  # nobody beside one in a group
+    assert np.isnan(variance_shares(y, item, user, np.zeros(4, int), n_bootstrap=5).share).all()  # one group
+    assert np.isnan(variance_shares(y, item, user, user, n_bootstrap=5).share).all()  # nobody beside one in a group
     # nobody saw two items, so main effects cannot be told from the rest, though products across groups exist
-    apart = variance_shares([3, 1, 2, 5, 4, 2], [0, 0, 0, 1, 1, 1], np.arange(6), [0, 0, 1, 2, 2, 3], draws=5)
+    apart = variance_shares([3, 1, 2, 5, 4, 2], [0, 0, 0, 1, 1, 1], np.arange(6), [0, 0, 1, 2, 2, 3], n_bootstrap=5)
     assert np.isnan([apart.total, *apart.share]).all()
     assert variance_shares([], [], [], []).n_items == 0
     _, draw = opinions(0, items=5, users=8, groups=2, seen=1)
     y, *labels = draw(np.random.default_rng(0))
-    constant = variance_shares(np.full(len(y), 0.1), *labels, draws=5)
+    constant = variance_shares(np.full(len(y), 0.1), *labels, n_bootstrap=5)
     assert np.isnan([constant.share, constant.lo]).all()
-    agreed = variance_shares(np.full(len(y), 0.9), *labels, centre=0.5, draws=5)  # of one mind on every item
+    agreed = variance_shares(np.full(len(y), 0.9), *labels, centre=0.5, n_bootstrap=5)  # of one mind on every item
     np.testing.assert_allclose(agreed.share[:3], [1, 0, 0], atol=1e-12)
     with pytest.raises(InputError, match="the user of row 0 also has another"):
         variance_shares(y[:2], [0, 1], [0, 0], ["a", "b"])
@@ -253,7 +256,7 @@ def test_without_groups_what_any_two_people_share_is_the_item():
     users, items = 60, 200
     value = rng.normal(0, 1, items)[None] + rng.normal(0, 1, (users, items)) * np.sqrt(3)
     user, item = (x.ravel() for x in np.indices(value.shape))
-    found = variance_shares(value.ravel(), item, user, draws=100, centre=0.0)
+    found = variance_shares(value.ravel(), item, user, n_bootstrap=100, centre=0.0)
     assert found.share[0] == pytest.approx(0.25, abs=0.05)
     assert found.share[1] == 0
     assert found.share[:3].sum() == pytest.approx(1)

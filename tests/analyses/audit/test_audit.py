@@ -23,7 +23,7 @@ POPQUORN = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "pop
 
 @pytest.fixture(scope="module")
 def result(planted):
-    return audit(*planted, draws=300)
+    return audit(*planted, n_bootstrap=300)
 
 
 def row(result, metric, attribute="(overall)", level="(all users)", provenance="observed"):
@@ -91,7 +91,7 @@ def test_what_chance_gives_is_that_of_the_plain_functions(planted, result):
 
 def test_the_table_always_has_the_same_columns(planted, result):
     assert dict(result.table.schema) == TABLE
-    assert dict(audit(planted[0], draws=20).table.schema) == TABLE
+    assert dict(audit(planted[0], n_bootstrap=20).table.schema) == TABLE
     assert list(TABLE)[:5] == ["metric", "normalisation", "provenance", "slice", "attribute"]
     temperatures = 1 + 4 + 2  # not of crossed attributes
     assert result.table.height == 13 * (1 + 4 + 2 + 8) + temperatures
@@ -130,7 +130,7 @@ def test_order_of_rows_and_sides_does_not_matter(planted, result):
         label=pl.when(swap).then(1 - pl.col("label")).otherwise("label"),
         gap=pl.when(swap).then(-pl.col("gap")).otherwise("gap"),
     )
-    again = audit(turned.sample(fraction=1, shuffle=True, seed=3), people.reverse(), draws=300)
+    again = audit(turned.sample(fraction=1, shuffle=True, seed=3), people.reverse(), n_bootstrap=300)
     for column in ("estimate", "lo", "hi", "shrunk", "diff_vs_ref"):
         left, right = (t.table[column].fill_null(-9).fill_nan(-8).to_numpy() for t in (again, result))
         np.testing.assert_allclose(left, right, atol=1e-6)
@@ -139,19 +139,21 @@ def test_order_of_rows_and_sides_does_not_matter(planted, result):
 def test_a_weight_is_as_many_rows(simulate):
     predictions, people = simulate(40, 8)
     times = np.random.default_rng(0).integers(1, 4, predictions.height)
-    weighted = audit(predictions.with_columns(weight=pl.Series(times)), people, draws=50, disclosure=Disclosure(0, 0))
+    weighted = audit(
+        predictions.with_columns(weight=pl.Series(times)), people, n_bootstrap=50, disclosure=Disclosure(0, 0)
+    )
     repeated = predictions[np.repeat(np.arange(predictions.height), times)]
-    rows = audit(repeated, people, draws=50, disclosure=Disclosure(0, 0))
+    rows = audit(repeated, people, n_bootstrap=50, disclosure=Disclosure(0, 0))
     for column in ("estimate", "lo", "hi", "diff_vs_ref"):
         left, right = (t.table[column].fill_null(-9).fill_nan(-8).to_numpy() for t in (weighted, rows))
         np.testing.assert_allclose(left, right, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bits(planted, result):
-    again = audit(*planted, draws=300)
+    again = audit(*planted, n_bootstrap=300)
     assert again.table.equals(result.table)
     assert again.worst.equals(result.worst)
-    other = audit(*planted, draws=300, seed=1)
+    other = audit(*planted, n_bootstrap=300, seed=1)
     assert other.table["estimate"].equals(result.table["estimate"])
     assert not other.table["lo"].equals(result.table["lo"])
 
@@ -165,14 +167,14 @@ def test_containers_and_paths_give_the_same(planted, result, tmp_path):
         (tmp_path / "p.parquet", tmp_path / "u.csv"),
         (predictions.to_dict(as_series=False), people.to_dict(as_series=False)),
     ):
-        assert audit(*tables, draws=300).table.equals(result.table)
+        assert audit(*tables, n_bootstrap=300).table.equals(result.table)
     assert isinstance(predictions.to_pandas(), pd.DataFrame)
 
 
 def test_withheld_slices_have_no_numbers(simulate):
     predictions, _ = simulate(80, 10)
     people = pl.DataFrame({"user_id": [f"u{k}" for k in range(80)], "g": ["a"] * 50 + ["b"] * 24 + ["c"] * 6})
-    result = audit(predictions, people, draws=50)
+    result = audit(predictions, people, n_bootstrap=50)
     numbers = [
         c for c in TABLE if c not in ("metric", "normalisation", "provenance", "slice", "attribute", "level", "flag")
     ]
@@ -183,7 +185,7 @@ def test_withheld_slices_have_no_numbers(simulate):
     assert flags == {"b": "withheld: would reveal a smaller group", "c": "withheld: n_users < 11"}
     assert set(result.reliability["level"]) == {"(all users)", "a"}
     assert "c" not in result.worst["level"].to_list()
-    loose = audit(predictions, people, draws=50, disclosure=Disclosure(complementary=False))
+    loose = audit(predictions, people, n_bootstrap=50, disclosure=Disclosure(complementary=False))
     assert loose.table.filter("suppressed")["level"].unique().to_list() == ["c"]
     assert row(loose, "accuracy", "g", "b")["flag"] is None
 
@@ -191,14 +193,14 @@ def test_withheld_slices_have_no_numbers(simulate):
 def test_few_users_are_shown_with_a_flag(simulate):
     predictions, _ = simulate(60, 10)
     people = pl.DataFrame({"user_id": [f"u{k}" for k in range(60)], "g": ["a"] * 45 + ["b"] * 15})
-    result = audit(predictions, people, draws=50)
+    result = audit(predictions, people, n_bootstrap=50)
     assert row(result, "accuracy", "g", "b")["flag"] == "n_users < 20"
     assert not row(result, "accuracy", "g", "b")["suppressed"]
 
 
 def test_served_responses_of_another_policy(simulate):
     predictions, _ = simulate(50, 10)
-    other = audit(predictions.with_columns(served_first=1.0), draws=20)
+    other = audit(predictions.with_columns(served_first=1.0), n_bootstrap=20)
     people = predictions.group_by("user_id").agg(pl.col("label", "prob_first").mean())
     assert row(other, "utility")["estimate"] == pytest.approx(people["label"].mean())
     assert row(other, "utility", provenance="model")["estimate"] == pytest.approx(people["prob_first"].mean())
@@ -215,11 +217,11 @@ def test_one_model_and_one_cell_are_audited_and_named(simulate):
             predictions.with_columns(model=pl.lit("pal"), cell=pl.lit("seen users, unseen prompts")),
         ]
     )
-    result = audit(several, draws=20)
+    result = audit(several, n_bootstrap=20)
     assert (result.meta["model"], result.meta["cell"]) == ("pal", "seen users, unseen prompts")
-    assert result.table["estimate"].equals(audit(predictions, draws=20).table["estimate"])
+    assert result.table["estimate"].equals(audit(predictions, n_bootstrap=20).table["estimate"])
     assert "model pal · cell seen users, unseen prompts" in str(result)
-    control = audit(several, draws=20, model="shuffled users")
+    control = audit(several, n_bootstrap=20, model="shuffled users")
     assert row(control, "accuracy")["estimate"] == 0.5
     assert result.notes[0].startswith("Model 'pal' was taken; model= chooses another of 'shuffled users'")
     broken = several.with_columns(label=pl.when(pl.int_range(pl.len()) == 900).then(7.0).otherwise("label"))
@@ -230,22 +232,22 @@ def test_one_model_and_one_cell_are_audited_and_named(simulate):
 
 
 def test_edges_are_undefined_and_flagged(simulate):
-    one = audit({"user_id": ["a"] * 4, "prob_first": [0.6, 0.7, 0.2, 0.9], "label": [1, 0, 1, 1]}, draws=20)
+    one = audit({"user_id": ["a"] * 4, "prob_first": [0.6, 0.7, 0.2, 0.9], "label": [1, 0, 1, 1]}, n_bootstrap=20)
     assert row(one, "accuracy")["estimate"] == 0.5
     assert np.isnan(row(one, "accuracy")["lo"])
     assert row(one, "accuracy")["flag"] == "one user"
     assert row(one, "gini")["flag"] == "one user; undefined"
     predictions, _ = simulate(40, 5)
-    ties = audit(predictions.with_columns(label=pl.lit(0.5)), draws=20)
+    ties = audit(predictions.with_columns(label=pl.lit(0.5)), n_bootstrap=20)
     for metric in ("ece", "l2_debiased", "kuiper"):
         assert np.isnan(row(ties, metric)["estimate"])
         assert row(ties, metric)["flag"] == "only ties; undefined"
     assert row(ties, "accuracy")["estimate"] == 0.5
     wrong = pl.col("prob_first") < 0.5
-    never = audit(predictions.with_columns(label=wrong.cast(float)), draws=20)
+    never = audit(predictions.with_columns(label=wrong.cast(float)), n_bootstrap=20)
     assert row(never, "gini")["flag"] == "undefined"
     certain = predictions.with_columns(prob_first=(pl.col("prob_first") > 0.5).cast(float)).drop("gap")
-    saturated = audit(certain, draws=20)
+    saturated = audit(certain, n_bootstrap=20)
     assert row(saturated, "log_loss")["flag"] == "infinite: prob_first of 0 or 1, give gap; undefined"
     assert "Log-loss is infinite in" in " ".join(saturated.notes)
     assert np.isnan(row(saturated, "kuiper")["estimate"])
@@ -265,7 +267,7 @@ def test_users_are_not_on_disk_and_files_are_whole(result, tmp_path):
         assert pl.read_parquet(folder / "sections" / f"{name}.parquet").equals(result.sections[name].frame)
     assert pl.read_parquet(folder / "audit.parquet").equals(result.table)
     meta = json.loads((folder / "audit.json").read_text())
-    assert meta["disclosure"] == {"publish": 20, "suppress": 11, "complementary": True}
+    assert meta["disclosure"] == {"min_users_flag": 20, "min_users_show": 11, "complementary": True}
     assert meta["verdict"] == list(result.verdict)
     assert "u17" not in (folder / "audit.json").read_text()
 
@@ -295,7 +297,7 @@ def test_numbers_in_the_interval_are_those_of_resampled_people(planted):
     means = own.group_by("user_id").agg(pl.col("z").mean())["z"].to_numpy()
     rng = np.random.default_rng(5)
     draws = [rng.choice(means, len(means)).mean() for _ in range(4000)]
-    found = row(audit(predictions, draws=4000), "accuracy")
+    found = row(audit(predictions, n_bootstrap=4000), "accuracy")
     width = found["hi"] - found["lo"]
     assert (found["lo"], found["hi"]) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.1 * width)
     deviation = (own["z"].to_numpy()).std()
@@ -321,7 +323,7 @@ def test_real_demographics_show_no_gap_that_is_not_there():
     p = 1 / (1 + np.exp(-gap))
     label = (rng.random(pairs.height) < p).astype(float)  # a calibrated model that serves everybody alike
     predictions = pairs.with_columns(prob_first=pl.Series(p), label=pl.Series(label))
-    result = audit(predictions, people, draws=300)
+    result = audit(predictions, people, n_bootstrap=300)
     shown = result.table.filter(~pl.col("suppressed"))
     assert shown["n_users"].min() >= 11
     assert set(result.meta["attributes"]) == {"gender", "race", "age", "occupation", "education"}

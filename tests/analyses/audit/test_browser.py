@@ -31,7 +31,7 @@ def opened(page, folder, *what):
 
 @pytest.fixture(scope="module")
 def page(planted, tmp_path_factory):
-    return audit(*planted, draws=50).save(tmp_path_factory.mktemp("report") / "audit") / "index.html"
+    return audit(*planted, n_bootstrap=50).save(tmp_path_factory.mktemp("report") / "audit") / "index.html"
 
 
 def test_the_page_renders_and_its_table_shows_one_metric(page, tmp_path):

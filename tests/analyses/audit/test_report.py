@@ -39,7 +39,7 @@ def result(planted):
     nasty = pl.when(pl.col("region") == "south").then(pl.lit("<script>alert('x')</script> & co")).otherwise("region")
     few = pl.when(pl.int_range(pl.len()) < 4).then(pl.lit("<b>rare</b>")).otherwise("group")
     model = pl.lit("<i>pal</i>")
-    return audit(predictions.with_columns(model=model), people.with_columns(region=nasty, group=few), draws=100)
+    return audit(predictions.with_columns(model=model), people.with_columns(region=nasty, group=few), n_bootstrap=100)
 
 
 @pytest.fixture(scope="module")

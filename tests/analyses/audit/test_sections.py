@@ -13,7 +13,7 @@ from plurality.analyses.audit.slices import Disclosure
 from plurality.analyses.calibration.slopes import slope
 from plurality.errors import InputError, InputWarning
 
-FEW = Disclosure(publish=5, suppress=3)
+FEW = Disclosure(min_users_flag=5, min_users_show=3)
 
 
 def people(users, **levels):
@@ -53,7 +53,7 @@ def steep():
 
 
 def test_temperatures_of_groups_are_the_planted_ones(steep):
-    found = audit(*steep, draws=50).sections["temperature"].frame
+    found = audit(*steep, n_bootstrap=50).sections["temperature"].frame
     rows = {row["level"]: row for row in found.iter_rows(named=True)}
     for level, truth in (("a", 2.0), ("b", 0.5)):
         assert rows[level]["lo"] < truth < rows[level]["hi"]
@@ -65,7 +65,7 @@ def test_temperatures_of_groups_are_the_planted_ones(steep):
 
 
 def test_temperatures_of_withheld_groups_are_not_told(steep):
-    result = audit(*steep, draws=50)
+    result = audit(*steep, n_bootstrap=50)
     hidden = result.sections["temperature"].frame.filter("suppressed")
     assert set(hidden["level"]) == {"c", "d"}
     assert hidden.select("estimate", "lo", "hi", "n_users", "p", "q", "shrunk").null_count().row(0) == (
@@ -76,7 +76,7 @@ def test_temperatures_of_withheld_groups_are_not_told(steep):
 
 def test_certainties_without_gaps_have_no_temperature(steep):
     certain = steep[0].drop("gap").with_columns(prob_first=pl.col("prob_first").round())
-    assert "temperature" not in audit(certain, draws=20).sections
+    assert "temperature" not in audit(certain, n_bootstrap=20).sections
 
 
 # confidence and slices
@@ -84,7 +84,7 @@ def test_certainties_without_gaps_have_no_temperature(steep):
 
 def test_cells_of_confidence_are_those_of_the_rows(steep):
     table, listed = steep
-    found = audit(table, listed, draws=20).sections["multicalibration"].frame
+    found = audit(table, listed, n_bootstrap=20).sections["multicalibration"].frame
     rows = table.join(listed, on="user_id").with_columns(
         c=pl.max_horizontal("prob_first", 1 - pl.col("prob_first")),
         z=pl.when(pl.col("prob_first") > 0.5).then("label").otherwise(1 - pl.col("label")),
@@ -101,7 +101,7 @@ def test_cells_of_confidence_are_those_of_the_rows(steep):
 
 
 def test_a_few_people_who_agree_are_no_certainty(steep):
-    found = audit(*steep, draws=20, disclosure=FEW).sections["multicalibration"].frame
+    found = audit(*steep, n_bootstrap=20, disclosure=FEW).sections["multicalibration"].frame
     known = found.filter(pl.col("in_error").is_finite())
     assert (known["in_error"].abs() <= known["n_users"].sqrt() + 1e-9).all()  # a sum of n scores over its own length
 
@@ -112,7 +112,7 @@ def test_a_few_people_who_agree_are_no_certainty(steep):
 @pytest.mark.parametrize("bias", [0.0, 0.5])
 def test_what_is_displayed_first_is_favoured_by_what_was_planted(bias):
     table, listed = shared(group_spread=0.0, bias=bias)
-    result = audit(table, listed, draws=20)
+    result = audit(table, listed, n_bootstrap=20)
     row = result.overall.filter(metric="position_bias").row(0, named=True)
     assert row["lo"] < bias < row["hi"]
     assert row["hi"] - row["lo"] < 0.2
@@ -122,7 +122,7 @@ def test_what_is_displayed_first_is_favoured_by_what_was_planted(bias):
         gap=-pl.col("gap"),
         shown_first=~pl.col("shown_first"),
     )
-    again = audit(turned, listed, draws=20).overall.filter(metric="position_bias").row(0, named=True)
+    again = audit(turned, listed, n_bootstrap=20).overall.filter(metric="position_bias").row(0, named=True)
     assert again["estimate"] == pytest.approx(row["estimate"])
     assert any("displayed first" in sentence for sentence in result.verdict)
 
@@ -132,7 +132,7 @@ def test_display_orders_that_nobody_noted_are_left_out():
     half = table.with_columns(shown_first=pl.col("shown_first").cast(pl.Float64)).with_columns(
         shown_first=pl.when(pl.int_range(pl.len()) % 2 == 0).then(0.5).otherwise("shown_first")
     )
-    rows = [audit(t, listed, draws=20).overall.filter(metric="position_bias").row(0, named=True)
+    rows = [audit(t, listed, n_bootstrap=20).overall.filter(metric="position_bias").row(0, named=True)
             for t in (half, half.filter(pl.col("shown_first") != 0.5))]  # fmt: skip
     assert rows[0]["n_comparisons"] == table.height // 2
     assert rows[0]["estimate"] == pytest.approx(rows[1]["estimate"])
@@ -144,7 +144,7 @@ def test_display_orders_that_nobody_noted_are_left_out():
 def test_agreement_about_shared_pairs_is_that_of_the_library():
     table, listed = shared(users=40, each=30, pairs=60)
     table = table.unique(["user_id", "pair"], maintain_order=True)
-    said = audit(table, listed, draws=50).sections["shared_pairs"].said[0]
+    said = audit(table, listed, n_bootstrap=50).sections["shared_pairs"].said[0]
     wide = table.pivot("pair", index="user_id", values="label").drop("user_id").to_numpy().astype(float)
     expected = krippendorff.alpha(wide, level_of_measurement="nominal")
     assert f"alpha {expected:.2f}" in said
@@ -153,7 +153,7 @@ def test_agreement_about_shared_pairs_is_that_of_the_library():
 def test_the_group_that_shares_a_taste_is_found():
     table, listed = shared()
     listed = listed.with_columns(coin=pl.Series(np.random.default_rng(1).choice(["x", "y"], listed.height)))
-    section = audit(table, listed, draws=200).sections["shared_pairs"]
+    section = audit(table, listed, n_bootstrap=200).sections["shared_pairs"]
     share = {row["attribute"]: row for row in section.frame.filter(component="× group").iter_rows(named=True)}
     assert share["camp"]["lo"] > 0.1
     assert share["coin"]["lo"] < 0 < share["coin"]["hi"] + 0.02
@@ -164,9 +164,9 @@ def test_the_group_that_shares_a_taste_is_found():
 
 def test_of_very_many_pairs_some_are_looked_at_whole(monkeypatch):
     table, listed = shared(users=60, each=60, pairs=90)
-    whole = audit(table, listed, draws=20).sections["shared_pairs"].frame
+    whole = audit(table, listed, n_bootstrap=20).sections["shared_pairs"].frame
     monkeypatch.setattr("plurality.analyses.audit.shared_pairs.MOST", 1800)  # of 3,600 rows
-    some = audit(table, listed, draws=20).sections["shared_pairs"].frame
+    some = audit(table, listed, n_bootstrap=20).sections["shared_pairs"].frame
     assert (whole["n_pairs"] == 90).all()
     assert some["n_pairs"].is_between(30, 50).all()
     assert (some["n_users"] == 60).all()
@@ -175,9 +175,9 @@ def test_of_very_many_pairs_some_are_looked_at_whole(monkeypatch):
 def test_pairs_that_nobody_shares_say_nothing():
     table, listed = shared(users=20)
     alone = table.with_columns(pair=pl.int_range(pl.len()))
-    assert "shared_pairs" not in audit(alone, listed, draws=20, disclosure=FEW).sections
+    assert "shared_pairs" not in audit(alone, listed, n_bootstrap=20, disclosure=FEW).sections
     with pytest.raises(InputError, match=r"pair is empty in row 2"):
-        audit(table.with_columns(pair=pl.when(pl.int_range(pl.len()) != 2).then("pair")), listed, draws=20)
+        audit(table.with_columns(pair=pl.when(pl.int_range(pl.len()) != 2).then("pair")), listed, n_bootstrap=20)
 
 
 # population
@@ -185,7 +185,9 @@ def test_pairs_that_nobody_shares_say_nothing():
 
 def test_raked_means_are_those_of_the_margins(planted):
     table, listed = planted
-    result = audit(table, listed, draws=200, margins={"region": {"east": 0.1, "north": 0.2, "south": 0.6, "west": 0.1}})
+    result = audit(
+        table, listed, n_bootstrap=200, margins={"region": {"east": 0.1, "north": 0.2, "south": 0.6, "west": 0.1}}
+    )
     frame = result.sections["population"].frame
     means = dict(result.users.group_by("region").agg(pl.col("utility").mean()).iter_rows())
     expected = 0.1 * means["east"] + 0.2 * means["north"] + 0.6 * means["south"] + 0.1 * means["west"]
@@ -200,7 +202,7 @@ def test_shares_of_withheld_levels_are_not_told(steep, tmp_path):
     table = pl.DataFrame({"attribute": ["group"] * 4, "level": ["a", "b", "c", "d"], "share": [0.3, 0.3, 0.3, 0.1]})
     table.write_csv(tmp_path / "margins.csv")
     with pytest.warns(InputWarning, match="a share is off"):  # three people cannot be a third under the cap
-        result = audit(*steep, draws=50, margins=tmp_path / "margins.csv")
+        result = audit(*steep, n_bootstrap=50, margins=tmp_path / "margins.csv")
     rows = result.sections["population"].frame.filter(kind="share", level="c")
     assert rows["sample"].to_list() == [None]
     assert rows["n_users"].to_list() == [None]
@@ -219,7 +221,7 @@ def test_shares_of_withheld_levels_are_not_told(steep, tmp_path):
 )
 def test_margins_that_do_not_fit_are_refused(planted, margins, said):
     with pytest.raises(InputError, match=said):
-        audit(*planted, draws=20, margins=margins)
+        audit(*planted, n_bootstrap=20, margins=margins)
 
 
 # candidates
@@ -243,7 +245,7 @@ def town():
 
 def test_who_decides_is_by_brute_force(town):
     rows, listed, cube, reward = town
-    result = audit(rows, listed, candidates=cube, draws=50)
+    result = audit(rows, listed, candidates=cube, n_bootstrap=50)
     frame = result.sections["who_decides"].frame
     win = (expit(reward[:, :, :, None] - reward[:, :, None, :]).sum(-1) - 0.5) / 3  # not against itself
     camp = listed["camp"].to_numpy()
@@ -261,7 +263,7 @@ def test_who_decides_is_by_brute_force(town):
 
 def test_candidates_make_their_figures_and_hide_the_few(town, tmp_path):
     rows, listed, cube, _ = town
-    result = audit(rows, listed, candidates=cube, draws=50)
+    result = audit(rows, listed, candidates=cube, n_bootstrap=50)
     names = {"who_decides", "aggregation", "best_of_n", "normalisations"}
     assert names <= set(result.figures())
     for name in names:
@@ -285,10 +287,10 @@ def test_candidates_make_their_figures_and_hide_the_few(town, tmp_path):
 def test_candidates_that_cannot_be_used_are_refused(town, spoil, said):
     rows, listed, cube, _ = town
     with pytest.raises(InputError, match=said):
-        audit(rows, listed, candidates=spoil(cube), draws=20)
+        audit(rows, listed, candidates=spoil(cube), n_bootstrap=20)
 
 
 def test_candidates_need_people_in_groups(town):
     rows, _, cube, _ = town
     with pytest.raises(InputError, match="no attribute to group users by"):
-        audit(rows, candidates=cube, draws=20)
+        audit(rows, candidates=cube, n_bootstrap=20)

@@ -151,5 +151,5 @@ def test_a_bridge_between_two_cycles_is_found():
 
 
 def test_a_policy_that_makes_no_sense_is_refused():
-    with pytest.raises(InputError, match="suppress 20, publish 10"):
-        Disclosure(publish=10, suppress=20)
+    with pytest.raises(InputError, match="min_users_show 20, min_users_flag 10"):
+        Disclosure(min_users_flag=10, min_users_show=20)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import brier_score_loss
 
-from plurality.analyses.calibration.brier import brier_parts
+from plurality.analyses.calibration.brier_decomposition import brier_parts
 from plurality.analyses.calibration.calibration import debiased_l2
 from plurality.errors import InputError
 

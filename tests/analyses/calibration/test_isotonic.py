@@ -9,7 +9,7 @@ from model_diagnostics.scoring import LogLoss, SquaredError, decompose
 from sklearn.isotonic import IsotonicRegression
 
 from plurality.analyses.calibration.calibration import brier, log_loss
-from plurality.analyses.calibration.isotonic import corp, corp_curve, isotonic
+from plurality.analyses.calibration.isotonic_regression import corp, corp_curve, isotonic
 from plurality.errors import InputError
 
 SCORES = {"brier": SquaredError(), "log_loss": LogLoss()}

@@ -13,7 +13,7 @@ from mcgrad.metrics import MulticalibrationError
 
 from plurality.analyses.audit.slices import slices
 from plurality.analyses.calibration.calibration import debiased_l2, kuiper, reliability
-from plurality.analyses.calibration.multicalibration import (
+from plurality.analyses.calibration.multicalibration_error import (
     multicalibration,
     segments_of_attributes,
     segments_of_matrix,

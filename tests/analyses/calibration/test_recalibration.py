@@ -252,7 +252,7 @@ def test_shrinkage_is_on_the_log_of_temperature():
 def test_recalibration_is_by_the_temperature_of_other_users():
     gap, y, users = simulate()
     group = users % 3
-    found = recalibrated(gap, y, users, group, folds=60, draws=50)  # leave one user out
+    found = recalibrated(gap, y, users, group, folds=60, n_bootstrap=50)  # leave one user out
     for u in (0, 7, 31):
         held = users == u
         fit = (group == u % 3) & ~held
@@ -266,7 +266,7 @@ def test_recalibration_is_by_the_temperature_of_other_users():
 
 def test_isotonic_recalibration_is_that_of_sklearn_on_other_users():
     gap, y, users = simulate(users=40, rows=60, b=0.4)
-    found = recalibrated(gap, y, users, kind="isotonic", folds=40, draws=50)
+    found = recalibrated(gap, y, users, kind="isotonic", folds=40, n_bootstrap=50)
     p = 1 / (1 + np.exp(-gap))
     held = users == 5
     fit = IsotonicRegression(out_of_bounds="clip").fit(np.r_[p[~held], 1 - p[~held]], np.r_[y[~held], 1 - y[~held]])
@@ -285,13 +285,13 @@ def test_recalibration_finds_that_groups_differ_and_does_not_gain_from_nothing()
         labels.append(y)
     gap, y, group = np.concatenate(gaps), np.concatenate(labels), code // 100
     for kind in ("temperature", "isotonic"):
-        found = recalibrated(gap, y, code, group, kind=kind, draws=200)
+        found = recalibrated(gap, y, code, group, kind=kind, n_bootstrap=200)
         gains = dict(zip(found.by_group["group"], found.by_group["gain"], strict=True))
         assert gains[0] > 0.05
         assert gains[2] > 0.01
         assert abs(gains[1]) < 0.015
-        assert recalibrated(gap, y, code, kind=kind, draws=200).gain < found.gain
-    calibrated = recalibrated(gap[group == 1], y[group == 1], code[group == 1], draws=200)
+        assert recalibrated(gap, y, code, kind=kind, n_bootstrap=200).gain < found.gain
+    calibrated = recalibrated(gap[group == 1], y[group == 1], code[group == 1], n_bootstrap=200)
     assert calibrated.lo <= 0.001
     assert calibrated.gain < 0.002
 
@@ -304,7 +304,7 @@ def test_interval_of_the_gain_covers():
     hits, trials = 0, 150
     for seed in range(trials):
         gap, y, users = simulate(users=200, rows=20, b=0.5, own=0.5, seed=seed)
-        found = recalibrated(gap, y, users, draws=200, seed=seed)
+        found = recalibrated(gap, y, users, n_bootstrap=200, seed=seed)
         hits += found.lo <= truth <= found.hi
     assert 0.89 <= hits / trials <= 0.99
 
@@ -313,23 +313,23 @@ def test_a_group_that_cannot_be_fitted_takes_the_map_of_all():
     gap, y, users = simulate()
     group = np.where(users < 2, "few", "many")
     y[users == 0], y[users == 1] = (gap[users == 0] > 0), (gap[users == 1] > 0)  # separable
-    found = recalibrated(gap, y, users, group, draws=20)
+    found = recalibrated(gap, y, users, group, n_bootstrap=20)
     assert found.pooled.tolist() == (users < 2).tolist()
     assert np.isfinite(found.p).all()
-    assert recalibrated(gap, y, users, group, kind="isotonic", draws=20).pooled.all()  # below a thousand rows
-    alone = recalibrated([1.0, -2.0], [1, 0], ["a", "b"], folds=2, draws=20)
+    assert recalibrated(gap, y, users, group, kind="isotonic", n_bootstrap=20).pooled.all()  # below a thousand rows
+    alone = recalibrated([1.0, -2.0], [1, 0], ["a", "b"], folds=2, n_bootstrap=20)
     np.testing.assert_allclose(alone.p, 1 / (1 + np.exp([-1.0, 2.0])))  # not even all: as it was
     assert alone.gain == 0
-    backwards = recalibrated(gap, 1 - y, users, draws=20)
+    backwards = recalibrated(gap, 1 - y, users, n_bootstrap=20)
     assert (backwards.p == 0.5).all()  # a temperature cannot turn a model round
 
 
 def test_weights_of_recalibration_are_rows():
     gap, y, users = simulate()
     times = np.random.default_rng(0).integers(1, 4, len(y))
-    found = recalibrated(gap, y, users, users % 2, weights=times, draws=50)
+    found = recalibrated(gap, y, users, users % 2, weights=times, n_bootstrap=50)
     r = np.repeat(np.arange(len(y)), times)
-    rows = recalibrated(gap[r], y[r], users[r], users[r] % 2, draws=50)
+    rows = recalibrated(gap[r], y[r], users[r], users[r] % 2, n_bootstrap=50)
     np.testing.assert_allclose(found.p[r], rows.p, atol=1e-10)
     assert (found.gain, found.lo, found.hi) == pytest.approx((rows.gain, rows.lo, rows.hi), abs=1e-10)
 

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plurality.analyses.social_choice.best_of_n import best_of_n, best_of_n_welfare, kl_bound, selection_probabilities
+from plurality.analyses.social_choice.best_of_n_policies import (
+    best_of_n,
+    best_of_n_welfare,
+    kl_bound,
+    selection_probabilities,
+)
 from plurality.errors import InputError
 
 EVERYBODY = "(all users)"
@@ -94,7 +99,7 @@ def town(users=60, prompts=5, k=8, seed=0):
 
 def test_welfare_by_group_is_the_mean_over_users():
     score, u, groups = town()
-    table = best_of_n_welfare(score, u, groups, [1, 4], draws=200)
+    table = best_of_n_welfare(score, u, groups, [1, 4], n_bootstrap=200)
     assert table.columns == ["n", "kl_bound", "group", "n_users", "mean", "lo", "hi"]
     assert table["group"].to_list() == [EVERYBODY, "against", "with"] * 2
     assert table["n_users"].to_list() == [60, 20, 40] * 2
@@ -114,22 +119,22 @@ def test_welfare_by_group_is_the_mean_over_users():
 
 def test_personal_scores_unknown_prompts_and_weights():
     score, u, groups = town()
-    personal = best_of_n_welfare(u, u, groups, [8], draws=50)
+    personal = best_of_n_welfare(u, u, groups, [8], n_bootstrap=50)
     assert personal["mean"][0] == pytest.approx(u.max(axis=2).mean())
     u[0, 2] = np.nan
     u[1] = np.nan
-    table = best_of_n_welfare(score, u, groups, [3], draws=50)
+    table = best_of_n_welfare(score, u, groups, [3], n_bootstrap=50)
     assert table["n_users"].to_list() == [59, 20, 39]
     gained = np.nanmean(best_of_n(score, u, [3])[0][np.arange(60) != 1], axis=1)
     assert table["mean"][0] == pytest.approx(gained.mean())
-    own = best_of_n_welfare(np.where(np.isnan(u), np.nan, score), u, groups, [3], draws=50)
+    own = best_of_n_welfare(np.where(np.isnan(u), np.nan, score), u, groups, [3], n_bootstrap=50)
     np.testing.assert_allclose(own["mean"], table["mean"], atol=1e-12)
     weights = np.random.default_rng(0).integers(0, 4, 60)
-    weighted = best_of_n_welfare(score, u, groups, [3], weights=weights, draws=50)
-    repeated = best_of_n_welfare(score, np.repeat(u, weights, 0), np.repeat(groups, weights), [3], draws=50)
+    weighted = best_of_n_welfare(score, u, groups, [3], weights=weights, n_bootstrap=50)
+    repeated = best_of_n_welfare(score, np.repeat(u, weights, 0), np.repeat(groups, weights), [3], n_bootstrap=50)
     np.testing.assert_allclose(weighted["mean"], repeated["mean"], atol=1e-12)
     order = np.random.default_rng(1).permutation(60)
-    shuffled = best_of_n_welfare(score, u[order], groups[order], [3], draws=50)
+    shuffled = best_of_n_welfare(score, u[order], groups[order], [3], n_bootstrap=50)
     np.testing.assert_allclose(shuffled["mean"], table["mean"], atol=1e-12)
 
 
@@ -141,17 +146,17 @@ def test_interval_covers_the_population():
     trials = 300
     for k in range(trials):
         u = score + rng.normal(size=(25, 1, 1)) + rng.normal(size=(25, 4, 6))
-        row = best_of_n_welfare(score, u, np.where(np.arange(25) < 10, "a", "b"), [3], draws=400, seed=k)
+        row = best_of_n_welfare(score, u, np.where(np.arange(25) < 10, "a", "b"), [3], n_bootstrap=400, seed=k)
         hits += row["lo"].is_between(-np.inf, true).to_numpy()[:2] & row["hi"].is_between(true, np.inf).to_numpy()[:2]
     np.testing.assert_allclose(hits / trials, 0.95, atol=3 * np.sqrt(0.05 * 0.95 / trials) + 0.01)
 
 
 def test_edges():
     score, u, groups = town(users=3)
-    lone = best_of_n_welfare(score, u[:1], ["only"], [2], draws=20)
+    lone = best_of_n_welfare(score, u[:1], ["only"], [2], n_bootstrap=20)
     assert lone["mean"].is_finite().all()
     assert lone["lo"].is_nan().all()
-    nobody = best_of_n_welfare(score, u, groups, [2], weights=np.zeros(3), draws=20)
+    nobody = best_of_n_welfare(score, u, groups, [2], weights=np.zeros(3), n_bootstrap=20)
     assert nobody["mean"].is_nan().all()
     assert nobody["n_users"].to_list() == [0, 0, 0]
     assert best_of_n_welfare(score, u[:0], [], [2])["mean"].is_nan().all()

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from plurality.analyses.social_choice.aggregation_rules import RULES, mean
-from plurality.analyses.social_choice.who_decides import (
+from plurality.analyses.social_choice.selectors import (
     aggregation_front,
     negotiation_report,
     rule_choices,
@@ -35,7 +35,7 @@ def test_matrix_against_loops():
     weights = np.array([1, 2, 1, 3, 1, 1, 0, 2, 1.0])
     seat = (np.arange(9) < 2).astype(float)
     table = who_decides(
-        reward, groups, normalisation="percentile", weights=weights, seats={"first two": seat}, draws=20
+        reward, groups, normalisation="percentile", weights=weights, seats={"first two": seat}, n_bootstrap=20
     )
     assert table.columns == [
         "selector", "kind", "group", "n_users", "mean", "lo", "hi", "n_prompts", "normalisation", "provenance"
@@ -68,7 +68,7 @@ def test_matrix_against_loops():
 
 def test_each_group_does_best_by_its_own_choice_and_all_by_personal():
     reward, groups = town()
-    table = who_decides(reward, groups, draws=300)
+    table = who_decides(reward, groups, n_bootstrap=300)
     value = {(r["selector"], r["group"]): r for r in table.iter_rows(named=True)}
     for group in ("a", "b", EVERYBODY):
         column = table.filter(pl.col("group") == group, pl.col("selector") != "personal")
@@ -80,7 +80,7 @@ def test_each_group_does_best_by_its_own_choice_and_all_by_personal():
     assert (table["lo"] < table["mean"]).all()
     assert (table["mean"] < table["hi"]).all()
     # a seat of power that holds a group is that group
-    seated = who_decides(reward, groups, seats={"b only": groups == "b"}, draws=20)
+    seated = who_decides(reward, groups, seats={"b only": groups == "b"}, n_bootstrap=20)
     rows = seated.filter(pl.col("selector") == "b only")["mean"], seated.filter(pl.col("selector") == "b")["mean"]
     np.testing.assert_allclose(*rows, atol=1e-12)
 
@@ -103,16 +103,16 @@ def test_order_and_names_do_not_matter_and_a_weight_is_as_many_people():
                     assert frame[name].to_list() == base[name].to_list()
                 else:
                     np.testing.assert_allclose(frame[name], base[name], atol=1e-10)
-    shifted = aggregation_front(reward + np.arange(6)[:, None], groups, draws=20)
-    np.testing.assert_allclose(shifted["mean"], aggregation_front(reward, groups, draws=20)["mean"], atol=1e-10)
+    shifted = aggregation_front(reward + np.arange(6)[:, None], groups, n_bootstrap=20)
+    np.testing.assert_allclose(shifted["mean"], aggregation_front(reward, groups, n_bootstrap=20)["mean"], atol=1e-10)
 
 
 def test_rewards_that_choose_flatter_the_chooser():
     rng = np.random.default_rng(0)
     groups = np.array(["a", "b"] * 10)
     first, second = rng.normal(size=(2, 20, 30, 4))  # nothing in common: no choice can be good
-    same = who_decides(first, groups, normalisation="min_max", draws=20)
-    fair = who_decides(second, groups, normalisation="min_max", deciding=first, draws=20)
+    same = who_decides(first, groups, normalisation="min_max", n_bootstrap=20)
+    fair = who_decides(second, groups, normalisation="min_max", deciding=first, n_bootstrap=20)
     level = normalise_sets(second, "min_max").value.mean()
     assert same.filter(pl.col("selector") == "personal")["mean"].to_list() == [1, 1, 1]
     assert same.filter(pl.col("selector") == EVERYBODY)["mean"][0] > level + 0.05
@@ -122,7 +122,7 @@ def test_rewards_that_choose_flatter_the_chooser():
 
 def test_front_has_the_utilitarian_at_one_end_and_maximin_at_the_other():
     reward, groups = town()
-    front = aggregation_front(reward, groups, normalisation="min_max", draws=300)
+    front = aggregation_front(reward, groups, normalisation="min_max", n_bootstrap=300)
     assert front.columns == [
         "rule", "mean", "lo", "hi", "worst", "worst_lo", "worst_hi", "worst_shrunk", "worst_group", "p_worst",
         "correlation", "n_users", "n_groups", "normalisation", "provenance",
@@ -136,7 +136,7 @@ def test_front_has_the_utilitarian_at_one_end_and_maximin_at_the_other():
     assert value["mean"]["p_worst"] > 0.99
     assert value["maximin"]["worst"] > value["mean"]["worst"] + 0.05
     # the mean of the front is the row of everybody in the matrix
-    matrix = who_decides(reward, groups, normalisation="min_max", draws=300)
+    matrix = who_decides(reward, groups, normalisation="min_max", n_bootstrap=300)
     rows = matrix.filter(pl.col("selector") == EVERYBODY)
     for mine, theirs in (("mean", "mean"), ("lo", "lo"), ("hi", "hi")):
         assert value["mean"][mine] == pytest.approx(rows[theirs][0], abs=1e-12)
@@ -156,7 +156,7 @@ def test_intervals_cover_what_fixed_choices_give_the_population():
     hits, trials = np.zeros(4), 300
     for k in range(trials):
         u = sign * common + rng.normal(size=(30, 1, 1)) + rng.normal(size=(30, 3, 4))
-        seen = {"normalisation": None, "deciding": decided, "draws": 400, "seed": k}
+        seen = {"normalisation": None, "deciding": decided, "n_bootstrap": 400, "seed": k}
         table = who_decides(u, groups, **seen).filter(pl.col("selector") == EVERYBODY)
         row = aggregation_front(u, groups, rules={"mean": mean}, **seen).row(0, named=True)
         lo, hi = table["lo"].to_numpy(), table["hi"].to_numpy()
@@ -215,7 +215,7 @@ def test_report_has_the_four_columns():
 
 def test_edges():
     reward, groups = town(users=4, prompts=2, k=3)
-    lone = aggregation_front(reward[:1], ["a"], draws=20)
+    lone = aggregation_front(reward[:1], ["a"], n_bootstrap=20)
     assert lone["lo"].is_nan().all()
     assert lone["worst"].is_nan().all()
     assert lone["worst_group"].to_list() == [None] * lone.height
@@ -227,12 +227,12 @@ def test_edges():
         {"reward": reward[:, :0], "groups": groups},
         {"reward": reward[:, :, :0], "groups": groups},
     ):
-        shared = who_decides(**nothing, draws=20).filter(pl.col("selector") != "personal")
+        shared = who_decides(**nothing, n_bootstrap=20).filter(pl.col("selector") != "personal")
         assert shared["mean"].is_nan().all()
-        front = aggregation_front(**nothing, draws=20).filter(pl.col("rule") != "personal")
+        front = aggregation_front(**nothing, n_bootstrap=20).filter(pl.col("rule") != "personal")
         assert front["mean"].is_nan().all()
         assert negotiation_report(policies=rule_choices(**nothing), **nothing)["gini"].is_nan().all()
-    alike = aggregation_front(np.zeros((6, 2, 3)), ["a", "b"] * 3, normalisation="percentile", draws=20)
+    alike = aggregation_front(np.zeros((6, 2, 3)), ["a", "b"] * 3, normalisation="percentile", n_bootstrap=20)
     np.testing.assert_allclose(alike["mean"], 0.5)
     np.testing.assert_allclose(alike["hi"], 0.5)
 

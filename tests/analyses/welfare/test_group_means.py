@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from plurality.analyses.inference.bootstrap import interval, resample_counts
-from plurality.analyses.welfare.group_means import group_means, group_membership, group_table, mean_draws, user_means
+from plurality.analyses.welfare.group_utilities import (
+    group_means,
+    group_membership,
+    group_table,
+    mean_draws,
+    user_means,
+)
 from plurality.errors import InputError
 
 people = st.tuples(

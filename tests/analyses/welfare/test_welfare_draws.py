@@ -1,12 +1,12 @@
-"""Statistics of many crowds at once against crowds written out one by one, and the coverage of their intervals."""
+"""Statistics of many draws at once against draws written out one by one, and the coverage of their intervals."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plurality.analyses.agreement.crowds import Crowds, ascending
 from plurality.analyses.inference.bootstrap import interval, resample_counts
+from plurality.analyses.welfare.welfare_draws import WelfareDraws, ascending
 from plurality.errors import InputError
 
 SHARES = (0.01, 0.2, 1 / 3, 0.5, 0.7, 1.0)
@@ -80,14 +80,14 @@ def test_counts_are_people_written_out(data):
     of_their_own = np.stack([x * (1 + k) for k in range(len(counts))])
     for statistic, own in STATISTICS:
         expected = [own(people) for people in written]
-        np.testing.assert_allclose(statistic(Crowds.of(x, counts)), expected, atol=1e-11)
+        np.testing.assert_allclose(statistic(WelfareDraws.of(x, counts)), expected, atol=1e-11)
         # the counts of a bootstrap are in single precision
-        np.testing.assert_allclose(statistic(Crowds.of(x, counts.astype(np.float32))), expected, atol=1e-11)
+        np.testing.assert_allclose(statistic(WelfareDraws.of(x, counts.astype(np.float32))), expected, atol=1e-11)
         expected = [own(people * (1 + k)) for k, people in enumerate(written)]
-        np.testing.assert_allclose(statistic(Crowds.of(of_their_own, counts)), expected, atol=1e-11)
+        np.testing.assert_allclose(statistic(WelfareDraws.of(of_their_own, counts)), expected, atol=1e-11)
         if statistic is not STATISTICS[2][0]:
             expected = [own(np.repeat(row, counts[0])) for row in of_their_own]
-            np.testing.assert_allclose(statistic(Crowds.of(of_their_own, counts[:1])), expected, atol=1e-11)
+            np.testing.assert_allclose(statistic(WelfareDraws.of(of_their_own, counts[:1])), expected, atol=1e-11)
 
 
 @settings(max_examples=60, deadline=None)
@@ -96,7 +96,7 @@ def test_weights_count_by_their_shares_and_order_does_not_matter(data, scale, sh
     """All but the corrected Gini and the interpolated quantile, which ask how many people there are."""
     x, w = np.array(data[0]) / 30, np.array(data[1][0], float)
     order = np.array(shuffle.sample(range(len(x)), len(x)))
-    base, scaled, moved = Crowds.one(x, w), Crowds.one(x, scale * w), Crowds.one(x[order], w[order])
+    base, scaled, moved = WelfareDraws.one(x, w), WelfareDraws.one(x, scale * w), WelfareDraws.one(x[order], w[order])
     for statistic, _ in STATISTICS:
         assert statistic(moved)[0] == pytest.approx(statistic(base)[0], abs=1e-12, nan_ok=True)
     assert scaled.gini(corrected=False)[0] == pytest.approx(base.gini(corrected=False)[0], abs=1e-12)
@@ -114,100 +114,100 @@ def test_a_person_of_weight_zero_is_not_there():
     x, counts = np.array([0.1, 0.2, 0.5, 0.9]), np.array([[0, 3, 2, 0]])
     for statistic, own in STATISTICS:
         expected = own(np.repeat(x, counts[0]))
-        assert statistic(Crowds.of(x, counts))[0] == pytest.approx(expected, abs=1e-12)
-        assert statistic(Crowds.one(x, counts[0]))[0] == pytest.approx(expected, abs=1e-12)
+        assert statistic(WelfareDraws.of(x, counts))[0] == pytest.approx(expected, abs=1e-12)
+        assert statistic(WelfareDraws.one(x, counts[0]))[0] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_boundary_that_rounding_blurs():
     weights = np.full(10, 0.1)  # sums of tenths are a little off
     for k in range(1, 11):
-        assert Crowds.one(np.arange(10.0), weights).quantile(k / 10, "inverted_cdf")[0] == k - 1
-    few = Crowds.of([1.0, 2.0, 5.0], [[1e13, 1, 0]])
+        assert WelfareDraws.one(np.arange(10.0), weights).quantile(k / 10, "inverted_cdf")[0] == k - 1
+    few = WelfareDraws.of([1.0, 2.0, 5.0], [[1e13, 1, 0]])
     assert few.quantile(1, "inverted_cdf")[0] == 2  # however few they are
     single = np.full((1, 3), 0.1, np.float32)
-    assert Crowds.of([1.0, 2.0, 3.0], single).quantile(2 / 3, "inverted_cdf")[0] == 2
+    assert WelfareDraws.of([1.0, 2.0, 3.0], single).quantile(2 / 3, "inverted_cdf")[0] == 2
     x = np.arange(100.0)
     counts = np.ones((1, 100), np.float32)
     for k in range(1, 101):  # 0.55 * 100 is more than 55
-        assert Crowds.of(x, counts).quantile(k / 100, "inverted_cdf")[0] == k - 1
-        assert Crowds.of(x, counts).cvar(k / 100)[0] == pytest.approx((k - 1) / 2, abs=1e-9)
+        assert WelfareDraws.of(x, counts).quantile(k / 100, "inverted_cdf")[0] == k - 1
+        assert WelfareDraws.of(x, counts).cvar(k / 100)[0] == pytest.approx((k - 1) / 2, abs=1e-9)
 
 
 def test_signs_that_a_statistic_cannot_have_are_nan_and_others_are_fine():
-    crowd = Crowds.of([-2.0, 1.0, 3.0], [[1, 1, 1], [0, 1, 1]])
-    for value in (crowd.power_mean(1), crowd.power_mean(-np.inf), crowd.atkinson(0.5), crowd.generalised_entropy(2)):
+    draw = WelfareDraws.of([-2.0, 1.0, 3.0], [[1, 1, 1], [0, 1, 1]])
+    for value in (draw.power_mean(1), draw.power_mean(-np.inf), draw.atkinson(0.5), draw.generalised_entropy(2)):
         assert np.isnan(value).all()
-    np.testing.assert_allclose(crowd.cvar(0.5), [(-2 + 0.5) / 1.5, 1])
-    np.testing.assert_allclose(crowd.quantile(0.5), [1, 2])
+    np.testing.assert_allclose(draw.cvar(0.5), [(-2 + 0.5) / 1.5, 1])
+    np.testing.assert_allclose(draw.quantile(0.5), [1, 2])
     expected = [-np.log(np.mean(np.exp([2, -1, -3]))), -np.log(np.mean(np.exp([-1, -3])))]
-    np.testing.assert_allclose(crowd.kolm_pollak(1), expected)
-    np.testing.assert_allclose(crowd.kolm_pollak(0), [2 / 3, 2])
-    np.testing.assert_allclose(crowd.kolm_pollak(1e308), [-2, 1])
-    own = Crowds.of([[-1.0, 1.0], [1.0, 1.0]], [[1, 1]])  # one crowd has somebody below zero
+    np.testing.assert_allclose(draw.kolm_pollak(1), expected)
+    np.testing.assert_allclose(draw.kolm_pollak(0), [2 / 3, 2])
+    np.testing.assert_allclose(draw.kolm_pollak(1e308), [-2, 1])
+    own = WelfareDraws.of([[-1.0, 1.0], [1.0, 1.0]], [[1, 1]])  # one draw has somebody below zero
     np.testing.assert_allclose(own.power_mean(2), [np.nan, 1])
 
 
 def test_nobody_is_nan_and_zeros_count_only_where_they_are():
     x, counts = [0.0, 1.0, 2.0], np.array([[0, 0, 0], [0, 1, 1], [1, 1, 1]], np.float32)
-    crowds = Crowds.of(x, counts)
+    draws = WelfareDraws.of(x, counts)
     for statistic, _ in STATISTICS[:2] + STATISTICS[3:]:
-        assert np.isnan(statistic(crowds)[0])
-        assert not np.isnan(statistic(crowds)[1:]).any()
-        for empty in (Crowds.of([], np.ones((2, 0))), Crowds.of(np.zeros((2, 0)), np.ones((1, 0)))):
+        assert np.isnan(statistic(draws)[0])
+        assert not np.isnan(statistic(draws)[1:]).any()
+        for empty in (WelfareDraws.of([], np.ones((2, 0))), WelfareDraws.of(np.zeros((2, 0)), np.ones((1, 0)))):
             assert np.isnan(statistic(empty)).all()
-        for none in (Crowds.of(x, np.ones((0, 3))), Crowds.of(np.ones((0, 3)), np.ones((1, 3)))):
+        for none in (WelfareDraws.of(x, np.ones((0, 3))), WelfareDraws.of(np.ones((0, 3)), np.ones((1, 3)))):
             assert statistic(none).shape == (0,)
-        assert np.isnan(statistic(Crowds.one([], []))).all()
-    np.testing.assert_allclose(crowds.power_mean(0)[1:], [np.sqrt(2), 0])
-    np.testing.assert_allclose(crowds.power_mean(-1)[1:], [4 / 3, 0])
-    np.testing.assert_allclose(crowds.generalised_entropy(0)[1:], [np.log(1.5 / np.sqrt(2)), np.inf])
-    np.testing.assert_allclose(crowds.atkinson(1)[1:], [1 - np.sqrt(2) / 1.5, 1])
-    nothing = Crowds.of([0.0, 0.0], [[1, 1]])
+        assert np.isnan(statistic(WelfareDraws.one([], []))).all()
+    np.testing.assert_allclose(draws.power_mean(0)[1:], [np.sqrt(2), 0])
+    np.testing.assert_allclose(draws.power_mean(-1)[1:], [4 / 3, 0])
+    np.testing.assert_allclose(draws.generalised_entropy(0)[1:], [np.log(1.5 / np.sqrt(2)), np.inf])
+    np.testing.assert_allclose(draws.atkinson(1)[1:], [1 - np.sqrt(2) / 1.5, 1])
+    nothing = WelfareDraws.of([0.0, 0.0], [[1, 1]])
     assert np.isnan([nothing.gini(), nothing.atkinson(0.5), nothing.generalised_entropy(1)]).all()
     assert [nothing.cvar(0.2)[0], nothing.power_mean(2)[0], nothing.kolm_pollak(1)[0]] == [0, 0, 0]
 
 
 def test_powers_near_zero_keep_their_digits():
     x = np.random.default_rng(0).gamma(2, size=(1, 50))
-    crowd = Crowds.of(np.sort(x), np.ones((1, 50)))
-    np.testing.assert_allclose(crowd.power_mean(1e-9), crowd.power_mean(0), rtol=1e-8)
-    np.testing.assert_allclose(crowd.kolm_pollak(1e-9), crowd.mean - 1e-9 * x.var() / 2, rtol=1e-13)
-    np.testing.assert_allclose(crowd.generalised_entropy(1e-7), crowd.generalised_entropy(0), rtol=1e-6)
+    draw = WelfareDraws.of(np.sort(x), np.ones((1, 50)))
+    np.testing.assert_allclose(draw.power_mean(1e-9), draw.power_mean(0), rtol=1e-8)
+    np.testing.assert_allclose(draw.kolm_pollak(1e-9), draw.mean - 1e-9 * x.var() / 2, rtol=1e-13)
+    np.testing.assert_allclose(draw.generalised_entropy(1e-7), draw.generalised_entropy(0), rtol=1e-6)
 
 
 def test_powers_far_out_neither_overflow_nor_vanish():
-    crowds = Crowds.of([1e-3, 0.5, 1.0], [[1, 1, 1], [0, 2, 1]])
-    # the least utility is not in the second crowd: its power dwarfs all that is
+    draws = WelfareDraws.of([1e-3, 0.5, 1.0], [[1, 1, 1], [0, 2, 1]])
+    # the least utility is not in the second draw: its power dwarfs all that is
     expected = [1e-3 * 3 ** (1 / 400), 0.5 * (2 / 3 + 2.0**-400 / 3) ** (-1 / 400)]
-    np.testing.assert_allclose(crowds.power_mean(-400), expected, rtol=1e-12)
-    np.testing.assert_allclose(crowds.power_mean(5000), 3 ** (-1 / 5000), rtol=1e-12)
-    np.testing.assert_allclose(crowds.power_mean(-1e308), [1e-3, 0.5])
-    np.testing.assert_allclose(crowds.power_mean(1e308), 1)
-    own = Crowds.of([[1e-3, 0.5, 1.0], [0.2, 0.2, 0.2]], [[0, 2, 1]])
+    np.testing.assert_allclose(draws.power_mean(-400), expected, rtol=1e-12)
+    np.testing.assert_allclose(draws.power_mean(5000), 3 ** (-1 / 5000), rtol=1e-12)
+    np.testing.assert_allclose(draws.power_mean(-1e308), [1e-3, 0.5])
+    np.testing.assert_allclose(draws.power_mean(1e308), 1)
+    own = WelfareDraws.of([[1e-3, 0.5, 1.0], [0.2, 0.2, 0.2]], [[0, 2, 1]])
     np.testing.assert_allclose(own.power_mean(-400), [expected[1], 0.2], rtol=1e-12)
-    np.testing.assert_allclose(Crowds.of([-900.0, 900.0], [[1, 1]]).kolm_pollak(2.0), -900 + np.log(2) / 2)
+    np.testing.assert_allclose(WelfareDraws.of([-900.0, 900.0], [[1, 1]]).kolm_pollak(2.0), -900 + np.log(2) / 2)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Crowds.of([2.0, 1.0], [[1, 1]]), "ascending"),
-        (lambda: Crowds.of([1.0, np.nan], [[1, 1]]), "ascending"),
-        (lambda: Crowds.of([2.0, 3.0], [1, 1]), r"shapes \(2,\) and \(2,\)"),
-        (lambda: Crowds.of([[1.0], [2.0]], [[1], [1], [1]]), "3 rows for 2"),
-        (lambda: Crowds.of([1.0, 2.0], [[1, -1]]), "counts: negative"),
-        (lambda: Crowds.of([1.0, 2.0], [[1, np.nan]]), "counts: negative or NaN"),
-        (lambda: Crowds.one([1.0, np.inf]), "utility: row 1 is inf"),
-        (lambda: Crowds.one([1.0], [-1]), "weights: row 0 is -1"),
+        (lambda: WelfareDraws.of([2.0, 1.0], [[1, 1]]), "ascending"),
+        (lambda: WelfareDraws.of([1.0, np.nan], [[1, 1]]), "ascending"),
+        (lambda: WelfareDraws.of([2.0, 3.0], [1, 1]), r"shapes \(2,\) and \(2,\)"),
+        (lambda: WelfareDraws.of([[1.0], [2.0]], [[1], [1], [1]]), "3 rows for 2"),
+        (lambda: WelfareDraws.of([1.0, 2.0], [[1, -1]]), "counts: negative"),
+        (lambda: WelfareDraws.of([1.0, 2.0], [[1, np.nan]]), "counts: negative or NaN"),
+        (lambda: WelfareDraws.one([1.0, np.inf]), "utility: row 1 is inf"),
+        (lambda: WelfareDraws.one([1.0], [-1]), "weights: row 0 is -1"),
         (lambda: ascending([1.0], [1, 2]), r"utility: shapes \(1,\) and \(2,\)"),
         (lambda: ascending(0.5), "utility: shapes"),
-        (lambda: Crowds.one([1.0]).cvar(2), "share: 2"),
-        (lambda: Crowds.one([1.0]).quantile(-0.1), "q: -0.1"),
-        (lambda: Crowds.one([1.0], [0.5]).quantile(0.2), "inverted_cdf"),
-        (lambda: Crowds.one([1.0]).power_mean(np.nan), "p: nan"),
-        (lambda: Crowds.one([1.0]).atkinson(-1), "epsilon: -1"),
-        (lambda: Crowds.one([1.0]).generalised_entropy(np.nan), "alpha: nan"),
-        (lambda: Crowds.one([1.0]).kolm_pollak(np.inf), "kappa: inf"),
+        (lambda: WelfareDraws.one([1.0]).cvar(2), "share: 2"),
+        (lambda: WelfareDraws.one([1.0]).quantile(-0.1), "q: -0.1"),
+        (lambda: WelfareDraws.one([1.0], [0.5]).quantile(0.2), "inverted_cdf"),
+        (lambda: WelfareDraws.one([1.0]).power_mean(np.nan), "p: nan"),
+        (lambda: WelfareDraws.one([1.0]).atkinson(-1), "epsilon: -1"),
+        (lambda: WelfareDraws.one([1.0]).generalised_entropy(np.nan), "alpha: nan"),
+        (lambda: WelfareDraws.one([1.0]).kolm_pollak(np.inf), "kappa: inf"),
     ],
 )
 def test_bad_input_is_named(call, message):
@@ -229,7 +229,7 @@ def test_bootstrap_intervals_cover_the_population():
         x = np.sort(rng.beta(4, 2, 500))
         drawn, seen = (
             np.stack([c.quantile(0.2), c.cvar(0.2), c.atkinson(0.5), c.generalised_entropy(0), c.power_mean(0)], axis=1)
-            for c in (Crowds.of(x, resample_counts(500, 400, seed=k)), Crowds.one(x))
+            for c in (WelfareDraws.of(x, resample_counts(500, 400, seed=k)), WelfareDraws.one(x))
         )
         lo, hi = interval(drawn, n_users=500, estimate=seen[0])
         hits += (lo <= truth) & (truth <= hi)

@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from plurality.analyses.audit.slices import OVERALL
 from plurality.analyses.inference.bootstrap import Floats, interval, standard_error
 from plurality.analyses.social_choice.aggregation_rules import RULES, Rule, choices, column_means, maximin, weighted
-from plurality.analyses.welfare.group_means import group_means, group_membership, mean_draws, user_means
+from plurality.analyses.welfare.group_utilities import group_means, group_membership, mean_draws, user_means
 from plurality.analyses.welfare.inequality import quantile
 from plurality.analyses.welfare.normalisations import normalise_sets
 from plurality.analyses.welfare.welfare import gini, worst_group
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 AS_GIVEN = "as given"
@@ -57,6 +58,7 @@ class _Town:
         return user_means(gained if self.enjoys.shape[-1] else np.full(gained.shape, np.nan))
 
 
+@renamed(draws="n_bootstrap")
 def who_decides(
     reward: ArrayLike,
     groups: ArrayLike,
@@ -66,7 +68,7 @@ def who_decides(
     seats: Mapping[str, ArrayLike] | None = None,
     weights: ArrayLike | None = None,
     level: float = 0.95,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> pl.DataFrame:
     """Mean utility of each group when each selector chooses: selector × group, with interval lo, hi.
@@ -86,7 +88,7 @@ def who_decides(
     picked["rule", "maximin"] = choices(town.welfare(maximin))
     picked["rule", PERSONAL] = town.personal()
     per_user = np.stack([town.mean_of(chosen) for chosen in picked.values()])
-    table, lo, hi = group_means(per_user, town.member, level=level, draws=draws, seed=seed)
+    table, lo, hi = group_means(per_user, town.member, level=level, draws=n_bootstrap, seed=seed)
     known = (~np.isnan(per_user)).astype(int) @ (town.member > 0)
     size = len(town.names)
     return pl.DataFrame(
@@ -116,6 +118,7 @@ def rule_choices(
     return _rule_choices(town, rules)
 
 
+@renamed(draws="n_bootstrap")
 def aggregation_front(
     reward: ArrayLike,
     groups: ArrayLike,
@@ -125,7 +128,7 @@ def aggregation_front(
     deciding: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     level: float = 0.95,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> pl.DataFrame:
     """Mean utility and that of the worst-off group under each rule of choice, and under "personal".
@@ -144,7 +147,7 @@ def aggregation_front(
         with np.errstate(divide="ignore", invalid="ignore"):
             value = (np.where(known, per_user, 0.0) @ town.member)[0] / (known @ town.member)[0]
         users = (known.astype(int) @ (town.member > 0))[0]
-        drawn = mean_draws(per_user, town.member, draws=draws, seed=seed)[:, 0]
+        drawn = mean_draws(per_user, town.member, draws=n_bootstrap, seed=seed)[:, 0]
         lo, hi = interval(drawn[:, 0], level, n_users=users[0])
         error = standard_error(drawn[:, 1:], users[1:])
         worst = worst_group(value[1:], error, n_users=users[1:], level=level, seed=seed)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from plurality.analyses.agreement.agreement import codes_of
 from plurality.analyses.agreement.pluralism import checked_weights, summed_draws
 from plurality.analyses.inference.bootstrap import Floats, interval
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 _TIE = 1e-12  # a share this near to the threshold meets it
@@ -25,6 +26,7 @@ class Overton:
     n_users: int
 
 
+@renamed(draws="n_bootstrap")
 def overton(
     user: ArrayLike,
     cell: ArrayLike,
@@ -33,7 +35,7 @@ def overton(
     *,
     weights: ArrayLike | None = None,
     threshold: float = 0.5,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Overton:
@@ -76,6 +78,8 @@ def overton(
     place = np.concatenate([pair, pair + k, member[first] % n_cells + 2 * k])
     value, total = np.concatenate([w * y, w, mass]), 2 * k + n_cells
     estimate, unweighted = covered(np.bincount(place, value, minlength=total)[None].astype(float))
-    blocks = summed_draws(np.concatenate([people, people, member[first] // n_cells]), place, value, total, draws, seed)
+    blocks = summed_draws(
+        np.concatenate([people, people, member[first] // n_cells]), place, value, total, n_bootstrap, seed
+    )
     lo, hi = interval(np.concatenate([covered(sums)[0] for sums in blocks]), level, n_users=n_users)
     return Overton(float(estimate[0]), float(lo), float(hi), float(unweighted[0]), n_cells, n_users)

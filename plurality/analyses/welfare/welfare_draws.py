@@ -1,6 +1,6 @@
-"""Welfare functions and inequality indices of many crowds at once: one crowd of people, or all draws of a bootstrap.
+"""Welfare functions and inequality indices of people, for one sample of them or all draws of a bootstrap.
 
-The definitions are those of `inequality` and `welfare`, which take them of one crowd. A crowd of nobody is NaN.
+The definitions are those of `inequality` and `welfare`, which take one sample. A draw without people is NaN.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from plurality.errors import InputError
 
 Values = NDArray[np.floating]
 
-_ROUNDING = 1e-12  # share of a crowd by which sums of its weights may be off
+_ROUNDING = 1e-12  # share of a draw by which sums of its weights may be off
 _FAR = 1e15  # a power beyond which a mean is the greatest or least utility, to double precision
 _FAINT = 1e-200
 
@@ -37,11 +37,11 @@ def ascending(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, F
 
 
 @dataclass(frozen=True)
-class Crowds:
-    """Utilities in ascending order, and how often each person is in each crowd (or their weight).
+class WelfareDraws:
+    """Utilities in ascending order, and how often each person is in each draw (or their weight).
 
-    x is (n,) where all crowds are of the same people, else (crowds, n); counts (crowds, n), or (1, n) if they are
-    the same in all. Every method gives a value a crowd, (crowds,).
+    x is (n,) where all draws are of the same people, else (draws, n); counts (draws, n), or (1, n) if they are
+    the same in all. Every method gives a value a draw, (draws,).
     """
 
     x: Floats
@@ -52,9 +52,9 @@ class Crowds:
         """Checked arrays; InputError where shapes do not fit, utilities are not ascending or counts negative."""
         values, w = np.asarray(x, dtype=float), np.asarray(counts)
         if w.ndim != 2 or not 1 <= values.ndim <= 2 or w.shape[1] != values.shape[-1]:
-            raise InputError(f"counts: shapes {values.shape} and {w.shape}; give utilities (n,) and counts (crowds, n)")
+            raise InputError(f"counts: shapes {values.shape} and {w.shape}; give utilities (n,) and counts (draws, n)")
         if values.ndim == 2 and len(w) not in (1, len(values)):
-            raise InputError(f"counts: {len(w)} rows for {len(values)} of utilities; give each crowd one, or all one")
+            raise InputError(f"counts: {len(w)} rows for {len(values)} of utilities; give each draw one, or all one")
         if not (np.diff(values) >= 0).all() or np.isnan(values).any():
             raise InputError("utility: not in ascending order; sort utilities and the columns of counts alike")
         if not (w >= 0).all():
@@ -67,7 +67,7 @@ class Crowds:
 
     @classmethod
     def one(cls, x: ArrayLike, weights: ArrayLike | None = None) -> Self:
-        """One crowd, of utilities x (n,) in any order; bad rows raise InputError."""
+        """One draw, of utilities x (n,) in any order; bad rows raise InputError."""
         values, w = ascending(x, weights)
         return cls.of(values, w[None])
 
@@ -77,7 +77,7 @@ class Crowds:
 
     @cached_property
     def total(self) -> Floats:
-        """People, or their weight; (1,) if it is the same in all crowds."""
+        """People, or their weight; (1,) if it is the same in all draws."""
         return self._running[:, -1].astype(np.float64)
 
     @cached_property
@@ -178,14 +178,14 @@ class Crowds:
         return centre - self._log_mean_exp(-kappa * (self.x - centre)) / kappa
 
     def _summed(self, value: Floats, counts: Values | None = None) -> Floats:
-        """Σ counts · value (crowds,) of values (n,) or (crowds, n)."""
+        """Σ counts · value (draws,) of values (n,) or (draws, n)."""
         w = self.counts if counts is None else counts
         if value.ndim == 1:
             return (w @ value).astype(np.float64)
         return value @ w[0].astype(np.float64) if len(w) == 1 else np.einsum("cn,cn->c", w, value)
 
     def _at(self, place: NDArray[np.intp]) -> Floats:
-        """The utility of the person at a place (crowds,) of the order, or (1,) in all crowds."""
+        """The utility of the person at a place (draws,) of the order, or (1,) in all draws."""
         at = np.minimum(place, self.x.shape[-1] - 1)
         return self.x[at] if self.x.ndim == 1 else self.x[np.arange(len(self.x)), at]
 
@@ -198,7 +198,7 @@ class Crowds:
         return (self._running >= enough[:, None]).argmax(axis=1)
 
     def _mean_log(self, log_x: Floats) -> Floats:
-        """E ln x, −∞ where somebody with 0 is in the crowd."""
+        """E ln x, −∞ where somebody with 0 is in the draw."""
         none = np.isneginf(log_x)
         if not none.any():
             return self._summed(log_x) / self.total
@@ -217,7 +217,7 @@ class Crowds:
                 top = top if np.isfinite(top) else 0.0
                 share = self._summed(np.exp(finite - top)) / self.total
                 value = top + np.log(share)
-                faint = (share < _FAINT) & (self.total > 0)  # the greatest is not in the crowd: shift by what is
+                faint = (share < _FAINT) & (self.total > 0)  # the greatest is not in the draw: shift by what is
                 if faint.any() and np.isfinite(finite).any():
                     rows, w = (np.broadcast_to(a, (len(faint), a.shape[-1]))[faint] for a in (finite, self.counts))
                     total = np.broadcast_to(self.total, faint.shape)[faint]

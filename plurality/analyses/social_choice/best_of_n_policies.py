@@ -10,7 +10,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from plurality.analyses.inference.bootstrap import Floats
-from plurality.analyses.welfare.group_means import group_means, group_membership, user_means
+from plurality.analyses.welfare.group_utilities import group_means, group_membership, user_means
+from plurality.deprecation import renamed
 from plurality.errors import InputError
 
 
@@ -90,6 +91,7 @@ def _numbers(n: ArrayLike) -> NDArray[np.int64]:
     return given.astype(np.int64)
 
 
+@renamed(draws="n_bootstrap")
 def best_of_n_welfare(
     score: ArrayLike,
     utility: ArrayLike,
@@ -98,7 +100,7 @@ def best_of_n_welfare(
     *,
     weights: ArrayLike | None = None,
     level: float = 0.95,
-    draws: int = 1000,
+    n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> pl.DataFrame:
     """Mean utility of each group, and of everybody, under best of n: a row each n and group with interval lo, hi.
@@ -128,7 +130,7 @@ def best_of_n_welfare(
         user, prompt = np.argwhere(unknown)[0]
         raise InputError(f"utility: user {user} has some but not all utilities of prompt {prompt}; complete or drop it")
     per_user = user_means(np.where(seen, gained, np.nan))
-    table, lo, hi = group_means(per_user, member, level=level, draws=draws, seed=seed)
+    table, lo, hi = group_means(per_user, member, level=level, draws=n_bootstrap, seed=seed)
     counted = ((member > 0) & seen.any(axis=1)[:, None]).sum(axis=0)
     shape = (len(drawn), len(names))
     return pl.DataFrame(
