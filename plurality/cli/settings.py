@@ -39,7 +39,7 @@ class _Former(argparse.Action):
     ) -> None:
         new = "--" + self.dest.replace("_", "-")
         warnings.warn(f"{option_string} is now {new}; {GOES}", DeprecationWarning, stacklevel=1)
-        setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
+        vars(namespace)[self.dest] = self.const if self.nargs == 0 else values
 
 
 def add_former(parser: argparse.ArgumentParser, former: str, new: str) -> None:

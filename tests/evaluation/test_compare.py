@@ -282,7 +282,7 @@ def test_saved_tables_come_back(groups, tmp_path):
 
 def test_text_and_notebook_show_every_model(groups):
     for shown in (str(groups), groups._repr_html_()):
-        for words in ("bt · temperature", "pal", "Pop.", "Shuf.", "Unseen user"):
+        for words in ("BT · temperature", "PAL", "Pop.", "Shuf.", "Unseen user"):
             assert words in shown
     assert max(map(len, str(groups).splitlines())) <= 80
 

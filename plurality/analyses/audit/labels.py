@@ -80,9 +80,24 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
+_WRITTEN = {"bradley_terry": "Bradley–Terry", "maxmin": "MaxMin"}
+_ACRONYMS = ("pal", "vpl", "lcpo", "more", "dpl")
+
+
+def model_name(model: str) -> str:
+    """How a model's name is written: that of a family as in its papers, any other as it is; controls keep their word.
+
+    "low_rank · shuffled users" is "low rank · shuffled users".
+    """
+    family, dot, rest = model.partition(" · ")
+    if family in _ACRONYMS:
+        return family.upper() + dot + rest
+    return _WRITTEN.get(family, "low rank" if family == "low_rank" else family) + dot + rest
+
+
 def brief(model: str) -> str:
     """A model's name where there is little room."""
-    return model.replace("bradley_terry · per-user ", "bt · ")
+    return model_name(model).replace("Bradley–Terry · per-user ", "BT · ")
 
 
 def control_of(model: str, models: Container[str]) -> str | None:

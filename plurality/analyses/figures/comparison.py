@@ -9,14 +9,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from plurality.analyses.audit.labels import CONTROLS, axis_label, brief, control_of, metric_of, shorten
-from plurality.analyses.figures.style import INK, MUTED, STYLE, Figure
+from plurality.analyses.figures.style import INK, MUTED, STYLE, Figure, titled
 
 
 def comparison(table: pl.DataFrame, *, width: float = 7.0) -> Figure:
     """Models and their controls: a panel for each metric and cell, a line for each model.
 
     `table` has model, cell, metric, estimate, lo, hi and control (bool). A model's controls, named "model · control",
-    are hollow marks on its line. The dashed line is the best control of the panel, the mark to beat.
+    are hollow marks on its line. The dashed line is the best control of the panel, the baseline.
     """
     cells, metrics = (table[c].unique(maintain_order=True).to_list() for c in ("cell", "metric"))
     names = table.sort("control", maintain_order=True)["model"].unique(maintain_order=True).to_list()
@@ -41,6 +41,7 @@ def comparison(table: pl.DataFrame, *, width: float = 7.0) -> Figure:
         ]
         entries.append(Line2D([], [], color=MUTED, lw=0.8, ls="--", label="best control"))
         figure.legend(handles=entries, loc="outside upper left", ncols=5 if width > 5 else 2)
+        titled(figure, "Models and the controls they have to beat")
     return figure
 
 

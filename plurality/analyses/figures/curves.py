@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter
 
 from plurality.analyses.audit.labels import shorten
-from plurality.analyses.figures.style import BAND, INK, LINES, MARKS, MUTED, STYLE, Figure, close_gaps
+from plurality.analyses.figures.style import BAND, INK, LINES, MARKS, MUTED, STYLE, Figure, close_gaps, titled
 
 MOST_LINES = 6  # of one panel that can be told apart in greyscale
 
@@ -58,6 +58,7 @@ def growth(
         if panel is not None or panels == [None]:
             handles, labels = grid[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper left", ncols=4 if width > 5 else 2, handlelength=3)
+        titled(figure, f"{y_title[:1].upper()}{y_title[1:]} by {x_title}, with intervals")
     return figure
 
 
@@ -118,4 +119,5 @@ def front(frame: pl.DataFrame, *, normalisation: str, width: float = 7.0) -> Fig
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), labelspacing=0.6)
         words = "Filled: no other rule is better in both. Dotted: the worst group is as well off as the mean."
         axes.set_title(textwrap.fill(words, int(15 * width)), loc="left", fontsize=7)
+        titled(figure, "Rules of choice: the mean user against the worst group")
     return figure

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from plurality.analyses.audit.labels import Line, axis_label, forest_lines
-from plurality.analyses.figures.style import BAND, INK, MUTED, STYLE, Figure
+from plurality.analyses.figures.style import BAND, INK, MUTED, STYLE, Figure, titled
 from plurality.errors import InputError
 
 _LABELS: dict[str, dict[str, Any]] = {
@@ -53,6 +53,7 @@ def forest(table: pl.DataFrame, metric: str = "utility", provenance: str = "obse
         axes.xaxis.set_major_locator(MaxNLocator(6 if width > 5 else 4))
         _beside(axes, -1.4, "users", MUTED)
         _forest_legend(figure, 4 if width > 5 else 2, any(line.kind == "small" for line in lines))
+        titled(figure, f"{axis_label(metric, provenance).partition(' (')[0]} by group of users")
     return figure
 
 

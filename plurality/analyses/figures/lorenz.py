@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from plurality.analyses.audit.labels import number
-from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure
+from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure, titled
 
 
 def lorenz(curve: pl.DataFrame, overall: pl.DataFrame, *, width: float = 7.0) -> Figure:
@@ -36,6 +36,7 @@ def lorenz(curve: pl.DataFrame, overall: pl.DataFrame, *, width: float = 7.0) ->
             Line2D([], [], color=MUTED, lw=0.8, ls="--", label="equal shares"),
         ]
         figure.legend(handles=entries, loc="outside upper left", ncols=3 if wide else 1)
+        titled(figure, "How utility is spread over users")
     return figure
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 
 from plurality.analyses.audit.labels import shorten
-from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure
+from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure, titled
 
 
 def margins(frame: pl.DataFrame, *, width: float = 7.0) -> Figure:
@@ -33,5 +33,6 @@ def margins(frame: pl.DataFrame, *, width: float = 7.0) -> Figure:
                           ha="right", va="center", fontsize=7, color=MUTED)  # fmt: skip
         axes.set(ylim=(at[-1] + 0.8, -0.8), xlim=(0, 1.25 * np.nanmax([*target, *sample])), xlabel="share of people, %")
         axes.tick_params(axis="y", length=0)
+        titled(figure, "Users audited beside the population")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, borderaxespad=0.1)
     return figure

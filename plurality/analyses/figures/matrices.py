@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from plurality.analyses.audit.labels import number, shorten
-from plurality.analyses.figures.style import INK, LINES, MARKS, MUTED, STYLE, Figure, ink_on
+from plurality.analyses.figures.style import INK, LINES, MARKS, MUTED, STYLE, Figure, ink_on, titled
 from plurality.errors import InputError
 
 MOST_CELLS = 30  # rows or columns that stay legible on a page
@@ -29,8 +29,9 @@ def heat(  # noqa: PLR0913 - the axes and their words
 ) -> Figure:
     """A cell for every pair of `rows` and `columns` with its `value` written in it; darker is more.
 
-    With `signed`, darkness is the distance from 0 and the sign stands in the number. Rows and columns stand in the
-    order of the frame. Raises InputError where a pair occurs twice, or nothing is left to show.
+    With `signed`, orange is below 0 and purple above, the darker the farther (a palette that colour-blind people tell
+    apart), and the sign stands in the number. Rows and columns stand in the order of the frame. Raises InputError where
+    a pair occurs twice, or nothing is left to show.
     """
     down, across = (frame[c].unique(maintain_order=True).to_list()[:MOST_CELLS] for c in (rows, columns))
     if not down:
@@ -42,17 +43,17 @@ def heat(  # noqa: PLR0913 - the axes and their words
     size = np.abs(table) if signed else table
     low, high = (0.0, np.nanmax(size)) if signed else (np.nanmin(size), np.nanmax(size))
     shade = PALEST + (DARKEST - PALEST) * (size - low) / (high - low if high > low else 1.0)
+    place_on_map = (1 + np.sign(np.nan_to_num(table)) * shade) / 2 if signed else shade
+    colours = mpl.colormaps["PuOr" if signed else "Greys"](np.nan_to_num(place_on_map, nan=0.5 if signed else 0.0))
     letters = int(3.2 * width)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, 1.1 + 0.24 * len(down)), layout="constrained")
         axes = figure.add_subplot()
-        axes.imshow(np.nan_to_num(shade, nan=0.0), cmap="Greys", vmin=0, vmax=1, aspect="auto")
+        axes.imshow(colours, aspect="auto")
         for (i, j), v in np.ndenumerate(table):
             text = number(v, places)
             text = "+" + text if signed and v > 0 and not text.startswith("−") else text
-            axes.text(
-                j, i, text, ha="center", va="center", fontsize=6.5, color=ink_on(float(np.nan_to_num(shade[i, j])))
-            )
+            axes.text(j, i, text, ha="center", va="center", fontsize=6.5, color=ink_on(tuple(colours[i, j])))
         slanted = len(across) * max(len(str(c)) for c in across) > 15 * width
         axes.set_xticks(range(len(across)), [shorten(str(c), letters) for c in across])
         if slanted:
@@ -63,7 +64,7 @@ def heat(  # noqa: PLR0913 - the axes and their words
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set(xlabel=column_title, ylabel=row_title)
-        axes.set_title(f"{value_title}; darker is {'farther from 0' if signed else 'more'}", loc="left", fontsize=7)
+        titled(figure, f"{value_title}; {'orange below 0, purple above' if signed else 'darker is more'}")
     return figure
 
 
@@ -93,6 +94,7 @@ def bump(
         axes.set(xlabel=column_title, ylabel=rank_title)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="x", length=0)
+        titled(figure, f"Ranks by {column_title}: lines that cross depend on it")
     return figure
 
 
@@ -111,7 +113,7 @@ def shares(frame: pl.DataFrame, *, title: str, width: float = 7.0, names: Sequen
                 textcoords="offset points", fontsize=7,
             )  # fmt: skip
         axes.set_yticks(range(len(rows)), [str(n) for n in names or frame["component"]])
-        axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=title)
+        axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel="share of the whole")
         ends = [
             float(v) for row in rows for v in (row["share"], row["lo"], row["hi"]) if v is not None and np.isfinite(v)
         ]
@@ -119,4 +121,5 @@ def shares(frame: pl.DataFrame, *, title: str, width: float = 7.0, names: Sequen
         axes.tick_params(axis="y", length=0)
         axes.axvline(0, color=MUTED, lw=0.6)
         axes.spines["left"].set_visible(False)
+        titled(figure, f"{title[:1].upper()}{title[1:]}, with intervals")
     return figure

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from plurality.analyses.audit.labels import shorten
 from plurality.analyses.audit.slices import OVERALL
-from plurality.analyses.figures.style import BAND, INK, MUTED, STYLE, Figure, close_gaps
+from plurality.analyses.figures.style import BAND, INK, MUTED, STYLE, Figure, close_gaps, titled
 
 MOST_PANELS = 24
 
@@ -46,6 +46,7 @@ def reliability(diagrams: pl.DataFrame, *, width: float = 7.0) -> Figure:
             Patch(color=BAND, label="where a calibrated model would fall"),
         ]
         figure.legend(handles=entries, loc="outside upper left", ncols=2 if width > 5 else 1)
+        titled(figure, "Reliability: does stated confidence hold?")
     return figure
 
 

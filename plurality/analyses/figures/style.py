@@ -4,6 +4,7 @@ Every figure function takes frames and returns a matplotlib Figure of its own, `
 for a page. Meaning is carried by shape, position and text, so that figures read in greyscale.
 """
 
+import textwrap
 from io import BytesIO
 from typing import Any
 
@@ -53,9 +54,24 @@ def as_bytes(drawn: figure.Figure, kind: str, dpi: int = 200) -> bytes:
     return buffer.getvalue()
 
 
-def ink_on(shade: float) -> str:
-    """Text that is legible on a grey of this darkness, 0 white to 1 black."""
-    return "white" if shade > 0.5 else INK
+def ink_on(colour: tuple[float, ...]) -> str:
+    """Text that is legible on an (r, g, b, …) colour of parts in [0, 1]: by its relative luminance (WCAG 2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "white" if luminance < 0.18 else INK
+
+
+def titled(drawn: figure.Figure, words: str) -> None:
+    """A title over the whole figure, flush left, broken where the figure is narrow; over its legend, if it has one.
+
+    A legend outside the axes and a suptitle would be laid over one another.
+    """
+    lines = textwrap.fill(words, int(12 * drawn.get_figwidth()))
+    if drawn.legends:
+        drawn.legends[0].set_title(lines, prop={"size": 8.5, "weight": "bold"})
+        drawn.legends[0].set_alignment("left")
+    else:
+        drawn.suptitle(lines, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
 
 
 def close_gaps(grid: NDArray[Any], shown: int, across: int) -> None:
