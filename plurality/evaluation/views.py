@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from plurality.analyses.audit.labels import CONTROLS, brief, control_of
+from plurality.analyses.audit.labels import CONTROLS, brief, control_of, model_name
 from plurality.evaluation.comparison_frames import ComparisonFrames
 
 HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "ECE", "Worst⅒", "Pop.", "Other", "Shuf.")
@@ -65,7 +65,7 @@ def _text_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> Ta
 def _costs(comparison: ComparisonFrames) -> str:
     by_model = comparison.fits.group_by("model", maintain_order=True)
     fits = by_model.agg(pl.col("seconds").mean(), pl.col("peak_mib").max())
-    costs = "; ".join(f"{m} {s:.1f} s, {p:.0f} MiB" for m, s, p in fits.iter_rows())
+    costs = "; ".join(f"{model_name(m)} {s:.1f} s, {p:.0f} MiB" for m, s, p in fits.iter_rows())
     return f"Fit time and peak memory: {costs}."
 
 
@@ -77,7 +77,7 @@ def _gains(gains: pl.DataFrame) -> tuple[str, tuple[str, ...], list[list[str]]] 
     """What own codes add to the population's, a line a model and kind of user, on units that are new."""
     new = gains.filter(pl.col("cell").str.contains(", unseen ", literal=True))
     rows = [
-        [str(model), str(cell).partition(" user")[0], *_change(a, 100, 1), *_change(b, 1, 3), said]
+        [model_name(str(model)), str(cell).partition(" user")[0], *_change(a, 100, 1), *_change(b, 1, 3), said]
         for (model, cell), a, b, said in _judged(new if new.height else gains)
     ]
     if not rows:

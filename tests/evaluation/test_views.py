@@ -64,15 +64,15 @@ def test_every_number_is_where_it_belongs(shown):
     text = as_text(shown).split("\n")
     assert text[0] == "Seen user, unseen prompt · 1,234 users, 56,789 comparisons"
     assert words(text[2]) == "Accuracy vs BT Nats vs BT ECE Worst⅒ Pop. Other Shuf."
-    assert words(text[4]) == "bradley_terry .600 ±.010 – .660 – .100 .250"
-    assert words(text[5]) == "pal .700 ±.020 +.100* .600 -.060* .100 .250 .600"
+    assert words(text[4]) == "Bradley–Terry .600 ±.010 – .660 – .100 .250"
+    assert words(text[5]) == "PAL .700 ±.020 +.100* .600 -.060* .100 .250 .600"
     assert text[7] == "Unseen user, unseen prompt · 7 users, 56,789 comparisons"
 
 
 def test_below_the_table_stand_verdict_cost_and_protocol(shown):
     below = words(as_text(shown).split("Does it help to know the user?")[1])
-    assert "pal seen +10.0 [+5.0, +15.0] -0.060 [-0.080, -0.040] a gain" in below
-    assert "Fit time and peak memory: bradley_terry 1.2 s, 33 MiB; pal 1.2 s, 33 MiB." in below
+    assert "PAL seen +10.0 [+5.0, +15.0] -0.060 [-0.080, -0.040] a gain" in below
+    assert "Fit time and peak memory: Bradley–Terry 1.2 s, 33 MiB; PAL 1.2 s, 33 MiB." in below
     assert "Split by item, folds: 5; unseen users adapted on up to 20 comparisons." in below
     assert "Does it help" not in as_text(comparison(lines(*BASELINE)))
 
@@ -91,7 +91,7 @@ def test_long_names_cost_no_number():
 
 def test_a_model_whose_name_has_a_dot_is_no_control():
     text = as_text(comparison(lines(*BASELINE), lines("pal · wide", *PAL[1:])))
-    assert "\n pal · wide " in text
+    assert "\n PAL · wide " in text
 
 
 def test_large_small_and_unknown_numbers():
@@ -134,7 +134,7 @@ def test_html_says_the_same(shown):
     page = as_html(shown)
     assert page.count("<table>") == page.count("</table>") == 3
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
-    in_text = [words(row) for row in as_text(shown).split("\n") if re.match("^ ?(bradley_terry|pal) ", row)]
+    in_text = [words(row) for row in as_text(shown).split("\n") if re.match("^ ?(Bradley–Terry|PAL) ", row)]
     assert [words(" ".join(row)) for row in rows if row] == in_text
     assert shown._repr_html_() == page
     assert str(shown) == repr(shown) == as_text(shown)
