@@ -46,10 +46,15 @@ class Fitted:
 class Parts:
     """What a reward model is made of, and its folder holds.
 
-    spec        the settings, with what the fit chose filled in
-    user_ids    the users it knows, row i of codes (U, C) and of covariance (U, C, C)
-    prior       the population of codes, which is all that is believed of a user nothing is known of
-    report      what the family found out: shares, reliabilities, diagnostics
+    spec             the settings, with what the fit chose filled in
+    head             the utility, a torch module
+    user_ids         the users it knows, row i of codes (U, C) and of covariance (U, C, C)
+    posterior        beliefs about their codes
+    prior            the population of codes, which is all that is believed of a user nothing is known of
+    n_comparisons    (U,) comparisons of each user
+    trace            how the fit went
+    encoder          what made the embeddings; None for ready-made ones
+    report           what the family found out: shares, reliabilities, diagnostics
     """
 
     spec: Settings

@@ -35,20 +35,15 @@ class RewardModel(Parts):
     The expectation is over what is believed of the user's code z. Users are the values of the column `spec.unit` of
     the users table, "user_id" unless another was asked for. Its parts are those of `Parts`.
 
-    head             the utility, a torch module
-    posterior        beliefs about the codes of its users
-    n_comparisons    (U,) comparisons of each user
-    trace            how the fit went
-    encoder          what made the embeddings; None for ready-made ones
+    Arguments mean the same in all methods: `items` (M, d) embeddings, `prompts` (M, d) those of their prompts, `rows`
+    (n,) in items; `users` ids, or a frame with demographics too; `user_ids` (n,); `reference` (R, d) what items are
+    compared with, and `reference_prompts`; `data` comparisons; `beliefs` in place of the users' own; `unknown` what an
+    unknown user is: "error" raises InputError, "population" gives them the population's code.
     """
 
     @staticmethod
     def of(spec: Settings, fitted: Fitted, data: Comparisons) -> "RewardModel":
-        """The model of a fit on `data`, regrouped by the spec's unit: it knows the users with comparisons there.
-
-        spec      settings
-        fitted    what `learn` returned
-        """
+        """The model `fitted` on `data`, regrouped by the unit of `spec`: it knows the users with comparisons there."""
         seen = data.present
         count = np.bincount(data.user, minlength=data.users.height)[seen]
         return RewardModel(
@@ -83,11 +78,7 @@ class RewardModel(Parts):
         return {k: float(v[0]) for k, v in self.head.show(self.prior.mean[None]).items()}
 
     def codes(self, users: Sequence[str] | pl.DataFrame, unknown: Unknown = "error") -> Tensor:
-        """Codes of these users (n, C), the mode or mean of `beliefs`.
-
-        unknown    what a user that the model does not know gets: "error" raises InputError, "population" the
-                   population's code
-        """
+        """Codes of these users (n, C), the mode or mean of `beliefs`."""
         return self.beliefs(users, unknown).codes
 
     def beliefs(self, users: Sequence[str] | pl.DataFrame, unknown: Unknown = "error") -> Posterior:
@@ -95,10 +86,6 @@ class RewardModel(Parts):
 
         Give a frame with `user_id` and demographics, and a model that uses them has its prior from them.
         Raises InputError that names the first unknown user and the remedy.
-
-        users      ids, or a frame of user_id and demographics
-        unknown    what a user that the model does not know gets: "error" raises InputError, "population" the
-                   population's code
         """
         if unknown not in get_args(Unknown):
             raise InputError(f"unknown={unknown!r} is no choice; give one of {', '.join(get_args(Unknown))}")
@@ -126,10 +113,6 @@ class RewardModel(Parts):
         """Utility gap u(x₁, z) − u(x₂, z) of every comparison at its user's code, in log-odds: (N,).
 
         Raises InputError for unknown users, another embedding width, another encoder or embeddings that are not finite.
-
-        data       comparisons
-        unknown    what a user that the model does not know gets: "error" raises InputError, "population" the
-                   population's code
         """
         data = self._ready(data)
         codes = self._everybody(data, self.beliefs(data.users[data.present], unknown)).codes
@@ -146,9 +129,6 @@ class RewardModel(Parts):
 
         `beliefs` (a row a user of `data.users`, regrouped by the model's unit) replace those of the users, for
         controls. Raises InputError as `gap` does.
-
-        unknown    what a user that the model does not know gets: "error" raises InputError, "population" the
-                   population's code
         """
         data = self._ready(data)
         if beliefs is None:
@@ -165,23 +145,13 @@ class RewardModel(Parts):
     def prefer(
         self, data: Comparisons, *, unknown: Unknown = "error", beliefs: Posterior | None = None
     ) -> NDArray[np.float64]:
-        """P(first preferred) of every comparison, what is not known of its user averaged out: (N,), probabilities.
-
-        data       comparisons
-        unknown    what a user that the model does not know gets: "error" raises InputError, "population" the
-                   population's code
-        beliefs    in place of the users' own
-        """
+        """P(first preferred) of every comparison, what is not known of its user averaged out: (N,), probabilities."""
         return prob(torch.as_tensor(self.log_odds(data, unknown=unknown, beliefs=beliefs))).numpy()
 
     def predictions(self, data: Comparisons, *, unknown: Unknown = "error") -> pl.DataFrame:
         """What `audit` reads: user_id, pair, prob_first, gap (log-odds), label and weight, a row a comparison.
 
         Raises InputError as `gap` does.
-
-        data       comparisons
-        unknown    what a user that the model does not know gets: "error" raises InputError, "population" the
-                   population's code
         """
         return prediction_rows(data, self.log_odds(data, unknown=unknown))
 
@@ -211,11 +181,7 @@ class RewardModel(Parts):
         return out
 
     def features(self, items: Array, prompts: Array | None = None) -> Tensor:
-        """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F).
-
-        items      (M, d) embeddings
-        prompts    (M, d) embeddings of their prompts, where the head looks at them
-        """
+        """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F)."""
         self._check_width(items)
         if self.head.uses_prompts and prompts is None:
             raise InputError("this model looks at prompts: give the embedding of each item's prompt as prompts=")
@@ -244,11 +210,6 @@ class RewardModel(Parts):
         """Utility of every item to every user, in log-odds up to a shift per user: (M, d) -> (U, M).
 
         One matrix product for bilinear heads. Without `users`, all the model knows, in the order of `.users`.
-
-        items      (M, d) embeddings
-        prompts    (M, d) embeddings of their prompts, where the head looks at them
-        unknown    what a user that the model does not know gets: "error" raises InputError, "population" the
-                   population's code
         """
         codes = self.posterior.codes if users is None else self.codes(users, unknown)
         with torch.no_grad():
@@ -266,13 +227,6 @@ class RewardModel(Parts):
         """Reward of items[rows[i]] to user_ids[i], in log-odds up to a shift per user and prompt: (n,).
 
         Features are computed once an item, whoever it is scored for.
-
-        items       (M, d) embeddings
-        rows        (n,) row in items
-        user_ids    (n,) whose reward
-        prompts     (M, d) embeddings of their prompts, where the head looks at them
-        unknown     what a user that the model does not know gets: "error" raises InputError, "population" the
-                    population's code
         """
         features = self.features(items, prompts)[torch.as_tensor(np.asarray(rows))]
         with torch.no_grad():
@@ -292,14 +246,6 @@ class RewardModel(Parts):
 
         A reward in [0, 1] that means the same to everybody, whatever the scale of their utility. Source: VPL-SPO,
         arXiv 2408.10075, §4.3. Raises InputError where there is no reference.
-
-        items                (M, d) embeddings
-        reference            (R, d) embeddings to be compared with
-        users                ids, all that it knows by default
-        prompts              (M, d) embeddings of their prompts, where the head looks at them
-        reference_prompts    (R, d), likewise
-        unknown              what a user that the model does not know gets: "error" raises InputError, "population" the
-                             population's code
         """
         if not len(reference):
             raise InputError("win_probability: there is no reference item to win against; give some embeddings")
@@ -341,10 +287,7 @@ class RewardModel(Parts):
         )
 
     def strangers(self, data: Comparisons) -> Comparisons:
-        """The comparisons by users, or whatever the unit is, that this model does not know.
-
-        data    comparisons
-        """
+        """The comparisons by users, or whatever the unit is, that this model does not know."""
         data, known = data.by_unit(self.spec.unit), set(self.user_ids)
         return data.of_users([u for u in data.user_ids if u not in known])
 
@@ -448,12 +391,7 @@ class RewardModel(Parts):
 
 @renamed(folder="source")
 def load(source: str | Path, *, revision: str | None = None, token: str | None = None) -> RewardModel:
-    """Read a model from a folder or the hub; see `RewardModel.from_pretrained`, which takes the same arguments.
-
-    source      folder, or hub id
-    revision    of a hub id; the newest by default
-    token       of the hub, for private models
-    """
+    """Read a model from `source`, a folder or hub id (`revision`, `token`); see `RewardModel.from_pretrained`."""
     return RewardModel.from_pretrained(source, revision=revision, token=token)
 
 

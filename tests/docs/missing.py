@@ -69,7 +69,7 @@ def callables(name: str, value: Any) -> Iterator[tuple[str, list[str], str]]:
         for method, member in vars(value).items():
             function = getattr(member, "__func__", member)
             if inspect.isfunction(function) and (not method.startswith("_") or method == "__call__"):
-                text = "\n".join((*inherited(value, method), *promised(value, method))) + doc * (method == "__call__")
+                text = "\n".join((*inherited(value, method), *promised(value, method))) + doc
                 yield f"{name}.{method}", parameters(function), text
     elif inspect.isfunction(value):
         yield name, parameters(value), own_doc(value)
