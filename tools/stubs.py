@@ -15,9 +15,8 @@ STUB = Path(plurality.__file__).with_name("__init__.pyi")
 def stub() -> str:
     """The text of the stub: each public name imported from its home, as itself."""
     lines = [f"from {home} import {name} as {name}" for name, home in plurality._HOME.items()]
-    names = "".join(f'    "{name}",\n' for name in plurality.__all__)
     head = '"""Written by tools/stubs.py; do not edit."""\n\n'
-    return f"{head}{chr(10).join(sorted(lines))}\n\n__version__: str\n__all__ = [\n{names}]\n"
+    return f"{head}{chr(10).join(sorted(lines))}\n\n__version__: str\n"
 
 
 def main() -> int:
