@@ -375,18 +375,18 @@ USES = {
     ),
     "predictions that are not there": (
         lambda p: ["audit", p.here / "none.parquet", "--out", p.out],
-        "none.parquet: no such file for predictions",
-        "check the path",
+        "none.parquet does not exist",
+        "give the path of the predictions",
     ),
     "predictions that are a folder": (
         lambda p: ["audit", p.good / "store", "--out", p.out],
-        "store: predictions cannot be read from ''",
-        "use .parquet, .csv, .jsonl",
+        "store is a folder",
+        "give a file (.parquet, .jsonl, .csv",
     ),
     "predictions that are damaged": (
         lambda p: ["audit", p.file("bad.parquet", b"PAR1"), "--out", p.out],
-        "bad.parquet: predictions cannot be read",
-        "check the file",
+        "bad.parquet cannot be read",
+        "write the file again",
     ),
 }
 CASES = {**TABLES, **FILES, **{f"embeddings {name}": case for name, case in EMBEDDINGS.items()}, **USES}

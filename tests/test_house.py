@@ -111,9 +111,33 @@ def test_imports_run_one_way(name):
 @pytest.mark.parametrize("name", [name for name in TREES if name.startswith("analyses/")])
 def test_analyses_know_no_model(name):
     names = imports(walk(TREES[name]))
-    own = {room(n) for n in names if n.startswith("plurality.")}
+    own = {room(n) for n in names if n.startswith("plurality.") and not n.startswith("plurality.data.readers.")}
     assert own <= {"analyses", "deprecation", "errors", "io", "jax_precision"}
     assert not {n.split(".")[0] for n in names} & {"torch", "transformers"}
+
+
+def test_readers_stand_alone():
+    """So that analyses read tables as everybody does and still know no model."""
+    for name in (name for name in TREES if name.startswith("data/readers/")):
+        own = {n for n in imports(walk(TREES[name])) if n.startswith("plurality.")}
+        assert all(n.startswith("plurality.data.readers") or room(n) in {"errors", "io"} for n in own), name
+    code = "import sys, plurality.data.readers.tables, plurality.analyses.inputs; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+
+
+def test_one_helper_reads_the_home_folder():
+    """`~` means the same wherever a path is taken."""
+    calls = {n for n, path in SOURCES.items() if ".expanduser(" in path.read_text(encoding="utf-8")}
+    assert calls == {"io/paths.py"}
+
+
+def test_tables_are_opened_by_one_reader():
+    """But for stores and models, whose files are this package's own, and data sets as they were published."""
+    opened = re.compile(r"\b(?:pl|pj|pa)\.(?:read|scan)_(?:csv|parquet|ndjson|json)\(|pl\.from_pandas\(")
+    calls = {n for n, path in SOURCES.items() if opened.search(path.read_text(encoding="utf-8"))}
+    own = {"data/store.py", "reward/persistence.py", "datasets/_tools/about.py"}
+    assert calls - own == {"data/readers/csv_files.py", "data/readers/json_lines.py", "data/readers/tables.py"}
 
 
 def file_of(dotted: str) -> str | None:

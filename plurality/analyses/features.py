@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from plurality.analyses.inference.bootstrap import Floats
-from plurality.analyses.inputs import Table, listed, read_table
+from plurality.analyses.inputs import Table, listed, numbers, read_table
 from plurality.errors import InputError
 
 _COUNT, _RATE = "log(1 + count)", "per 100 words"
@@ -125,11 +125,9 @@ def differences(first: Table, second: Table, weights: ArrayLike | None = None) -
 
 def numeric(frame: pl.DataFrame, name: str) -> Floats:
     """The columns of a frame as finite floats (n, F); InputError names the first that are not."""
-    for column in frame.columns:
-        kind = frame[column].dtype
-        if not (kind.is_numeric() or kind == pl.Boolean):
-            raise InputError(f"{name}: {column} is {kind}; give numbers")
-    values = np.ascontiguousarray(frame.select(pl.all().cast(pl.Float64)).to_numpy(), dtype=float)
+    values = np.zeros(frame.shape)
+    for place, column in enumerate(frame.columns):
+        values[:, place] = numbers(frame, column, name, "give numbers")
     row, column_index = np.nonzero(~np.isfinite(values))
     if len(row):
         where = f"{frame.columns[column_index[0]]} in row {row[0]} (first row is 0)"

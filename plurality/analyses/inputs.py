@@ -1,11 +1,9 @@
 """Predictions and users as they come from outside, checked once and turned into arrays."""
 
 import re
-import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from plurality.analyses.calibration.binning import Floats
+from plurality.data.readers.columns import TEXT, as_numbers
+from plurality.data.readers.tables import open_frame
 from plurality.errors import InputError, InputWarning
 
 Table = pl.DataFrame | pl.LazyFrame | Mapping[str, Sequence[object]] | str | Path | object
@@ -24,11 +24,6 @@ _CONTROL = re.compile("control|shuffled", re.IGNORECASE)
 ROW = "row of the table"  # kept by the audit, so that messages name rows as the reader knows them
 MISSING = "(missing)"
 NOT_LISTED = "(not in users table)"
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
-    ".csv": partial(pl.read_csv, schema_overrides={"user_id": pl.String}),  # 007 is not 7
-    ".jsonl": pl.read_ndjson,
-}
 
 
 @dataclass(frozen=True)
@@ -48,32 +43,8 @@ class Predictions:
 
 
 def read_table(table: Table, name: str) -> pl.DataFrame:
-    """A polars frame from a polars or pandas frame, a mapping of columns, or a parquet, CSV or JSON-lines
-    path.
-    """
-    if isinstance(table, pl.DataFrame):
-        return table
-    if isinstance(table, pl.LazyFrame):
-        return table.collect()
-    if isinstance(table, (str, Path)):
-        return _read_file(Path(table), name)
-    if isinstance(table, Mapping):
-        return pl.DataFrame(dict(table))
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(table, pandas.DataFrame):
-        return pl.from_pandas(table)
-    raise InputError(f"{name}: {type(table).__name__}; give a polars or pandas frame, columns, or the path of a file")
-
-
-def _read_file(path: Path, name: str) -> pl.DataFrame:
-    if path.suffix not in _READERS:
-        raise InputError(f"{path}: {name} cannot be read from {path.suffix!r}; use {', '.join(_READERS)}")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file for {name}; check the path")
-    try:
-        return _READERS[path.suffix](path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: {name} cannot be read ({str(error).splitlines()[0]}); check the file") from error
+    """The frame of a file or of a table in memory, as `plurality.data.readers.tables.open_frame` reads it."""
+    return open_frame(table, name)[0]
 
 
 def user_column(frame: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -81,7 +52,7 @@ def user_column(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     if "user_id" not in frame.columns:
         raise InputError(f"{name}: no column user_id, found {listed(frame.columns)}; rename the column of user ids")
     ids = frame["user_id"]
-    if not (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum) or not len(ids)):
+    if not (ids.dtype.is_integer() or isinstance(ids.dtype, TEXT) or not len(ids)):
         raise InputError(f"{name}: user_id is {ids.dtype}; give strings")
     text = ids.cast(pl.String)
     empty = np.flatnonzero((text.is_null() | (text == "")).fill_null(True).to_numpy())
@@ -150,10 +121,7 @@ def _pairs(frame: pl.DataFrame) -> NDArray[np.int64]:
 
 def _numbers(frame: pl.DataFrame, column: str, low: float, high: float) -> Floats:
     """A column as floats in [low, high]; InputError names the column and the rows that are not."""
-    series = frame[column]
-    if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
-        raise InputError(f"predictions: {column} is {series.dtype}; give numbers")
-    values = series.cast(pl.Float64).to_numpy()
+    values = numbers(frame, column, "predictions", "give numbers")
     bad = np.flatnonzero(~((values >= low) & (values <= high) & np.isfinite(values)))
     if len(bad):
         if not np.isfinite(values[bad[0]]):
@@ -163,6 +131,20 @@ def _numbers(frame: pl.DataFrame, column: str, low: float, high: float) -> Float
         allowed = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f">= {low:g}"
         raise InputError(f"predictions: {column} is {values[bad[0]]} in {_rows(frame, bad)}; it must lie {allowed}")
     return values
+
+
+def numbers(frame: pl.DataFrame, column: str, name: str, remedy: str) -> Floats:
+    """A column as floats (n,), NaN where it is missing; InputError where it is neither numbers nor text of numbers."""
+    values = frame[column]
+    numeric = as_numbers(values)
+    if numeric is None:
+        raise InputError(f"{name}: {column} is {values.dtype}; {remedy}")
+    if not isinstance(values.dtype, TEXT):
+        return numeric.to_numpy()
+    text = np.flatnonzero((numeric.is_null() & (values.cast(pl.String) != "").fill_null(False)).to_numpy())
+    if len(text):
+        raise InputError(f"{name}: {column} is {values[int(text[0])]!r} in {_rows(frame, text)}; {remedy}")
+    return numeric.to_numpy()
 
 
 def chosen(
@@ -192,7 +174,8 @@ def default_model(frame: pl.DataFrame) -> str | None:
     if "model" not in frame.columns:
         return None
     if "control" in frame.columns:
-        frame = frame.filter(~pl.col("control").fill_null(False))
+        control = numbers(frame, "control", "predictions", "give true or false")
+        frame = frame.filter(pl.Series(~(control > 0)))
     names = frame["model"].cast(pl.String).drop_nulls().unique(maintain_order=True).to_list()
     known = "control" not in frame.columns
     return next((name for name in names if not (known and _CONTROL.search(name))), None)

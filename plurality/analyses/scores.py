@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from scipy.special import expit
 
-from plurality.analyses.inputs import Table, read_table
+from plurality.analyses.inputs import Table, numbers, read_table
 from plurality.errors import InputError
 
 CHOSEN, REJECTED = "score_chosen", "score_rejected"
@@ -27,9 +27,7 @@ def predictions_from_scores(
         raise InputError(f"scores: {', '.join(taken)} is there already; these are predictions, audit them as they are")
     sides = []
     for name in (chosen, rejected):
-        if not frame[name].dtype.is_numeric():
-            raise InputError(f"scores: {name} is {frame[name].dtype}; give numbers")
-        sides.append(frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
+        sides.append(numbers(frame, name, "scores", "give numbers"))
         bad = np.flatnonzero(~np.isfinite(sides[-1]))
         if len(bad):
             raise InputError(f"scores: {name} is {sides[-1][bad[0]]} in row {bad[0]} (first row is 0); drop or mend it")

@@ -1,10 +1,10 @@
 """`plurality adapt`: new users from a few comparisons, shared weights untouched."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import say
+from plurality.io.paths import expanded
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -12,7 +12,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="model folder that `fit` wrote, or hub id org/name")
     parser.add_argument("comparisons", help="the new users' comparisons, in the format of `embed`")
     parser.add_argument("--embeddings", help=".npy or .safetensors, when the columns hold row numbers instead of texts")
-    parser.add_argument("--out", required=True, type=Path, help="model folder to write")
+    parser.add_argument("--out", required=True, type=expanded, help="model folder to write")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """`plurality audit`: predictions and demographics in, a report of who is served how well out."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import add_former, add_seed, at_least, say
+from plurality.io.paths import expanded
 
 FORMER = {"--draws": "--n-bootstrap", "--publish": "--min-users-flag", "--suppress": "--min-users-show"}
 
@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-bootstrap", type=at_least(1), default=1000, help="bootstrap resamples of users (default 1000)"
     )
-    parser.add_argument("--out", required=True, type=Path, help="folder for the report")
+    parser.add_argument("--out", required=True, type=expanded, help="folder for the report")
     for former, new in FORMER.items():
         add_former(parser, former, new)
     add_seed(parser)

@@ -1,15 +1,15 @@
 """`plurality compare`: several models and their controls on one split, one table."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import add_device, add_former, add_seed, at_least, say, spec_of
+from plurality.io.paths import expanded
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("store", type=Path, help="store folder that `embed` wrote")
+    parser.add_argument("store", type=expanded, help="store folder that `embed` wrote")
     parser.add_argument(
         "--models", default="all", help="comma-separated; by default all that can work on the data, others are named"
     )
@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_former(parser, "--test", "--test-size")
     add_former(parser, "--draws", "--n-bootstrap")
     add_device(parser)
-    parser.add_argument("--out", type=Path, help="folder for table, predictions and figure")
+    parser.add_argument("--out", type=expanded, help="folder for table, predictions and figure")
     add_seed(parser)
 
 

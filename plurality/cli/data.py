@@ -2,12 +2,12 @@
 
 import argparse
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from plurality.cli.embed import add_encoder
 from plurality.cli.settings import say, values_of
+from plurality.io.paths import expanded
 
 CHECKS = {"check": "plurality.cli.data_check"}
 """Words that stand where a data set's name does, and the module with `add` and `run` that each is a command of."""
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="file or folder as published, or owner/name[@revision] on the Hugging Face hub")
-    parser.add_argument("--out", required=True, type=Path, help="folder to write: a store if an encoder is named")
+    parser.add_argument("--out", required=True, type=expanded, help="folder to write: a store if an encoder is named")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the data set")
     _add_json(parser)
     add_encoder(parser, "lsa, a hub id or a model folder: write a store with embeddings")

@@ -1,15 +1,15 @@
 """Look at a store before a model does: format leaks, consistency of users, room for personalisation."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import add_former, add_seed, at_least, say
+from plurality.io.paths import expanded
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("store", type=Path, help="store folder that `embed` wrote")
+    parser.add_argument("store", type=expanded, help="store folder that `embed` wrote")
     parser.add_argument(
         "--split", choices=("group", "prompt", "item"), help="what is held out (default: item where items recur)"
     )
@@ -18,7 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--n-bootstrap", type=at_least(1), default=1000, help="bootstrap resamples of users (default 1000)"
     )
     parser.add_argument("--no-room", action="store_true", help="leave out the estimate of room, which fits models")
-    parser.add_argument("--out", type=Path, help="folder for the tables as parquet")
+    parser.add_argument("--out", type=expanded, help="folder for the tables as parquet")
     add_former(parser, "--draws", "--n-bootstrap")
     add_seed(parser)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plurality.cli.settings import add_seed, at_least, say
+from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
     import polars as pl
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (default demo/)")
+    parser.add_argument("--out", type=expanded, default=Path("demo"), help="folder to write (default demo/)")
     parser.add_argument("--users", type=at_least(1), default=300, help="simulated people (default 300)")
     parser.add_argument("--comparisons", type=at_least(1), default=60, help="comparisons each (default 60)")
-    parser.add_argument("--data", type=Path, help="folder with comparisons.parquet and users.parquet to run on instead")
+    parser.add_argument("--data", type=expanded, help="folder of comparisons.parquet and users.parquet to run on")
     parser.add_argument("--split", default="prompt", choices=("prompt", "group", "item"), help="split of compare")
     add_seed(parser)
 

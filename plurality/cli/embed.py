@@ -2,10 +2,10 @@
 
 import argparse
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import add_seed, say
+from plurality.io.paths import expanded
 
 ENCODER_SETTINGS = ("template", "pooling", "dtype", "device", "revision", "dim", "max_length")
 
@@ -14,7 +14,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("comparisons", help="parquet, JSONL or CSV: user_id, prompt, chosen, rejected")
     parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and whatever is known of people")
-    parser.add_argument("--out", required=True, type=Path, help="store folder to write")
+    parser.add_argument("--out", required=True, type=expanded, help="store folder to write")
     parser.add_argument("--embeddings", help=".npy or .safetensors, when the columns hold row numbers instead of texts")
     add_encoder(parser, "lsa (no download, default), a hub id or a model folder")
 
@@ -27,7 +27,9 @@ def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
         "--repeats", choices=("drop", "keep"), default="drop", help="exact duplicate rows: once, or all"
     )
     parser.add_argument("--strength-as", choices=("weight", "label"), default="weight", help="what `strength` means")
-    parser.add_argument("--cache", type=Path, help="where transformer embeddings are kept (default ~/.cache/plurality)")
+    parser.add_argument(
+        "--cache", type=expanded, help="where transformers' embeddings lie (default ~/.cache/plurality)"
+    )
     for name, help_ in (
         ("template", "conversation or completion"),
         ("pooling", "last, mean or first"),

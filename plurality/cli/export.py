@@ -2,10 +2,10 @@
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import say
+from plurality.io.paths import expanded
 
 KINDS = ("baked", "custom", "adapters")
 
@@ -13,7 +13,7 @@ KINDS = ("baked", "custom", "adapters")
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("model", help="model folder that `fit` or `adapt` wrote, or hub id org/name")
-    parser.add_argument("--out", required=True, type=Path, help="folder to write")
+    parser.add_argument("--out", required=True, type=expanded, help="folder to write")
     parser.add_argument(
         "--kind",
         required=True,
@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     whose.add_argument("--group", metavar="COLUMN=VALUE", help="the mean reward of a group of the users table")
     whose.add_argument("--population", action="store_true", help="the population's reward")
     parser.add_argument("--users", help="users table, for --group")
-    parser.add_argument("--backbone", type=Path, help="where the encoder's model lies now, if not where it was")
+    parser.add_argument("--backbone", type=expanded, help="where the encoder's model lies now, if not where it was")
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, help="largest error of a gap of two probes, log-odds (default 1e-4)"
     )

@@ -1,18 +1,18 @@
 """`plurality fit`: a store in, a fitted reward model out."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import add_device, add_former, add_seed, say, spec_of
+from plurality.io.paths import expanded
 from plurality.models import families
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("model", help=f"one of {', '.join(families())}")
-    parser.add_argument("store", type=Path, help="store folder that `embed` wrote")
-    parser.add_argument("--out", required=True, type=Path, help="model folder to write")
+    parser.add_argument("store", type=expanded, help="store folder that `embed` wrote")
+    parser.add_argument("--out", required=True, type=expanded, help="model folder to write")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the model")
     parser.add_argument(
         "--new-items-for",

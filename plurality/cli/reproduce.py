@@ -2,15 +2,15 @@
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from plurality.cli.settings import add_seed, say
+from plurality.io.paths import expanded
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("folder", type=Path, help="a folder with recipe.toml and golden.json, such as models/pal")
+    parser.add_argument("folder", type=expanded, help="a folder with recipe.toml and golden.json, such as models/pal")
     add_seed(parser)
 
 

@@ -1,10 +1,10 @@
 """`plurality score`: a reward for every row of user, prompt and completion, and which of them is best."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plurality.cli.settings import at_least, say
+from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("model", help="model folder that `fit` or `adapt` wrote, or hub id org/name")
     parser.add_argument("candidates", help="parquet, JSONL or CSV: user_id, prompt, completion")
-    parser.add_argument("--out", required=True, type=Path, help="parquet to write: the rows and `reward` (log-odds)")
+    parser.add_argument("--out", required=True, type=expanded, help="parquet to write: rows and `reward` (log-odds)")
     parser.add_argument(
         "--unknown",
         choices=("error", "population"),

@@ -22,6 +22,7 @@ from plurality.data.tensor_files import map_tensors, write_tensors
 from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
+from plurality.io.paths import expanded
 
 SCHEMA = 1
 META, EMBEDDINGS, ENCODER = "meta.json", "embeddings.safetensors", "encoder"
@@ -31,7 +32,7 @@ AGAIN = "copy the store again, or embed the texts again"
 
 def is_store(source: object) -> bool:
     """Whether `source` is the path of a folder with a store's meta.json."""
-    return isinstance(source, str | Path) and (Path(source).expanduser() / META).is_file()
+    return isinstance(source, str | Path) and (expanded(source) / META).is_file()
 
 
 def save(data: Comparisons, folder: str | Path) -> Path:
@@ -40,13 +41,13 @@ def save(data: Comparisons, folder: str | Path) -> Path:
     A subset keeps every item and user of the data that it was taken from, as it does in memory. Raises
     InputError for a folder that cannot be written or that holds something else.
     """
-    with whole_folder(Path(folder).expanduser().resolve(), marker=META) as new:
+    with whole_folder(expanded(folder).resolve(), marker=META) as new:
         try:
             _write(data, new)
         except pl.exceptions.PolarsError as error:
             cause = str(error).split("\n")[0]
             raise InputError(f"{folder} cannot be written ({cause}); choose another folder") from None
-    return Path(folder)
+    return expanded(folder)
 
 
 def load(folder: str | Path, *, verify: bool = False) -> Comparisons:
@@ -55,7 +56,7 @@ def load(folder: str | Path, *, verify: bool = False) -> Comparisons:
     Raises InputError when the folder is no store, a newer plurality wrote it, or a file is missing, cut
     short or (with `verify`) changed.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     meta = _read_meta(folder)
     _check_files(folder, meta, verify)
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plurality.datasets._tools.frames import Frames
 from plurality.errors import InputError
+from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
     from plurality.data.comparisons import Comparisons
@@ -64,7 +65,7 @@ def load(
             else f"{name}: embeddings= is for items that are vectors; name an encoder, or give vectors= where it has it"
         )
     if made.embeddings is not None and embeddings is not None:
-        return read(made.collect(), users=made.users, embeddings=made.embeddings(Path(embeddings)))
+        return read(made.collect(), users=made.users, embeddings=made.embeddings(expanded(embeddings)))
     return read(made.collect(), users=made.users, encoder=encoder, prompts=prompts)
 
 

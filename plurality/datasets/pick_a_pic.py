@@ -18,6 +18,7 @@ from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, refuse
 from plurality.errors import InputError
 from plurality.io.atomic import check_file, whole_file
+from plurality.io.paths import expanded
 
 ABOUT = About(
     hub="yuvalkirstain/pickapic_v2_no_images",
@@ -97,7 +98,7 @@ def write_vectors(made: Frames, vectors: str | Path, target: str | Path) -> Path
             f"{table.place}: {lost.height:,} images have no vector, {lost['uid'][0]} among them; "
             "make the frames with vectors= of this table"
         )
-    path = Path(target).expanduser()
+    path = expanded(target)
     check_file(path)
     with whole_file(path) as new:
         out = None

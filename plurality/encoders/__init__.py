@@ -8,6 +8,7 @@ from plurality.encoders.lsa import Lsa, LsaSpec
 from plurality.encoders.protocol import Corpus, CorpusSource, Encoder, Message, Prompt
 from plurality.encoders.transformers import TransformersEncoder, TransformersSpec
 from plurality.errors import InputError
+from plurality.io.paths import expanded
 
 __all__ = [
     "Corpus",
@@ -52,8 +53,8 @@ def create(
         case TransformersSpec():
             return TransformersEncoder(encoder, cache=cache)
         case str() | Path():
-            if (Path(encoder) / storage.RECORD).is_file():
-                return load(Path(encoder), cache=cache)
+            if (expanded(encoder) / storage.RECORD).is_file():
+                return load(encoder, cache=cache)
             return TransformersEncoder(TransformersSpec(str(encoder)), cache=cache)
         case Encoder():
             return encoder
@@ -76,7 +77,7 @@ def load(
     cache     where transformer vectors are kept
     device    "auto", "cpu", "cuda" or "mps"
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     record = storage.read_record(folder)
     if record.get("kind") == "lsa":
         return lsa.load(folder, record)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from plurality.encoders import storage
 from plurality.encoders.protocol import Vectors
 from plurality.errors import InputError, InputWarning
+from plurality.io.paths import expanded
 
 Keys = NDArray[np.bytes_]
 KEY_BYTES = 16
@@ -25,7 +26,7 @@ KEY_BYTES = 16
 
 def default_folder() -> Path:
     """`$PLURALITY_CACHE`, or `~/.cache/plurality`."""
-    return Path(os.environ.get("PLURALITY_CACHE") or "~/.cache/plurality").expanduser()
+    return expanded(os.environ.get("PLURALITY_CACHE") or "~/.cache/plurality")
 
 
 def text_keys(texts: Sequence[str], what: str) -> Keys:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from warnings import warn
 
 from plurality.errors import InputError, InputWarning
+from plurality.io.paths import expanded
 
 Pooling = Literal["last", "mean", "first"]
 
@@ -54,7 +55,7 @@ def locate(name: str, revision: str | None) -> tuple[Path, str | None]:
 
     Downloads what is missing, safetensors and JSON only; InputError when that cannot be done.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         if revision is not None:
             raise InputError(f"{name} is a local folder, revision={revision!r} means nothing to it: leave it out")

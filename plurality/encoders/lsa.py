@@ -20,6 +20,7 @@ from plurality.encoders.text import (
     prompt_conversations,
 )
 from plurality.errors import InputError, InputWarning
+from plurality.io.paths import expanded
 
 # Words (don't stays whole), single marks and runs of line breaks: how an answer is laid out and
 # punctuated is part of its style, and people differ in the styles they prefer.
@@ -155,7 +156,7 @@ class Lsa:
 
         folder    new folder to write
         """
-        folder = Path(folder)
+        folder = expanded(folder)
         storage.write_tensors(folder / storage.TENSORS, self._arrays)
         fitted = {"spec": asdict(self.spec), "facts": self.facts, "vocabulary": self.vocabulary}
         storage.write_record(folder, {**self.describe(), **fitted})

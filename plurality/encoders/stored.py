@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plurality.io.paths import expanded
+
 if TYPE_CHECKING:
     from plurality.encoders import Encoder, Prompt
     from plurality.encoders.protocol import Vectors
@@ -34,7 +36,7 @@ class StoredEncoder:
 
     def save(self, folder: Path) -> None:
         """Copy the saved encoder's files, which needs no model."""
-        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        shutil.copytree(self.folder, expanded(folder), dirs_exist_ok=True)
 
     @cached_property
     def _encoder(self) -> "Encoder":

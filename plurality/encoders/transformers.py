@@ -26,6 +26,7 @@ from plurality.encoders.text import (
 )
 from plurality.encoders.tokens import SHORTEST, choose_chat_template, choose_max_length, render, tokenise
 from plurality.errors import InputError, InputWarning
+from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +122,7 @@ class TransformersEncoder:
         made_by = {"kind": "transformers", "content": content, **asdict(self._recipe)}
         self.fingerprint = storage.fingerprint(made_by)
         root = default_folder() if cache is None else cache
-        self._cache = EmbeddingCache(Path(root) / self.fingerprint[:32], self.dim) if root else None
+        self._cache = EmbeddingCache(expanded(root) / self.fingerprint[:32], self.dim) if root else None
 
     def describe(self) -> dict[str, Any]:
         """What the encoder is, JSON-able; `revision` is the hub's commit, None for a local folder."""
@@ -190,7 +191,7 @@ class TransformersEncoder:
         """
         name = self.spec.name if self.revision else str(self._folder)
         spec = replace(self.spec, name=name, revision=self.revision)
-        storage.write_record(Path(folder), {**self.describe(), "spec": asdict(spec)})
+        storage.write_record(expanded(folder), {**self.describe(), "spec": asdict(spec)})
 
     def _write(self, conversations: list[Conversation], what: str) -> list[str]:
         plain = [contents(conversation) for conversation in conversations]

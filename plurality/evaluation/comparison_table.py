@@ -17,6 +17,7 @@ from plurality.deprecation import renamed
 from plurality.evaluation import views
 from plurality.evaluation.comparison_frames import ComparisonFrames
 from plurality.io.atomic import whole_folder
+from plurality.io.paths import expanded
 
 __all__ = ["Comparison", "tabulate", "worst_share"]
 
@@ -48,7 +49,8 @@ class Comparison(ComparisonFrames):
         """
         from plurality.analyses.figures import as_bytes
 
-        with whole_folder(Path(folder), marker=MARKER) as new:
+        folder = expanded(folder)
+        with whole_folder(folder, marker=MARKER) as new:
             self.table.write_parquet(new / "table.parquet")
             self.gains.write_parquet(new / "gains.parquet")
             self.predictions.write_parquet(new / "predictions.parquet")
@@ -57,7 +59,7 @@ class Comparison(ComparisonFrames):
             record["gains"] = self.gains.fill_nan(None).to_dicts()
             (new / MARKER).write_text(json.dumps(record, indent=1, default=str) + "\n")
             (new / "comparison.png").write_bytes(as_bytes(self.figure(), "png"))
-        return Path(folder)
+        return folder
 
     def figure(self) -> Any:
         """Accuracy and log-loss by cell with intervals, controls hollow: a matplotlib Figure."""

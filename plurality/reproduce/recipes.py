@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plurality.errors import InputError
+from plurality.io.paths import expanded
 from plurality.reproduce.measures import Measured, Trial, measure
 
 __all__ = ["Result", "reproduce"]
@@ -56,7 +57,7 @@ def reproduce(folder: str | Path, *, seed: int = 0) -> Iterator[Result]:
     folder    folder with recipe.toml and golden.json
     seed      makes the result the same again, whatever the machine; default 0
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     try:
         recipe = tomllib.loads((folder / "recipe.toml").read_text())
         golden = json.loads((folder / "golden.json").read_text())

@@ -14,6 +14,7 @@ from typing import Any
 
 import plurality
 from plurality.errors import InputError, InputWarning
+from plurality.io.paths import expanded
 from plurality.reward import persistence
 from plurality.reward.fitted import Parts
 from plurality.reward.model_card import CARD, CardDetails, Place
@@ -39,7 +40,7 @@ def local_folder(source: str | Path, *, revision: str | None = None, token: str 
     Raises InputError for a revision of a local folder, and where the hub cannot be reached, has no such repository or
     revision, does not let you in, or has no plurality model there.
     """
-    folder, asked = Path(source).expanduser(), _hub_id(source)
+    folder, asked = expanded(source), _hub_id(source)
     if asked is None or folder.exists():
         if revision is not None:
             raise InputError(f"{source}: is a local path, and revision= is for hub ids; leave one of them out")

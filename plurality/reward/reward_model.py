@@ -16,6 +16,7 @@ from plurality.data.comparisons import Comparisons
 from plurality.deprecation import renamed
 from plurality.encoders.protocol import Encoder
 from plurality.errors import InputError
+from plurality.io.paths import expanded
 from plurality.reward import hub, persistence
 from plurality.reward.fitted import Fitted, Parts
 from plurality.reward.links import log_prob, prob, win
@@ -317,7 +318,7 @@ class RewardModel(Parts):
         User ids are written as they are. Raises InputError, before anything is written, for a family or settings that
         could not be read back. Format: `plurality.reward.persistence`.
         """
-        return persistence.write(self, Path(folder).expanduser(), card)
+        return persistence.write(self, expanded(folder), card)
 
     @classmethod
     @renamed(folder="source")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 from warnings import warn
 
@@ -81,7 +82,7 @@ class Population:
             codes = reward.codes(list(reward.user_ids)).float()
             return Population(codes, np.ones(len(codes)), np.zeros(len(codes), dtype=np.int64), ("everybody",))
         frame, place = open_frame(source, "users")
-        place = place if isinstance(source, str) else "population"
+        place = place if isinstance(source, str | Path) else "population"
         ids = columns.ids(frame, "user_id", place)
         twice = ~ids.is_first_distinct()
         if twice.any():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plurality.errors import InputError
+from plurality.io.paths import expanded
 from plurality.rl.batching import MicroBatcher
 from plurality.rl.environment import Settings, function_of, settings_here
 from plurality.rl.openrlhf import number
@@ -118,7 +119,7 @@ def to_parquet(frame: Any, path: str | Path) -> Path:
     from plurality.data.readers.tables import open_frame
     from plurality.io.atomic import check_file, whole_file
 
-    path = Path(path)
+    path = expanded(path)
     if path.suffix != ".parquet":
         raise InputError(f"{path}: verl reads parquet; give a name that ends in .parquet")
     check_file(path)

@@ -495,7 +495,7 @@ def test_bad_input_is_refused(people):
         ((predictions.with_columns(label=pl.lit(2.0)), differences), "label is 2.0 in row 0"),
         ((predictions.with_columns(weight=pl.lit(0)), differences), "positive weight"),
         ((predictions.with_columns(weight=pl.lit(-1)), differences), "weight is -1.0"),
-        ((predictions, differences.with_columns(words=pl.lit("a"))), "words is String"),
+        ((predictions, differences.with_columns(words=pl.lit("a"))), "words is 'a' in rows 0, 1"),
         ((predictions.with_columns(model=pl.col("label").cast(pl.String)), differences), "several models"),
     ):
         with pytest.raises(InputError, match=said):

@@ -125,7 +125,7 @@ def test_a_weight_is_a_frequency():
     [
         ({"x": [1.0]}, {"y": [1.0]}, None, "'x', 'y'"),
         ({"x": [1.0]}, {"x": [1.0, 2.0]}, None, "1 rows in first, 2 in second"),
-        ({"x": ["a"]}, {"x": ["b"]}, None, "x is String"),
+        ({"x": ["a"]}, {"x": ["b"]}, None, "x is 'a' in row 0"),
         ({"x": [1.0, None]}, {"x": [1.0, 2.0]}, None, "x in row 1"),
         ({"x": [1.0]}, {"x": [2.0]}, [-1.0], "row 0 is -1.0"),
         ({"x": [1.0]}, {"x": [2.0]}, [1.0, 2.0], "one weight each"),

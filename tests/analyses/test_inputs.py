@@ -35,9 +35,8 @@ def test_every_container_gives_the_same_frame(tmp_path):
 @pytest.mark.parametrize(
     ("table", "text"),
     [
-        (3, "predictions: int; give a polars or pandas frame"),
-        ("no/such.parquet", "no such file for predictions"),
-        ("p.xlsx", r"cannot be read from '\.xlsx'"),
+        (3, "predictions of type int cannot be read; give a file"),
+        ("no/such.parquet", "no/such.parquet does not exist; give the path of the predictions"),
     ],
 )
 def test_what_is_no_table_is_named(table, text):
@@ -47,7 +46,7 @@ def test_what_is_no_table_is_named(table, text):
 
 def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "p.parquet").write_bytes(b"no parquet")
-    with pytest.raises(InputError, match=r"p\.parquet: predictions cannot be read .*check the file"):
+    with pytest.raises(InputError, match=r"p\.parquet cannot be read .*write the file again"):
         read_table(tmp_path / "p.parquet", "predictions")
 
 
@@ -77,7 +76,7 @@ def test_whole_number_ids_are_taken_as_text_and_rows_of_no_weight_left_out():
         ({"prob_first": [0.2, 1.5, 0.9]}, r"prob_first is 1\.5 in row 1 \(first row is 0\); it must lie in \[0, 1\]"),
         ({"prob_first": [0.2, None, float("nan")]}, r"prob_first is missing, NaN or infinite in rows 1, 2"),
         ({"label": [2.0, 1.0, -1.0]}, r"label is 2\.0 in rows 0, 2"),
-        ({"label": ["x", "y", "z"]}, "label is String; give numbers"),
+        ({"label": ["x", "y", "z"]}, "label is 'x' in rows 0, 1, 2 .*; give numbers"),
         ({"weight": [-1, 1, 1]}, r"weight is -1\.0 in row 0 .*>= 0"),
         ({"weight": [0, 0, 0]}, "no row with a positive weight"),
         ({"gap": [0.0, 0.0, float("inf")]}, "gap is missing, NaN or infinite in row 2"),

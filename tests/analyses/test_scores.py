@@ -43,7 +43,7 @@ def test_an_audit_takes_scores_as_they_are():
     [
         (scored().drop("score_rejected"), "no column score_rejected"),
         (scored().with_columns(label=pl.lit(1.0)), "label is there already"),
-        (scored().with_columns(score_chosen=pl.lit("good")), "score_chosen is String"),
+        (scored().with_columns(score_chosen=pl.lit("good")), "score_chosen is 'good' in rows 0, 1"),
         (scored().with_columns(score_chosen=pl.lit(float("nan"))), "score_chosen is nan in row 0"),
         (scored().with_columns(score_rejected=pl.lit(None, pl.Float64)), "score_rejected is nan in row 0"),
     ],

@@ -44,6 +44,7 @@ from plurality.analyses.welfare.welfare import lorenz, lorenz_noise
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.io.atomic import whole_file, whole_folder
+from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,9 +94,10 @@ class Audit(Findings, Readable):
         """Write one self-contained page that needs no network."""
         from plurality.analyses.audit.report import html
 
-        with whole_file(Path(path)) as new:
+        path = expanded(path)
+        with whole_file(path) as new:
             new.write_bytes(html(self, self.figures()).encode())
-        return Path(path)
+        return path
 
     def save(self, folder: str | Path) -> Path:
         """Write audit.parquet, audit.json, index.html, figures/ (PNG, SVG) and sections/ (parquet), all or nothing.
@@ -107,7 +109,8 @@ class Audit(Findings, Readable):
         from plurality.analyses.figures import as_bytes
 
         pictures = self.figures()
-        with whole_folder(Path(folder), marker=MARKER) as new:
+        folder = expanded(folder)
+        with whole_folder(folder, marker=MARKER) as new:
             (new / "figures").mkdir()
             for name, figure in pictures.items():
                 for kind in ("png", "svg"):
@@ -118,7 +121,7 @@ class Audit(Findings, Readable):
             (new / "sections").mkdir()
             for name, section in self.sections.items():
                 section.frame.write_parquet(new / "sections" / f"{name}.parquet")
-        return Path(folder)
+        return folder
 
     def _json(self) -> str:
         worst = self.worst.with_columns(pl.col(pl.Float64).fill_nan(None)).to_dicts()

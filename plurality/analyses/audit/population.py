@@ -13,7 +13,7 @@ from plurality.analyses.audit.user_sums import Material
 from plurality.analyses.inference.bootstrap import interval, ratio_draws
 from plurality.analyses.inference.raking import Margins, rake
 from plurality.analyses.inference.resampling import count_parts
-from plurality.analyses.inputs import Table, read_table
+from plurality.analyses.inputs import Table, numbers, read_table
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,13 +33,16 @@ def read_margins(table: Margins | Table) -> Margins:
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
         raise InputError(f"margins: no column {', '.join(missing)}; give {', '.join(COLUMNS)}")
-    if not frame["share"].dtype.is_numeric() or frame.select(COLUMNS).null_count().sum_horizontal().item():
-        raise InputError("margins: a share is no number or something is missing; give a share for every level")
+    shares = pl.Series("share", numbers(frame, "share", "margins", "give shares between 0 and 1"), nan_to_null=True)
+    for name, column in (*((name, frame[name]) for name in COLUMNS[:2]), ("share", shares)):
+        if column.null_count():
+            row = int(column.is_null().arg_max() or 0)
+            raise InputError(f"margins: {name} is missing in row {row} (first row is 0); give a share for every level")
     if frame.select("attribute", "level").is_duplicated().any():
         row = int(frame.select("attribute", "level").is_duplicated().arg_max() or 0)
         raise InputError(f"margins: the level of row {row} stands twice; give each one share")
     found: dict[str, dict[str, float]] = {}
-    for attribute, level, share in frame.select(pl.col(COLUMNS[:2]).cast(pl.String), "share").iter_rows():
+    for attribute, level, share in frame.select(pl.col(COLUMNS[:2]).cast(pl.String), shares).iter_rows():
         found.setdefault(attribute, {})[level] = float(share)
     return found
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.calibration.binning import Floats
-from plurality.analyses.inputs import Table, read_table, user_column
+from plurality.analyses.inputs import Table, numbers, read_table, user_column
 from plurality.analyses.social_choice.aggregation_rules import column_means
 from plurality.analyses.social_choice.best_of_n_policies import best_of_n_welfare
 from plurality.analyses.social_choice.selectors import (
@@ -68,9 +68,7 @@ def read_candidates(table: Table) -> Candidates:
 
 
 def _finite(frame: pl.DataFrame, column: str) -> Floats:
-    if not frame[column].dtype.is_numeric():
-        raise InputError(f"candidates: {column} is {frame[column].dtype}; give log-odds")
-    values = frame[column].cast(pl.Float64).to_numpy()
+    values = numbers(frame, column, "candidates", "give log-odds")
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise InputError(f"candidates: {column} is {values[bad[0]]} in row {bad[0]}; give finite log-odds")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from plurality.errors import InputError
 
 TEXT = (pl.String, pl.Categorical, pl.Enum)
+TYPED = ("prompt", "chosen", "rejected", "first", "second", "completion", "user_id", "group_id")
+"""Columns of texts and ids, which have one type throughout."""
 
 
 def refuse(bad: pl.Series, place: str, cause: str, remedy: str) -> None:
@@ -64,14 +66,26 @@ def ids(frame: pl.DataFrame, name: str, place: str) -> pl.Series:
 def numbers(frame: pl.DataFrame, name: str, place: str) -> pl.Series:
     """Finite float64. Raises InputError for text that is no number, NaN and infinity."""
     values = column(frame, name, place)
-    if not (values.dtype.is_numeric() or values.dtype == pl.Boolean or isinstance(values.dtype, TEXT)):
+    numeric = as_numbers(values)
+    if numeric is None:
         raise InputError(f"{place}: row 1: {name} is {_kind(values.dtype)} where a number belongs; give numbers")
-    if isinstance(values.dtype, TEXT):
-        values = values.cast(pl.String)
-    numeric = values.cast(pl.Float64, strict=False)
     refuse(numeric.is_null(), place, f"{name} is no number", "give a number or drop the row")
     refuse(~numeric.is_finite(), place, f"{name} is NaN or infinite", "give a number or drop the row")
     return numeric
+
+
+def as_numbers(values: pl.Series) -> pl.Series | None:
+    """The column as float64, null where a text is no number; None for a column of neither numbers nor text.
+
+    Of true and false, also as text, the one is 1 and the other 0.
+    """
+    if values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null):
+        return values.cast(pl.Float64)
+    if not isinstance(values.dtype, TEXT):
+        return None
+    text = values.cast(pl.String).str.strip_chars()
+    truth = text.str.to_lowercase().replace_strict({"true": 1.0, "false": 0.0}, default=None, return_dtype=pl.Float64)
+    return text.cast(pl.Float64, strict=False).fill_null(truth)
 
 
 def row_numbers(frame: pl.DataFrame, name: str, place: str, count: int, table: str) -> NDArray[np.int64]:

@@ -1,13 +1,16 @@
-"""JSON lines whose columns keep one type each.
+"""JSON lines whose columns keep one type each, whichever row a key or a type first appears in.
 
-Polars would write a number or a list among texts as text, and the mistake would be embedded; Arrow refuses.
+Polars would write a number or a list among texts as text, and the mistake would be embedded; Arrow raises. Among what
+is no text to embed and no id, numbers between texts ("65+") are right, and all of the column is text then.
 """
 
 import gzip
+import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +18,70 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.json as pj
 
+from plurality.data.readers.columns import TYPED
 from plurality.errors import InputError
 
 BLOCK_BYTES = 1 << 26  # parsed in parallel; no line may be longer
-TYPED = ("prompt", "chosen", "rejected", "first", "second", "completion", "user_id", "group_id")
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+NUMBERS_AND_TEXT = {"a number", "text"}
 
 
 def read(path: Path) -> pl.DataFrame:
     """The frame of a .jsonl file, gzipped or not. Raises InputError naming the first row that breaks it."""
     try:
-        table = pj.read_json(
-            path,
-            read_options=pj.ReadOptions(block_size=BLOCK_BYTES),
-            # an explicit type also keeps Arrow from reading texts such as "2020-01-01" as dates
-            parse_options=pj.ParseOptions(explicit_schema=_types(path), unexpected_field_behavior="infer"),
-        )
-        table.validate(full=True)  # Arrow's reader does not look whether strings are UTF-8
+        return _parsed(lambda: _open(path), _types(path))
     except (ValueError, EOFError, OSError, zlib.error) as error:  # Arrow's own errors are ValueErrors
-        _explain(path)
+        mixed = _explain(path)
+        if mixed:
+            return _with_text(path, mixed)
         cause = re.sub(r" in row \d+$", "", " ".join(str(error).split()))  # Arrow counts within a block
         raise InputError(f"{path} cannot be read as JSON lines ({cause}); write one object a line") from None
-    return pl.DataFrame(pl.from_arrow(table))
 
 
-def explain_mixture(rows: Iterable[Mapping[str, Any]], place: str) -> None:
-    """Raise InputError for the first row where a column of texts or ids changes its type, if there is one."""
+def explain_mixture(rows: Iterable[Mapping[str, Any]], place: str, *, spelled: bool = False) -> list[str]:
+    """Raise InputError for the first row where a column changes its type, if there is one.
+
+    Where numbers are as somebody has `spelled` them, they may stand among texts; the columns of both are returned.
+    """
     first: dict[str, str] = {}
+    mixed: dict[str, None] = {}
     for number, row in enumerate(rows, 1):
-        for name in TYPED:
-            kind = _kind(row.get(name))
+        for name, value in row.items():
+            kind = _kind(value)
             if kind == "null":
                 continue
             if kind != first.setdefault(name, kind):
-                raise InputError(
-                    f"{place}: row {number}: {name} is {kind}, in the rows before it is {first[name]}; "
-                    "make it one or the other throughout"
-                )
-            if kind == "a list":
-                _explain_messages(row[name], f"{place}: row {number}: {name}")
-            if kind == "text" and not row[name].isascii():
-                _explain_text(row[name], f"{place}: row {number}: {name}")
+                if name in TYPED or not spelled or {kind, first[name]} != NUMBERS_AND_TEXT:
+                    raise InputError(
+                        f"{place}: row {number}: {name} is {kind}, in the rows before it is {first[name]}; "
+                        "make it one or the other throughout"
+                    )
+                mixed[name] = None
+            if name in TYPED and kind == "a list":
+                _explain_messages(value, f"{place}: row {number}: {name}")
+            if kind == "text" and not value.isascii():
+                _explain_text(value, f"{place}: row {number}: {name}")
+    return list(mixed)
 
 
-def _types(path: Path) -> pa.Schema:
+def _parsed(opened: Any, types: dict[str, pa.DataType]) -> pl.DataFrame:
+    """The frame of what `opened()` reads; columns without a type in `types` get the one of their values."""
+    with opened() as file:
+        table = pj.read_json(
+            file,
+            read_options=pj.ReadOptions(block_size=BLOCK_BYTES),
+            parse_options=pj.ParseOptions(
+                explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="infer"
+            ),
+        )
+    dates = {field.name: pa.string() for field in table.schema if pa.types.is_temporal(field.type)}
+    if dates:  # Arrow takes texts such as "2020-01-01" for dates, unless told that they are texts
+        return _parsed(opened, types | dates)
+    table.validate(full=True)  # Arrow's reader does not look whether strings are UTF-8
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def _types(path: Path) -> dict[str, pa.DataType]:
     """The types of the columns that hold text or ids, as the first row has them."""
     with _open(path) as file:
         line = next((line for line in file if line.strip()), b"{}")
@@ -66,34 +89,49 @@ def _types(path: Path) -> pa.Schema:
     kinds = {str: pa.string(), list: MESSAGES, int: pa.int64()}
     if not isinstance(row, dict):
         raise ValueError("the first line is no object")
-    return pa.schema([(name, kinds[type(row[name])]) for name in TYPED if type(row.get(name)) in kinds])
+    return {name: kinds[type(row[name])] for name in TYPED if type(row.get(name)) in kinds}
 
 
-def _explain(path: Path) -> None:
-    def rows() -> Iterable[Mapping[str, Any]]:
-        number = 0
-        with _open(path) as file:
-            for line in file:
-                if not line.strip():
-                    continue
-                number += 1
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    cause = f"{error.msg} at character {error.pos}"
-                    raise InputError(
-                        f"{path}: row {number}: the line is no JSON ({cause}); write one object a line"
-                    ) from None
-                except UnicodeDecodeError:
-                    raise InputError(f"{path}: row {number}: the line is not UTF-8; write the file so") from None
-                if not isinstance(row, dict):
-                    raise InputError(f"{path}: row {number}: the line is {_kind(row)}; write one object a line")
-                yield row
-        if not number:
-            raise InputError(f"{path} has no rows; give a file with comparisons")
+def _with_text(path: Path, mixed: list[str]) -> pl.DataFrame:
+    """The frame of a file where some columns hold numbers and texts: these as text, numbers as they are written."""
+    lines = []
+    for row in _rows(path):
+        for name in mixed:
+            if _kind(row.get(name)) == "a number":
+                row[name] = json.dumps(row[name])
+        lines.append(json.dumps(row))
+    content = "\n".join(lines).encode()
+    return _parsed(lambda: io.BytesIO(content), _types(path) | {name: pa.string() for name in mixed})
 
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Every object of the file. Raises InputError for the first line that is none."""
+    number = 0
+    with _open(path) as file:
+        for line in file:
+            if not line.strip():
+                continue
+            number += 1
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                cause = f"{error.msg} at character {error.pos}"
+                raise InputError(
+                    f"{path}: row {number}: the line is no JSON ({cause}); write one object a line"
+                ) from None
+            except UnicodeDecodeError:
+                raise InputError(f"{path}: row {number}: the line is not UTF-8; write the file so") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}: row {number}: the line is {_kind(row)}; write one object a line")
+            yield row
+    if not number:
+        raise InputError(f"{path} has no rows; give a table with at least one")
+
+
+def _explain(path: Path) -> list[str]:
+    """Raise InputError for what is wrong with the file, if it is found; columns of numbers and texts otherwise."""
     try:
-        explain_mixture(rows(), str(path))
+        return explain_mixture(_rows(path), str(path), spelled=True)
     except (OSError, EOFError, zlib.error) as error:  # a damaged gzip file
         raise InputError(f"{path} cannot be read ({error}); write the file again") from None
 
@@ -119,10 +157,12 @@ def _explain_text(text: str, place: str) -> None:
 
 
 def _kind(value: object) -> str:
-    names = {str: "text", bool: "true or false", int: "a number", float: "a number"}
-    names |= {list: "a list", dict: "an object", type(None): "null"}
-    return names.get(type(value), f"of type {type(value).__name__}")
+    """What a person calls a value of this type; NaN is how pandas says that there is none."""
+    if value is None or (isinstance(value, float) and value != value):
+        return "null"
+    kinds = ((str, "text"), (bool, "true or false"), (Number, "a number"), (list, "a list"), (dict, "an object"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), f"of type {type(value).__name__}")
 
 
 def _open(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")

@@ -14,6 +14,7 @@ import polars as pl
 
 from plurality.datasets._tools.schema import Columns, arrow_schema, explain, first_keys, require
 from plurality.errors import InputError
+from plurality.io.paths import expanded
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv", ".csv.gz")
 
@@ -31,7 +32,7 @@ def folder_of(source: str | Path, files: Sequence[str]) -> Path:
 
     Raises InputError for a path that is not there and for what the hub does not give.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.exists():
         return path
     repo, _, revision = str(source).partition("@")

@@ -11,6 +11,7 @@ import polars as pl
 
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
+from plurality.io.paths import expanded
 
 MARK = "frames.json"
 """The file that tells a folder of frames, and says what was left out."""
@@ -59,14 +60,14 @@ class Frames:
 
         folder    folder to write comparisons.parquet and users.parquet to
         """
-        with whole_folder(Path(folder).expanduser().resolve(), marker=MARK) as new:
+        with whole_folder(expanded(folder).resolve(), marker=MARK) as new:
             self.comparisons.lazy().sink_parquet(new / "comparisons.parquet")
             self.users.write_parquet(new / "users.parquet")
             if self.embeddings is not None:
                 self.embeddings(new / "embeddings.npy")
             about = {"name": self.name, "dropped": dict(self.dropped)}
             (new / MARK).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-        return Path(folder)
+        return expanded(folder)
 
     def facts(self) -> dict[str, str]:
         """What `summary` tells, by name."""

@@ -22,6 +22,7 @@ from scipy.special import softmax
 
 from plurality.datasets.simulated import text_bank as bank
 from plurality.errors import InputError
+from plurality.io.paths import expanded
 from plurality.reward.links import prob
 
 __all__ = ["PlantedText", "simulate"]
@@ -91,7 +92,7 @@ class PlantedText:
 
     def save(self, folder: str | Path) -> None:
         """Write `comparisons.parquet` and `users.parquet` into `folder`, each of them whole or not at all."""
-        folder = Path(folder)
+        folder = expanded(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, frame in (("comparisons", self.comparisons), ("users", self.users)):
             unfinished = folder / f".{name}.{os.getpid()}.parquet"

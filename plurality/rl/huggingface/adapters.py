@@ -14,6 +14,7 @@ from torch import Tensor
 from plurality.encoders import storage
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
+from plurality.io.paths import expanded
 from plurality.io.progress import stages
 from plurality.reward.reward_model import RewardModel
 from plurality.rl.huggingface import checkpoint, parity, portable
@@ -51,7 +52,7 @@ def export_adapters(
     tolerance    largest difference of utility gaps allowed, log-odds
     progress     show a progress bar
     """
-    out = Path(out)
+    out = expanded(out)
     names = tuple(reward.user_ids if user_ids is None else dict.fromkeys(user_ids))
     if not names:
         raise InputError("adapters: there is no user to write one for")

@@ -7,6 +7,7 @@ import torch
 
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
+from plurality.io.paths import expanded
 from plurality.io.progress import stages
 from plurality.reward.reward_model import RewardModel
 from plurality.rl.huggingface import checkpoint, parity, portable
@@ -45,7 +46,7 @@ def export_baked(
     tolerance    largest difference of utility gaps allowed, log-odds
     progress     show a progress bar
     """
-    out = Path(out)
+    out = expanded(out)
     meant = whose(reward, user, group, users)
     frozen = Backbone.of(reward, backbone)
     weight = Readout.of(reward.head, meant.codes).mean.weights()

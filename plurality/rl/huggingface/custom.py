@@ -12,6 +12,7 @@ from torch import nn
 
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
+from plurality.io.paths import expanded
 from plurality.io.progress import stages
 from plurality.reward.heads import Projector
 from plurality.reward.reward_model import RewardModel
@@ -58,7 +59,7 @@ def export_custom(
     tolerance    largest difference of utility gaps allowed, log-odds
     progress     show a progress bar
     """
-    out = Path(out)
+    out = expanded(out)
     meant = whose(reward, user, group, users)
     frozen = Backbone.of(reward, backbone)
     table = _Table.of(reward, meant, user, group)

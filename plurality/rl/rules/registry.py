@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from plurality.errors import InputError
 from plurality.io.atomic import check_file, whole_file
+from plurality.io.paths import expanded
 from plurality.rl.rules.consensus import Consensus, Directional, nearest, neighbourhood
 from plurality.rl.rules.ensembles import BRME, RMOD, rmod_weights
 from plurality.rl.rules.maxmin import ExponentiatedGradient, GroupMaxMin, PointwiseMin
@@ -123,7 +124,7 @@ def save_state(rule: Rule, path: str | Path) -> Path:
     rule    rule whose state is written
     path    file to write
     """
-    path = Path(path)
+    path = expanded(path)
     check_file(path)
     state = rule.state() if isinstance(rule, Stateful) else {}
     with whole_file(path) as new:
@@ -138,7 +139,7 @@ def load_state(rule: Rule, path: str | Path) -> None:
     path    file that `save_state` wrote
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(expanded(path).read_text(encoding="utf-8"))
         name, state = record["rule"], record["state"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         cause = type(error).__name__

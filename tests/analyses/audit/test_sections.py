@@ -280,7 +280,7 @@ def test_candidates_make_their_figures_and_hide_the_few(town, tmp_path):
         (lambda cube: cube.drop("reward"), "candidates: no column reward"),
         (lambda cube: pl.concat([cube, cube[:1]]), "candidates: row 0 stands twice"),
         (lambda cube: cube.with_columns(reward=pl.lit(float("nan"))), "candidates: reward is nan in row 0"),
-        (lambda cube: cube.with_columns(reward=pl.lit("high")), "candidates: reward is String"),
+        (lambda cube: cube.with_columns(reward=pl.lit("high")), "candidates: reward is 'high' in rows 0, 1"),
         (lambda cube: cube.clear(), "give fewer, not none"),
     ],
 )

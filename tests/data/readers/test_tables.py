@@ -6,6 +6,7 @@ from pathlib import Path
 import datasets
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from plurality.data.read import read
@@ -60,10 +61,12 @@ def test_every_file_format_gives_the_same(tmp_path, letters, name, facts):
         pl.DataFrame(ROWS).cast({"user_id": pl.Categorical, "prompt": pl.Categorical}),
         pl.DataFrame(ROWS).with_columns(chosen=pl.Series(ROWS["chosen"], dtype=pl.Object), x=pl.lit(1)),
         pd.DataFrame(ROWS),
+        ROWS,
+        pa.table(ROWS),
         datasets.Dataset.from_dict(ROWS),
         datasets.Dataset.from_dict({k: v[::-1] for k, v in ROWS.items()}).select([3, 2, 1, 0]),
     ],
-    ids=["polars", "lazy", "categories", "objects", "pandas", "dataset", "selected dataset"],
+    ids=["polars", "lazy", "categories", "objects", "pandas", "mapping", "pyarrow", "dataset", "selected dataset"],
 )
 def test_every_frame_gives_the_same(letters, source, facts):
     assert facts(read(source, encoder=letters)) == EXPECTED
@@ -112,8 +115,8 @@ def test_sources_that_are_none(tmp_path, letters):
         read(tmp_path / "absent.csv", encoder=letters)
     with pytest.raises(InputError, match=r"is a folder without meta\.json, so no store; give a file"):
         read(tmp_path, encoder=letters)
-    with pytest.raises(InputError, match="comparisons of type dict cannot be read; give a file"):
-        read(ROWS, encoder=letters)
+    with pytest.raises(InputError, match="comparisons of type list cannot be read; give a file"):
+        read([ROWS], encoder=letters)
     with pytest.raises(InputError, match="comparisons is a DatasetDict; give one Dataset"):
         read(datasets.DatasetDict({"train": datasets.Dataset.from_dict(ROWS)}), encoder=letters)
     with pytest.raises(InputError, match="the lazy frame cannot be collected"):
