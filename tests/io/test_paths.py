@@ -68,17 +68,17 @@ def test_tables_and_embeddings(home, made):
     np.save(home / "v.npy", np.eye(3, dtype=np.float32))
     assert open_embeddings("~/v.npy", "embeddings").shape == (3, 3)
     assert len(read("~/t.csv", users="~/u.jsonl", embeddings="~/v.npy")) == 2
-    to_parquet("~/t.csv", "~/verl.parquet")
+    frame.select("user_id", prompt=pl.lit("p")).write_csv(home / "p.csv")
+    to_parquet("~/p.csv", "~/verl.parquet")
     assert (home / "verl.parquet").is_file()
 
 
 def test_audits_comparisons_and_simulations(home, made):
-    rows = [{"user_id": f"u{k % 24}", "prob_first": 0.3 + 0.05 * (k % 9), "label": int(k % 5 < 2)} for k in range(96)]
-    users = pl.DataFrame({"user_id": [f"u{k}" for k in range(24)], "camp": ["a", "b"] * 12})
-    pl.DataFrame(rows).write_csv(home / "p.csv")
-    users.write_csv(home / "u.csv")
-    pl.DataFrame({"attribute": ["camp"] * 2, "level": ["a", "b"], "share": [0.5, 0.5]}).write_csv(home / "m.csv")
-    result = audit("~/p.csv", "~/u.csv", margins="~/m.csv", draws=5)
+    rng = np.random.default_rng(0)
+    columns = {"user_id": [f"u{k % 60}" for k in range(600)], "prob_first": rng.uniform(0.1, 0.9, 600)}
+    pl.DataFrame(columns | {"label": rng.integers(0, 2, 600)}).write_csv(home / "p.csv")
+    pl.DataFrame({"user_id": [f"u{k}" for k in range(60)], "camp": ["a", "b"] * 30}).write_csv(home / "u.csv")
+    result = audit("~/p.csv", "~/u.csv", draws=20)
     assert result.save("~/audit") == home / "audit"
     assert result.to_html("~/page/audit.html") == home / "page" / "audit.html"
     found = compare(made[0], {"bradley_terry": spec_class("bradley_terry")()}, draws=5, shuffled=False)
