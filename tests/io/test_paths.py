@@ -81,7 +81,7 @@ def test_audits_comparisons_and_simulations(home, made):
     result = audit("~/p.csv", "~/u.csv", draws=20)
     assert result.save("~/audit") == home / "audit"
     assert result.to_html("~/page/audit.html") == home / "page" / "audit.html"
-    found = compare(made[0], {"bradley_terry": spec_class("bradley_terry")()}, draws=5, shuffled=False)
+    found = compare(made[0], {"bradley_terry": spec_class("bradley_terry")()}, n_bootstrap=5, shuffled=False)
     assert found.save("~/compare") == home / "compare"
     simulate(n_users=5, n_comparisons=4, seed=0).save("~/simulated")
     assert {path.name for path in home.iterdir()} >= {"audit", "page", "compare", "simulated"}
