@@ -105,9 +105,9 @@ def test_commands(home, command, town):
         ["fit", "bradley_terry", "~/store", "--out", "~/reward"],
         ["adapt", "~/reward", "~/new_users.parquet", "--out", "~/reward2"],
         ["score", "~/reward2", "~/candidates.parquet", "--out", "~/scored.parquet"],
-        ["compare", "~/store", "--models", "bradley_terry", "--draws", "5", "--no-shuffled", "--out", "~/compare"],
-        ["audit", "~/compare/predictions.parquet", "--users", "~/users.parquet", "--draws", "5", "--out", "~/audit"],
-        ["data", "check", "~/store", "--no-room", "--draws", "5", "--out", "~/checked"],
+        ["compare", "~/store", "--models", "bradley_terry", "--n-bootstrap", "5", "--no-shuffled", "--out", "~/compare"],
+        ["audit", "~/compare/predictions.parquet", "--users", "~/users.parquet", "--n-bootstrap", "5", "--out", "~/audit"],
+        ["data", "check", "~/store", "--no-room", "--n-bootstrap", "5", "--out", "~/checked"],
     ]
     for step in steps:
         done = command(*step, "--json")
