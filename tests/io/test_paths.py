@@ -78,7 +78,7 @@ def test_audits_comparisons_and_simulations(home, made):
     columns = {"user_id": [f"u{k % 60}" for k in range(600)], "prob_first": rng.uniform(0.1, 0.9, 600)}
     pl.DataFrame(columns | {"label": rng.integers(0, 2, 600)}).write_csv(home / "p.csv")
     pl.DataFrame({"user_id": [f"u{k}" for k in range(60)], "camp": ["a", "b"] * 30}).write_csv(home / "u.csv")
-    result = audit("~/p.csv", "~/u.csv", draws=20)
+    result = audit("~/p.csv", "~/u.csv", n_bootstrap=20)
     assert result.save("~/audit") == home / "audit"
     assert result.to_html("~/page/audit.html") == home / "page" / "audit.html"
     found = compare(made[0], {"bradley_terry": spec_class("bradley_terry")()}, n_bootstrap=5, shuffled=False)
@@ -105,8 +105,27 @@ def test_commands(home, command, town):
         ["fit", "bradley_terry", "~/store", "--out", "~/reward"],
         ["adapt", "~/reward", "~/new_users.parquet", "--out", "~/reward2"],
         ["score", "~/reward2", "~/candidates.parquet", "--out", "~/scored.parquet"],
-        ["compare", "~/store", "--models", "bradley_terry", "--n-bootstrap", "5", "--no-shuffled", "--out", "~/compare"],
-        ["audit", "~/compare/predictions.parquet", "--users", "~/users.parquet", "--n-bootstrap", "5", "--out", "~/audit"],
+        [
+            "compare",
+            "~/store",
+            "--models",
+            "bradley_terry",
+            "--n-bootstrap",
+            "5",
+            "--no-shuffled",
+            "--out",
+            "~/compare",
+        ],
+        [
+            "audit",
+            "~/compare/predictions.parquet",
+            "--users",
+            "~/users.parquet",
+            "--n-bootstrap",
+            "5",
+            "--out",
+            "~/audit",
+        ],
         ["data", "check", "~/store", "--no-room", "--n-bootstrap", "5", "--out", "~/checked"],
     ]
     for step in steps:

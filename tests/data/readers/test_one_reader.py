@@ -118,7 +118,7 @@ def comparisons_of(source: Any, letters: Any) -> Any:
 
 def audit_of(**changed: Any) -> Any:
     tables = {"predictions": PREDICTIONS, "users": USERS} | changed
-    return audit(**tables, draws=3, ways=1, by=None if "by" in changed else ["code"]).table.rows()
+    return audit(**tables, n_bootstrap=3, ways=1, by=None if "by" in changed else ["code"]).table.rows()
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,10 @@ PLACES = {
     "margins": Reading(MARGINS, lambda t, **_: read_margins(t)),
     "rewards": Reading(REWARDS, lambda t, **_: (lambda c: (c.ids, c.reward.tolist()))(read_rewards(t))),
     "scores": Reading(SCORES, lambda t, **_: predictions_from_scores(t).rows()),
-    "factors": Reading(PREDICTIONS, lambda t, **_: factors(t, DIFFERENCES, USERS, by=["code"], draws=2).table.rows()),
-    "factors' differences": Reading(DIFFERENCES, lambda t, **_: factors(PREDICTIONS, t, draws=2).table.rows()),
+    "factors": Reading(
+        PREDICTIONS, lambda t, **_: factors(t, DIFFERENCES, USERS, by=["code"], n_bootstrap=2).table.rows()
+    ),
+    "factors' differences": Reading(DIFFERENCES, lambda t, **_: factors(PREDICTIONS, t, n_bootstrap=2).table.rows()),
     "differences": Reading(DIFFERENCES, lambda t, **_: differences(t, DIFFERENCES * 2).rows()),
     "separations": Reading(
         USERS,
