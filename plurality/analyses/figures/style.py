@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import figure
+from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 
 INK, MUTED, FAINT, BAND = "#111111", "#6b6b6b", "#c4c4c4", "#e3e3e3"
@@ -68,7 +69,7 @@ def titled(drawn: figure.Figure, words: str) -> None:
     """
     lines = textwrap.fill(words, int(12 * drawn.get_figwidth()))
     if drawn.legends:
-        drawn.legends[0].set_title(lines, prop={"size": 8.5, "weight": "bold"})
+        drawn.legends[0].set_title(lines, prop=FontProperties(size=8.5, weight="bold"))
         drawn.legends[0].set_alignment("left")
     else:
         drawn.suptitle(lines, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
