@@ -71,7 +71,7 @@ def _curves(spec: Spec, draw: Callable[[int], Populations], seed: int) -> dict[s
 
 
 def _pool(people: planted.Population, seed: int) -> tuple[Comparisons, np.ndarray]:
-    """Questions for everybody (POOL), and what each person answers to each (U, POOL)."""
+    """Questions for all users (POOL), and what each person answers to each (U, POOL)."""
     sample = people.sample(POOL, seed=seed).data
     mine = sample.take(sample.user == 0)
     first, second = (np.tile(mine.items[side], (len(people), 1)) for side in (mine.first, mine.second))

@@ -21,7 +21,8 @@ from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.evaluation.compare import compare
 from plurality.evaluation.comparison_table import tabulate
-from plurality.fitting.tuning import Run
+from plurality.fitting import objective, tuning
+from plurality.fitting.tuning import FitOptions
 from plurality.models import BradleyTerry
 
 
@@ -72,7 +73,7 @@ FORMER = [
     (splits.cells, {"by": "item", "test": 0.3}, ["split", "test_size"]),
     (splits.folds_apart, {"anybody": True}, ["new_items_for"]),
     (BradleyTerry.fit, {"new_to": "user"}, ["new_items_for"]),
-    (Run, {"new_to": "user"}, ["new_items_for"]),
+    (FitOptions, {"new_to": "user"}, ["new_items_for"]),
     (compare, {"test": 0.3, "draws": 9}, ["test_size", "n_bootstrap"]),
     (tabulate, {"draws": 9}, ["n_bootstrap"]),
     (few_shot, {"resamples": 9}, ["n_bootstrap"]),
@@ -119,10 +120,16 @@ def test_splits_and_fits_by_former_names_are_those_by_new_ones():
         model = BradleyTerry(decay=1.0).fit(data, new_to="user")
     again = BradleyTerry(decay=1.0).fit(data, new_items_for="user")
     np.testing.assert_array_equal(model.log_odds(data), again.log_odds(data))
-    with pytest.warns(DeprecationWarning, match=r"Run\.new_to is now"):
-        assert Run(new_items_for="user").new_to == "user"
+    with pytest.warns(DeprecationWarning, match=r"FitOptions\.new_to is now"):
+        assert FitOptions(new_items_for="user").new_to == "user"
 
 
 def test_an_unknown_value_is_rejected():
     with pytest.raises(InputError, match="new_items_for='nobody' is not a valid option; choose"):
         two_users().split("item", new_items_for="nobody")
+
+
+@pytest.mark.parametrize(("module", "former", "name"), [(tuning, "Run", "FitOptions"), (objective, "Plan", "FitPlan")])
+def test_classes_of_a_fit_are_there_under_their_former_names(module, former, name):
+    with pytest.warns(DeprecationWarning, match=f"{former} is now {name}; the old name goes in 0.3"):
+        assert getattr(module, former) is getattr(module, name)

@@ -193,7 +193,7 @@ def _said(table: pl.DataFrame, kept: bool) -> list[str]:
             )
     elif not kept:
         said.append(
-            'Exact repeats were dropped at reading, so nobody is seen asked twice: keep them by repeats="keep".'
+            'Exact repeats were dropped at reading, so no user is seen asked twice: keep them by repeats="keep".'
         )
     if CYCLIC in by:
         said.append(f"Of triads {_percent(by[CYCLIC])} are cyclic (coin flips: 25 %, one clear order: 0).")

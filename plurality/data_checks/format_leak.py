@@ -192,7 +192,7 @@ def _hits(x: Floats, fold: NDArray[np.intp], folds: int) -> Floats:
 
 
 def _weights(x: Floats) -> Floats:
-    """Weights (F,) of a logistic regression on differences (n, F), each pair turned round in its turn."""
+    """Weights (F,) of a logistic regression on differences (n, F), every other pair flipped."""
     from sklearn.linear_model import LogisticRegression
 
     scale = np.sqrt(np.square(x).mean(axis=0))

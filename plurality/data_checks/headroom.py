@@ -81,7 +81,7 @@ def room(data: Comparisons, *, split: str, folds: int = 2, n_bootstrap: int = 10
             small, specs, split=split, unseen_users=0, folds=folds, shuffled=False, n_bootstrap=1, seed=seed
         )
     predictions = found.predictions.filter(pl.col("cell") == f"seen user, unseen {split}")
-    lines = set(predictions["model"])  # without codes, one reward for everybody was chosen: there is nothing to judge
+    lines = set(predictions["model"])  # without codes, one reward for all users was chosen: there is nothing to judge
     references = {name: line for name, line in REFERENCES.items() if line in lines}
     table = pl.concat([_against(predictions, name, line, n_bootstrap, seed) for name, line in references.items()])
     verdict, sentences = _judge(table, float(np.median(np.bincount(data.user)[data.present])))
@@ -165,7 +165,7 @@ def _judge(table: pl.DataFrame, typical: float) -> tuple[str, tuple[str, ...]]:
     head += f"users' own in {100 * pooled['estimate']:.1f} %"
     short = held < ENOUGH or typical < FEW
     if "population's code" not in by:
-        said = "One reward for everybody did best" + (", but data are too few to tell." if short else ".")
+        said = "One reward for all users did best" + (", but data are too few to tell." if short else ".")
         return ("too few data" if short else "none found"), (
             f"{head}.",
             f"No room for personalisation was found. {said}",

@@ -63,10 +63,10 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
 
     Cells are {seen, unseen} user × {seen, unseen} `split` unit ("prompt", "group", "item", "row"). Bradley–Terry and
     Bradley–Terry with a per-user temperature always take part; every model with codes brings its controls: the
-    population's code for everybody, another user's code, and (`shuffled`) the same model fitted on shuffled users.
+    population's code for all users, another user's code, and (`shuffled`) the same model fitted on shuffled users.
     `folds` > 1 repeats on disjoint test parts and pools the predictions. A model that cannot work on the data is an
     error before anything is fitted; with `leave_out` it is left out, and why is said below the table. With
-    split="item", settings are chosen on items new to the user, as they are judged; otherwise on items new to anybody.
+    split="item", settings are chosen on items new to the user, as they are judged; otherwise on items new to all users.
     Raises InputError for an empty split or a model that cannot use the data.
 
     data            comparisons
@@ -133,7 +133,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
 def _same_lines(by_fold: Sequence[Mapping[str, tuple[str, pl.DataFrame]]]) -> list[pl.DataFrame]:
     """Frames of all folds with the same lines in each.
 
-    A model that chose one reward for everybody in some folds alone is its own control in those.
+    A model that chose one reward for all users in some folds alone is its own control in those.
     """
     models = {line: model for fold in by_fold for line, (model, _) in fold.items()}
     return [

@@ -17,7 +17,7 @@ POPULATION, ANOTHER, SHUFFLED = CONTROLS
 
 
 def population_beliefs(model: RewardModel, data: Comparisons) -> Posterior:
-    """The population's prior for everybody in `data.users`, whose loss is what own codes were worth.
+    """The population's prior for all users in `data.users`, whose loss is what own codes were worth.
 
     Rows are those of the users table regrouped by the model's unit; demographics are not looked at.
 
@@ -39,15 +39,15 @@ def another_users_beliefs(model: RewardModel, data: Comparisons, seed: int) -> P
     own = model.beliefs(data.users[present], "population")
     order = np.argsort(mix(data.user_keys()[present], seed))
     to, taken = torch.as_tensor(present[order]), torch.as_tensor(np.roll(order, 1))
-    everybody = population_beliefs(model, data)
+    prior_beliefs = population_beliefs(model, data)
     return Posterior(
-        everybody.codes.index_copy(0, to, own.codes[taken]),
-        everybody.covariance.index_copy(0, to, own.covariance[taken]),
+        prior_beliefs.codes.index_copy(0, to, own.codes[taken]),
+        prior_beliefs.covariance.index_copy(0, to, own.covariance[taken]),
     )
 
 
 def shuffled_users(data: Comparisons, seed: int) -> Comparisons:
-    """The same comparisons dealt out to users at random, everybody keeping their number of them.
+    """The same comparisons dealt out to users at random, each user keeping their number of them.
 
     A model fitted on these has all the capacity and none of the people.
 

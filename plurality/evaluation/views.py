@@ -16,7 +16,7 @@ from plurality.evaluation.comparison_frames import ComparisonFrames
 
 HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "ECE", "Worst⅒", "Pop.", "Other", "Shuf.")
 WIDTH, NAME_WIDTH = 80, 18  # a long name is cut, the numbers beside it never
-SMALL_ACCURACY, SMALL_NATS = 0.002, 0.002  # differences that nobody would notice, however sure they are
+SMALL_ACCURACY, SMALL_NATS = 0.002, 0.002  # differences too small to matter, however sure they are
 
 
 def as_text(comparison: ComparisonFrames) -> str:
@@ -119,7 +119,7 @@ def _legend(comparison: ComparisonFrames) -> str:
         "Accuracy and nats (log-loss) are means over users, ± half the 95 % interval, which resamples users. vs BT: "
         "paired difference to Bradley–Terry, * where its interval leaves out 0. ECE: folded calibration error, * above "
         "what a calibrated model shows. Worst⅒: accuracy of the worst tenth of users. Pop., Other, Shuf.: accuracy of "
-        "the same model with the population's code for everybody, with another user's, and fitted on shuffled users; "
+        "the same model with the population's code for all users, with another user's, and fitted on shuffled users; "
         "what does not beat them is not personal. Split by "
         f"{about['split']}, folds: {about['folds']}; unseen users adapted on up to {about['support']} comparisons."
     )

@@ -11,20 +11,20 @@ Soft = TypeVar("Soft")
 
 
 @dataclass(frozen=True)
-class Em(Generic[Params, Soft]):
+class EMResult(Generic[Params, Soft]):
     """What EM ended on.
 
     responsibilities   of the last E-step, so they belong to `params`
     bounds             log-likelihood (nats), penalties included, after every E-step; it never falls
     converged          whether the last step gained less than the tolerance
-    refused            how much the last M-step would have lost (nats); it was not taken. 0 if none was refused
+    rejected            how much the last M-step would have lost (nats); it was not taken. 0 if none was rejected
     """
 
     params: Params
     responsibilities: Soft
     bounds: list[float]
     converged: bool
-    refused: float = 0.0
+    rejected: float = 0.0
 
     @property
     def bound(self) -> float:
@@ -39,12 +39,12 @@ def em(
     *,
     max_iter: int = 200,
     tol: float = 1e-8,
-) -> Em[Params, Soft]:
+) -> EMResult[Params, Soft]:
     """Alternate responsibilities and parameters from `start` until the bound gains less than `tol` of its size.
 
     e_step(params) returns responsibilities and the bound there, which the right responsibilities make equal to
     log p(data | params) + log p(params); m_step(responsibilities, params) returns parameters that raise it, from
-    where they stand. A step that loses, as inexact M-steps may by rounding, is refused and ends the walk.
+    where they stand. A step that loses, as inexact M-steps may by rounding, is rejected and ends the walk.
     Source: Dempster, Laird & Rubin 1977; the bound, Neal & Hinton 1998, theorem 1.
     """
     params = start
@@ -55,12 +55,12 @@ def em(
         trial_soft, trial_bound = e_step(trial)
         gain = trial_bound - bound
         if not gain >= 0:  # NaN too
-            return Em(params, soft, bounds, -gain <= tol * (1 + abs(bound)), -gain)
+            return EMResult(params, soft, bounds, -gain <= tol * (1 + abs(bound)), -gain)
         params, soft, bound = trial, trial_soft, trial_bound
         bounds.append(bound)
         if gain <= tol * (1 + abs(bound)):
-            return Em(params, soft, bounds, True)
-    return Em(params, soft, bounds, False)
+            return EMResult(params, soft, bounds, True)
+    return EMResult(params, soft, bounds, False)
 
 
 def squared(
@@ -90,8 +90,8 @@ def squared(
 
 
 def best_of(
-    starts: Iterable[Params], run: Callable[[Params], Em[Params, Soft]]
-) -> tuple[Em[Params, Soft], list[float]]:
+    starts: Iterable[Params], run: Callable[[Params], EMResult[Params, Soft]]
+) -> tuple[EMResult[Params, Soft], list[float]]:
     """EM from every start: the end with the highest bound, and the bounds of all of them in nats."""
     ends = [run(start) for start in starts]
     return max(ends, key=lambda end: end.bound), [end.bound for end in ends]

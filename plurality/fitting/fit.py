@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 
 from plurality.data.comparisons import Comparisons
-from plurality.fitting.objective import LAST, Joint, Plan
+from plurality.fitting.objective import LAST, FitPlan, Objective
 from plurality.fitting.optimisers import threads_for
-from plurality.fitting.tuning import Candidate, Run, choose
+from plurality.fitting.tuning import Candidate, FitOptions, choose
 from plurality.io.progress import stages
 from plurality.reward.fitted import Fitted, Trace
 
 
-def fit(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run) -> Fitted:
+def fit(candidates: Sequence[Candidate], data: Comparisons, plan: FitPlan, run: FitOptions) -> Fitted:
     """Choose candidate, decay and code prior on held-out items, refit on everything, infer every user's code.
 
     Raises InputError when a head needs prompts that are not embedded.
@@ -22,9 +22,9 @@ def fit(candidates: Sequence[Candidate], data: Comparisons, plan: Plan, run: Run
         choice = choose(candidates, data, plan, run, trace, bar)
         bar("all comparisons")
         warm = choice.warm
-        joint = Joint(warm.head, data, plan, warm.sd * math.sqrt(choice.spread))
-        joint.codes = warm.codes
-        trace.add("refit", choice.decay, joint.minimise(choice.decay, LAST))
+        objective = Objective(warm.head, data, plan, warm.sd * math.sqrt(choice.spread))
+        objective.codes = warm.codes
+        trace.add("refit", choice.decay, objective.minimise(choice.decay, LAST))
         bar("codes of users")
-        prior, posterior = joint.infer(choice.spread)
-    return Fitted(joint.head.cpu().float().requires_grad_(False).eval(), prior, posterior, trace)
+        prior, posterior = objective.infer(choice.spread)
+    return Fitted(objective.head.cpu().float().requires_grad_(False).eval(), prior, posterior, trace)

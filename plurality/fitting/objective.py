@@ -7,8 +7,10 @@ that weights are exactly repetitions and row order is irrelevant. Large sets go 
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,13 +22,13 @@ from plurality.reward.heads import Head, Projector
 from plurality.reward.posterior import Posterior, Prior
 from plurality.reward.tensors import Tensors
 
-CHEAP = 65_536  # items or comparisons, below which every step looks at all of them
+MAX_FULL_BATCH = 65_536  # items or comparisons, below which every step looks at all of them
 FIRST, LATER, LAST = range(3)  # stages of a fit: from a random start, along the decays, on everything
-PRECISE = 1 << 24  # embedding values up to which an optimum is sought in double precision, 128 MB of them
+MAX_DOUBLE = 1 << 24  # embedding values up to which an optimum is sought in double precision, 128 MB of them
 
 
 @dataclass(frozen=True)
-class Plan:
+class FitPlan:
     """How a fit goes about it; the defaults are the product's one setting.
 
     decays       grid of weight decays, weak to strong: prior precision of the weights over their fan-in
@@ -52,9 +54,9 @@ class Plan:
     batch: int = 8_192
 
 
-def _is_cheap(rows: Tensors, plan: Plan) -> bool:
+def _is_cheap(rows: Tensors, plan: FitPlan) -> bool:
     """Whether to look at everything in every step: few items or comparisons, or a line search that needs it."""
-    return plan.convex or len(rows.items) <= CHEAP or len(rows.first) <= CHEAP
+    return plan.convex or len(rows.items) <= MAX_FULL_BATCH or len(rows.first) <= MAX_FULL_BATCH
 
 
 def _batches(rows: Tensors, size: int) -> Callable[[int], Tensors]:
@@ -69,12 +71,12 @@ def _batches(rows: Tensors, size: int) -> Callable[[int], Tensors]:
     return batch
 
 
-class Joint:
+class Objective:
     """A head and its users' codes on one set of comparisons, fitted together."""
 
-    def __init__(self, head: Head, data: Comparisons, plan: Plan, code_sd: float = 1.0) -> None:
+    def __init__(self, head: Head, data: Comparisons, plan: FitPlan, code_sd: float = 1.0) -> None:
         self.head, self.plan, self.sd = head, plan, code_sd
-        if plan.convex and data.items.size <= PRECISE and next(head.parameters()).device.type != "mps":
+        if plan.convex and data.items.size <= MAX_DOUBLE and next(head.parameters()).device.type != "mps":
             head.double()
         self.rows = Tensors.of(data, head)
         self.present = torch.as_tensor(data.present)
@@ -138,3 +140,11 @@ class Joint:
         codes = self.codes if codes is None else codes.to(self.codes)
         with torch.no_grad():
             return float(other.nll(self.head, codes).sum())
+
+
+def __getattr__(name: str) -> Any:
+    """`Plan` is the name that `FitPlan` had before 0.2."""
+    if name == "Plan":
+        warnings.warn("Plan is now FitPlan; the old name goes in 0.3", DeprecationWarning, stacklevel=2)
+        return FitPlan
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,14 +9,14 @@ from torch import Tensor
 
 Loss = Callable[[int], Tensor]
 """The objective, given the step: a batched one draws its batch by it."""
-SMALL = 3e8  # multiply-adds a step below which a second thread costs more than it brings
+ONE_THREAD_WORK = 3e8  # multiply-adds a step below which a second thread costs more than it brings
 
 
 @contextmanager
 def threads_for(work: float) -> Iterator[None]:
     """One torch thread while a step is `work` multiply-adds and that is few; the caller's setting comes back after."""
     before = torch.get_num_threads()
-    if work < SMALL and before > 1:
+    if work < ONE_THREAD_WORK and before > 1:
         torch.set_num_threads(1)
     try:
         yield

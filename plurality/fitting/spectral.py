@@ -22,14 +22,14 @@ from plurality.errors import InputError
 BLOCK = 16_384  # comparisons whose differences are held at once
 SAMPLE = 50_000  # comparisons that give second moments; more change them little and cost d² each
 DENSE = 1_024  # width up to which all of a matrix is decomposed; beyond it Lanczos finds the top
-TYPICAL = 0.1  # variance of tastes along one whitened direction, beside the noise 1/n of n comparisons
+TASTE_VARIANCE = 0.1  # variance of tastes along one whitened direction, beside the noise 1/n of n comparisons
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
     """The directions in which users differ: user u's reward is about ⟨x, population + basis @ coordinates_u⟩.
 
-    population    (d,) what everybody shares, in log-odds per unit of x for small gaps
+    population    (d,) what all users share, in log-odds per unit of x for small gaps
     basis         (d, B) S-orthonormal: along each column a difference of two items has variance 1; strongest first
     coordinates   (U, B) users' places in it, around 0, shrunk by the noise of their comparisons; 0 without any
     variance      (B,) variance of users along each column, noise taken out; ≤ 0 where there is only noise
@@ -53,7 +53,7 @@ def spectrum(data: Comparisons, n_directions: int, *, centred: bool = True) -> S
         raise InputError(f"{data.source}: a spectrum needs comparisons and at least one direction")
     width = min(n_directions, data.dim)
     count = torch.as_tensor(np.bincount(data.user, data.weight, data.users.height))
-    share = (count / (1 + TYPICAL * count)).square()  # inverse variance of a user's squared mean, times count²
+    share = (count / (1 + TASTE_VARIANCE * count)).square()  # inverse variance of a user's squared mean, times count²
     share = share / share.sum()
     signed = _signed_sums(data) / count.clamp_min(1e-300)[:, None]  # (U, d)
     moment, noise = _second_moments(data, (share / count.clamp_min(1e-300).square())[data.user])

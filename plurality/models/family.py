@@ -8,7 +8,7 @@ from plurality.data.embeddings import check_finite
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
 from plurality.errors import InputError
-from plurality.fitting.tuning import Run
+from plurality.fitting.tuning import FitOptions
 from plurality.reward.fitted import Fitted
 from plurality.reward.reward_model import RewardModel
 from plurality.reward.settings import Settings
@@ -31,7 +31,7 @@ class Spec(Settings):
         device: str = "cpu",
         progress: bool = False,
     ) -> RewardModel:
-        """Fit to comparisons; returns a new RewardModel. See `plurality.fitting.tuning.Run` for the arguments.
+        """Fit to comparisons; returns a new RewardModel. See `plurality.fitting.tuning.FitOptions` for the arguments.
 
         Raises InputError for data that cannot be used at all, or not by this family, before any fitting.
 
@@ -42,7 +42,7 @@ class Spec(Settings):
         progress         show a progress bar; off by default
         """
         ready = self.ready(data)
-        return RewardModel.of(self, self.learn(ready, Run(seed, new_items_for, device, progress)), ready)
+        return RewardModel.of(self, self.learn(ready, FitOptions(seed, new_items_for, device, progress)), ready)
 
     def ready(self, data: Comparisons) -> Comparisons:
         """The comparisons as `learn` takes them: by unit, in key order, fit for this family. Raises InputError.
@@ -64,7 +64,7 @@ class Spec(Settings):
         return None
 
     @abstractmethod
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         """Fit the head and infer the code of every user in `data.users`.
 
         run    seed, device and what else holds for one fit

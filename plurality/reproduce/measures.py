@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import log_expit
+import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 
@@ -23,6 +23,7 @@ from plurality.models import spec_class
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.family import Spec
 from plurality.models.more import MORE
+from plurality.reward.links import nll
 from plurality.reward.reward_model import RewardModel
 
 POPULATIONS: dict[str, Callable[..., tuple[planted.Population, planted.Population]]] = {
@@ -50,7 +51,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Trial:
+class RecipeRun:
     """A spec, the planted users it is fitted to and judged on, and others it has never seen."""
 
     spec: Spec
@@ -61,13 +62,13 @@ class Trial:
     supports: int
 
     @staticmethod
-    def of(model: str, case: dict[str, Any], seed: int) -> "Trial":
+    def of(model: str, case: dict[str, Any], seed: int) -> "RecipeRun":
         """A case of recipe.toml: name, population, planted, settings, and comparisons a user and supports if others."""
         given, settings = ({k: _tuples(v) for k, v in case[part].items()} for part in ("planted", "settings"))
         if case["population"] not in POPULATIONS:
             raise InputError(f"population {case['population']!r} is unknown; choose one of {', '.join(POPULATIONS)}")
         seen, new = POPULATIONS[case["population"]](seed=seed, **given)
-        return Trial(
+        return RecipeRun(
             spec_class(model)(**settings), seed, seen, new, case.get("comparisons", 100), case.get("supports", 20)
         )
 
@@ -104,95 +105,93 @@ def accuracy(log_odds: np.ndarray, data: Comparisons) -> float:
 
 def log_loss(log_odds: np.ndarray, data: Comparisons) -> float:
     """Mean nats a comparison."""
-    return float(-np.mean(data.label * log_expit(log_odds) + (1 - data.label) * log_expit(-log_odds)))
+    return float(nll(torch.as_tensor(log_odds), torch.as_tensor(data.label)).mean())
 
 
-def seen(trial: Trial) -> Measured:
+def seen(run: RecipeRun) -> Measured:
     """Accuracy on new items of the users fitted to."""
-    return Measured(accuracy(trial.model.log_odds(trial.test.data), trial.test.data), trial.test.accuracy())
+    return Measured(accuracy(run.model.log_odds(run.test.data), run.test.data), run.test.accuracy())
 
 
-def unseen(trial: Trial, n: int | None = None) -> Measured:
+def unseen(run: RecipeRun, n: int | None = None) -> Measured:
     """Accuracy on unseen users after n supports, all of them by default."""
-    odds = trial.adapted(trial.supports if n is None else n).log_odds(trial.query.data, unknown="population")
-    return Measured(accuracy(odds, trial.query.data), trial.query.accuracy())
+    odds = run.adapted(run.supports if n is None else n).log_odds(run.query.data, unknown="population")
+    return Measured(accuracy(odds, run.query.data), run.query.accuracy())
 
 
-def against_ideal(trial: Trial, n: int) -> Measured:
+def against_ideal(run: RecipeRun, n: int) -> Measured:
     """Accuracy on unseen users after n supports, and the ideal observer's, who knows the groups but not whose."""
-    odds = trial.adapted(n).log_odds(trial.query.data, unknown="population")
-    ideal = planted_modes.ideal_observer(trial.new, trial.support, trial.query, n)
-    return Measured(accuracy(odds, trial.query.data), accuracy(ideal, trial.query.data))
+    odds = run.adapted(n).log_odds(run.query.data, unknown="population")
+    ideal = planted_modes.ideal_observer(run.new, run.support, run.query, n)
+    return Measured(accuracy(odds, run.query.data), accuracy(ideal, run.query.data))
 
 
-def nats_against_ideal(trial: Trial, n: int) -> Measured:
+def nats_against_ideal(run: RecipeRun, n: int) -> Measured:
     """The same in nats a comparison."""
-    odds = trial.adapted(n).log_odds(trial.query.data, unknown="population")
-    ideal = planted_modes.ideal_observer(trial.new, trial.support, trial.query, n)
-    return Measured(log_loss(odds, trial.query.data), log_loss(ideal, trial.query.data), "less")
+    odds = run.adapted(n).log_odds(run.query.data, unknown="population")
+    ideal = planted_modes.ideal_observer(run.new, run.support, run.query, n)
+    return Measured(log_loss(odds, run.query.data), log_loss(ideal, run.query.data), "less")
 
 
-def by_demographics(trial: Trial) -> Measured:
+def by_demographics(run: RecipeRun) -> Measured:
     """Accuracy on unseen users from demographics alone, and that of the planted means given the same."""
-    odds = trial.model.log_odds(trial.query.data, unknown="population")
-    return Measured(
-        accuracy(odds, trial.query.data), accuracy(planted_people.told(trial.new, trial.query), trial.query.data)
-    )
+    odds = run.model.log_odds(run.query.data, unknown="population")
+    return Measured(accuracy(odds, run.query.data), accuracy(planted_people.told(run.new, run.query), run.query.data))
 
 
-def demographics_help(trial: Trial) -> Measured:
+def demographics_help(run: RecipeRun) -> Measured:
     """Lower end of the interval of what demographics gain over the population, nats a comparison of users held out."""
-    lo = trial.model.report["demographics"]["lo"]
+    lo = run.model.report["demographics"]["lo"]
     return Measured(math.nan if lo is None else float(lo), 0.0)
 
 
-def clusters(trial: Trial) -> Measured:
+def clusters(run: RecipeRun) -> Measured:
     """Adjusted Rand index of users' likeliest component and the planted group."""
-    found = trial.model.posterior.codes.argmax(1).numpy()
-    group = trial.seen.group[trial.train.data.present]
+    found = run.model.posterior.codes.argmax(1).numpy()
+    group = run.seen.group[run.train.data.present]
     return Measured(float(adjusted_rand_score(group, found)), 1.0)
 
 
-def minority(trial: Trial) -> Measured:
+def minority(run: RecipeRun) -> Measured:
     """Accuracy on new items of the smallest planted group."""
-    return _of_minority(trial, trial.model)
+    return _of_minority(run, run.model)
 
 
-def minority_pooled(trial: Trial) -> Measured:
+def minority_pooled(run: RecipeRun) -> Measured:
     """The same of one pooled Bradley–Terry reward, which a minority should not have to live with."""
-    found = _of_minority(trial, BradleyTerry().fit(trial.train.data, seed=trial.seed))
+    found = _of_minority(run, BradleyTerry().fit(run.train.data, seed=run.seed))
     return Measured(found.value, found.truth, "less")
 
 
-def _of_minority(trial: Trial, model: RewardModel) -> Measured:
-    data, smallest = trial.test.data, np.bincount(trial.seen.group).argmin()
-    mine = trial.seen.group[data.user] == smallest
-    truth = np.mean((trial.test.gap[mine] > 0) == (data.label[mine] > 0.5))
+def _of_minority(run: RecipeRun, model: RewardModel) -> Measured:
+    data, smallest = run.test.data, np.bincount(run.seen.group).argmin()
+    mine = run.seen.group[data.user] == smallest
+    truth = np.mean((run.test.gap[mine] > 0) == (data.label[mine] > 0.5))
     return Measured(accuracy(model.log_odds(data)[mine], data.take(mine)), float(truth))
 
 
-def reliabilities(trial: Trial) -> Measured:
+def reliabilities(run: RecipeRun) -> Measured:
     """Rank correlation of users' reliabilities with the planted ones."""
-    flip = trial.seen.flip[trial.train.data.present]
-    return Measured(float(spearmanr(trial.model.users["reliability"], -flip).statistic), 1.0)
+    flip = run.seen.flip[run.train.data.present]
+    return Measured(float(spearmanr(run.model.users["reliability"], -flip).statistic), 1.0)
 
 
-def flip_rate(trial: Trial) -> Measured:
-    """Share of labels turned round, over everybody, as the model reports it."""
-    return Measured(float(trial.model.report["flip_rate"]), float(trial.seen.flip.mean()), "same")
+def flip_rate(run: RecipeRun) -> Measured:
+    """Share of flipped labels, over all users, as the model reports it."""
+    return Measured(float(run.model.report["flip_rate"]), float(run.seen.flip.mean()), "same")
 
 
-def calibration(trial: Trial) -> Measured:
+def calibration(run: RecipeRun) -> Measured:
     """Mean over planted groups of the symmetrised calibration error, and the same of the plain mixture of sources."""
-    if not isinstance(trial.spec, MORE):
-        raise InputError(f"calibration by source is a measure of more, not of {trial.spec.name}")
-    plain = replace(trial.spec, balance="plain").fit(trial.train.data, seed=trial.seed)
-    return Measured(_ece_by_group(trial, trial.model), _ece_by_group(trial, plain), "less")
+    if not isinstance(run.spec, MORE):
+        raise InputError(f"calibration by source is a measure of more, not of {run.spec.name}")
+    plain = replace(run.spec, balance="plain").fit(run.train.data, seed=run.seed)
+    return Measured(_ece_by_group(run, run.model), _ece_by_group(run, plain), "less")
 
 
-def _ece_by_group(trial: Trial, model: RewardModel) -> float:
-    data = trial.test.data
-    p, group = model.prefer(data), trial.seen.group[data.user]
+def _ece_by_group(run: RecipeRun, model: RewardModel) -> float:
+    data = run.test.data
+    p, group = model.prefer(data), run.seen.group[data.user]
     return float(
         np.mean(
             [ece(p[group == k], data.label[group == k], orientation="symmetrised", bins=10) for k in np.unique(group)]
@@ -200,14 +199,14 @@ def _ece_by_group(trial: Trial, model: RewardModel) -> float:
     )
 
 
-def pooled_accuracy(trial: Trial) -> Measured:
+def pooled_accuracy(run: RecipeRun) -> Measured:
     """Accuracy on new items, and a pooled Bradley–Terry's, which no reward without users can pass by much."""
-    data = trial.test.data
-    pooled = BradleyTerry().fit(trial.train.data, seed=trial.seed)
-    return Measured(accuracy(trial.model.log_odds(data), data), accuracy(pooled.log_odds(data), data), "same")
+    data = run.test.data
+    pooled = BradleyTerry().fit(run.train.data, seed=run.seed)
+    return Measured(accuracy(run.model.log_odds(data), data), accuracy(pooled.log_odds(data), data), "same")
 
 
-MEASURES: dict[str, Callable[[Trial], Measured]] = {
+MEASURES: dict[str, Callable[[RecipeRun], Measured]] = {
     "seen": seen,
     "unseen": unseen,
     "by demographics alone": by_demographics,
@@ -222,22 +221,22 @@ MEASURES: dict[str, Callable[[Trial], Measured]] = {
 }
 
 
-AFTER: dict[str, Callable[[Trial, int], Measured]] = {
+AFTER: dict[str, Callable[[RecipeRun, int], Measured]] = {
     "unseen": unseen,
     "ideal observer": against_ideal,
     "nats of the ideal observer": nats_against_ideal,
 }
 
 
-def measure(name: str, trial: Trial) -> Measured:
+def measure(name: str, run: RecipeRun) -> Measured:
     """A measure by name, "unseen@4" being "unseen" after 4 supports. Raises InputError for an unknown one."""
     base, at, n = name.partition("@")
     if at and base in AFTER:
-        return AFTER[base](trial, int(n))
+        return AFTER[base](run, int(n))
     if name not in MEASURES:
         known = [*MEASURES, *(f"{name}@N" for name in AFTER)]
         raise InputError(f"measure {name!r} is unknown; choose one of {', '.join(known)}")
-    return MEASURES[name](trial)
+    return MEASURES[name](run)
 
 
 def _tuples(value: Any) -> Any:

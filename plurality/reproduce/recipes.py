@@ -13,7 +13,7 @@ from typing import Any
 
 from plurality.errors import InputError
 from plurality.io.paths import expanded
-from plurality.reproduce.measures import Measured, Trial, measure
+from plurality.reproduce.measures import Measured, RecipeRun, measure
 
 __all__ = ["Result", "reproduce"]
 
@@ -66,9 +66,9 @@ def reproduce(folder: str | Path, *, seed: int = 0) -> Iterator[Result]:
     except ValueError as error:
         raise InputError(f"{folder}: recipe.toml or golden.json cannot be read ({error})") from None
     for case in recipe["case"]:
-        trial = Trial.of(recipe["model"], case, seed)
+        run = RecipeRun.of(recipe["model"], case, seed)
         for name, entry in golden[case["name"]].items():
-            yield _result(case["name"], name, entry, measure(name, trial))
+            yield _result(case["name"], name, entry, measure(name, run))
 
 
 def _result(case: str, name: str, entry: dict[str, Any], found: Measured) -> Result:

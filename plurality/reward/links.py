@@ -34,4 +34,18 @@ def nll(gap: Tensor, label: Tensor) -> Tensor:
 
     A tie is label ½; a soft label y in [0, 1] is P(first preferred).
     """
-    return -(label * log_prob(gap) + (1 - label) * log_prob(-gap))
+    return cross_entropy(log_prob(gap), log_prob(-gap), label)
+
+
+def cross_entropy(log_first: Tensor, log_second: Tensor, label: Tensor) -> Tensor:
+    """−[y log p + (1−y) log(1−p)] in nats, from both log-probabilities and the label y in [0, 1]; matching shapes."""
+    return -(label * log_first + (1 - label) * log_second)
+
+
+def log_predictive(gap: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of first and of second, log Σ_s w_s σ(±gap_s), codes averaged out: (N,), (N,).
+
+    gap           (N, S) log-odds at each of S codes
+    log_weight    (S,) or (N, S) logarithms of their weights, which sum to 1
+    """
+    return (log_prob(gap) + log_weight).logsumexp(1), (log_prob(-gap) + log_weight).logsumexp(1)

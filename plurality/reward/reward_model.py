@@ -19,7 +19,7 @@ from plurality.errors import InputError
 from plurality.io.paths import expanded
 from plurality.reward import hub, persistence
 from plurality.reward.fitted import Fitted, Parts
-from plurality.reward.links import log_prob, prob, win
+from plurality.reward.links import log_predictive, prob, win
 from plurality.reward.model_card import CardDetails
 from plurality.reward.posterior import Posterior
 from plurality.reward.predictions import prediction_rows
@@ -139,7 +139,8 @@ class RewardModel(Parts):
 
         def of_block(block: Tensors) -> Tensor:
             each, mass = block.log_odds(self.head, points.to(block.items.dtype)).double(), weight[block.user]
-            return (log_prob(each) + mass).logsumexp(1) - (log_prob(-each) + mass).logsumexp(1)
+            log_first, log_second = log_predictive(each, mass)
+            return log_first - log_second
 
         return self._by_blocks(data, of_block, points.shape[1])
 

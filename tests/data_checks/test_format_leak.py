@@ -129,7 +129,7 @@ def test_too_few_are_said_to_be_few(letters):
     assert "too few to tell" in found.sentences[0]
 
 
-def test_no_texts_are_refused():
+def test_no_texts_raise():
     frame = pl.DataFrame({"user_id": ["a"], "first": [0], "second": [1], "label": [1.0]})
     with pytest.raises(InputError, match="items have no texts"):
         format_leak(read(frame, embeddings=np.eye(2, dtype=np.float32)))

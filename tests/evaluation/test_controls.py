@@ -19,16 +19,14 @@ def model(data):
     return PAL(n_prototypes=2, preference=3, decay=3.0).fit(data)
 
 
-def test_the_populations_beliefs_are_what_a_stranger_gets(data, model):
+def test_the_populations_beliefs_are_what_an_unseen_user_gets(data, model):
     beliefs = controls.population_beliefs(model, data)
-    strangers = data.with_users([f"stranger {i}" for i in range(20)])
-    np.testing.assert_array_equal(
-        model.log_odds(data, beliefs=beliefs), model.log_odds(strangers, unknown="population")
-    )
+    unseen = data.with_users([f"unseen {i}" for i in range(20)])
+    np.testing.assert_array_equal(model.log_odds(data, beliefs=beliefs), model.log_odds(unseen, unknown="population"))
 
 
 @pytest.mark.parametrize("rows", ["all", "some users"])
-def test_everybody_present_gets_somebody_elses_code(data, model, rows):
+def test_every_present_user_gets_another_users_code(data, model, rows):
     part = data if rows == "all" else data.of_users([f"user-{i}" for i in range(3, 20, 4)])
     beliefs = controls.another_users_beliefs(model, part, seed=5)
     codes = beliefs.codes

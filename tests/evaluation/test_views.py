@@ -114,7 +114,7 @@ NOTHING, MORE, LESS = (0.01, -0.01, 0.03), (0.05, 0.02, 0.08), (-0.05, -0.08, -0
         (LESS, NOTHING, "a loss"),
         (NOTHING, NOTHING, "nothing gained"),
         (MORE, MORE, "nothing gained"),  # the two disagree
-        ((0.001, 0.0005, 0.0015), (-0.001, -0.0015, -0.0005), "nothing gained"),  # sure, but nobody would notice
+        ((0.001, 0.0005, 0.0015), (-0.001, -0.0015, -0.0005), "nothing gained"),  # sure, but too small to matter
         ((0.0, NAN, NAN), (0.0, NAN, NAN), "nothing gained"),
     ],
 )

@@ -52,10 +52,10 @@ def test_the_bound_never_falls_and_the_last_step_is_an_e_step():
     soft, bound = e_step(end.params)
     np.testing.assert_array_equal(end.responsibilities, soft)
     assert end.bound == bound
-    assert end.refused == 0
+    assert end.rejected == 0
 
 
-def test_a_step_that_loses_is_refused_and_told():
+def test_a_step_that_loses_is_rejected_and_reported():
     def spoiling(soft, params):
         shares, means = m_step(soft, params)
         return shares, means + (3.0 if len(steps) > 2 else 0.0) * (steps.append(1) is None)
@@ -63,11 +63,11 @@ def test_a_step_that_loses_is_refused_and_told():
     steps = []
     end = em(start(-1.0, 1.0), e_step, spoiling, tol=1e-13)
     assert not end.converged
-    assert end.refused > 1
+    assert end.rejected > 1
     assert (np.diff(end.bounds) >= 0).all()
 
 
-def test_a_step_into_nan_is_refused():
+def test_a_step_into_nan_is_rejected():
     end = em(start(-1.0, 1.0), e_step, lambda soft, params: (params[0] * np.nan, params[1]))
     assert not end.converged
     assert np.isfinite(end.params[0]).all()

@@ -13,11 +13,10 @@ from plurality.data.splits import folds_apart
 from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
 from plurality.fitting import fit as fitters
-from plurality.fitting import objective as joint
-from plurality.fitting import tuning as selection
-from plurality.fitting.objective import Joint, Plan
+from plurality.fitting import objective, search, tuning
+from plurality.fitting.objective import FitPlan, Objective
 from plurality.fitting.optimisers import adam, lbfgs, threads_for
-from plurality.fitting.tuning import Candidate, Run, Split, Trial
+from plurality.fitting.tuning import Candidate, CandidateFit, FitOptions, InnerSplit
 from plurality.models import BradleyTerry
 from plurality.models.pal.head import IdealPoint
 from plurality.reward.fitted import Trace
@@ -49,18 +48,18 @@ def test_objective_is_the_sum_of_its_three_parts(data):
     rng = np.random.default_rng(0)
     soft = replace(data, label=rng.choice([0, 0.5, 1], len(data)), weight=rng.uniform(0.5, 2, len(data)))
     head = ideal(torch.Generator().manual_seed(0)).double()
-    fit = Joint(head, soft, Plan(rate=0.0, steps=(1, 1, 1)), code_sd=0.35)
+    fit = Objective(head, soft, FitPlan(rate=0.0, steps=(1, 1, 1)), code_sd=0.35)
     fit.codes = torch.as_tensor(rng.normal(size=(30, 2)))
     with torch.no_grad():
         gap = fit.rows.gap(head, fit.codes).numpy()
         penalty = float(head.penalty(2.0))
     expected = (soft.weight * nll(gap, soft.label)).sum() + penalty + fit.codes.square().sum() / (2 * 0.35**2)
-    assert fit.minimise(2.0, joint.FIRST) == pytest.approx(float(expected) / soft.weight.sum(), rel=1e-12)
+    assert fit.minimise(2.0, objective.FIRST) == pytest.approx(float(expected) / soft.weight.sum(), rel=1e-12)
 
 
 def test_held_out_is_the_weighted_sum(data):
     heavy = replace(data, weight=np.random.default_rng(1).uniform(0.5, 2, len(data)))
-    fit = Joint(ideal(torch.Generator().manual_seed(0)), heavy, Plan())
+    fit = Objective(ideal(torch.Generator().manual_seed(0)), heavy, FitPlan())
     with torch.no_grad():
         gap = fit.rows.gap(fit.head, fit.codes).double().numpy()
     expected = (nll(gap, heavy.label) * heavy.weight).sum()
@@ -68,23 +67,23 @@ def test_held_out_is_the_weighted_sum(data):
 
 
 def test_minimising_leaves_earlier_codes_alone(data):
-    fit = Joint(ideal(torch.Generator().manual_seed(0)), data, Plan(steps=(5, 5, 5)))
-    fit.minimise(3.0, joint.FIRST)
+    fit = Objective(ideal(torch.Generator().manual_seed(0)), data, FitPlan(steps=(5, 5, 5)))
+    fit.minimise(3.0, objective.FIRST)
     kept, values = fit.codes, fit.codes.clone()
-    fit.minimise(3.0, joint.LATER)
+    fit.minimise(3.0, objective.LATER)
     assert torch.equal(kept, values)
     assert not torch.equal(fit.codes, values)
 
 
 def test_a_walk_that_finds_nothing_better_comes_back(data):
-    plan = Plan(decays=(3.0, 3e4))
-    splits = [Split(data, data, torch.zeros(WIDTH), 0.0)]
-    trial = Trial(Candidate("near", ideal, 3.0), data, splits, plan, Run(), 0)
-    trial.minimise(3.0, joint.FIRST)
+    plan = FitPlan(decays=(3.0, 3e4))
+    splits = [InnerSplit(data, data, torch.zeros(WIDTH), 0.0)]
+    trial = CandidateFit(Candidate("near", ideal, 3.0), data, splits, plan, FitOptions(), 0)
+    trial.minimise(3.0, objective.FIRST)
     trial.value = trial.held_out()
-    (fit,) = trial.joints
+    (fit,) = trial.objectives
     before = {k: v.clone() for k, v in fit.head.state_dict().items()} | {"codes": fit.codes.clone()}
-    chosen = selection.walk_decays(trial, plan, Trace())
+    chosen = tuning.walk_decays(trial, plan, Trace())
     after = {**fit.head.state_dict(), "codes": fit.codes}
     assert chosen == 3.0
     for name, value in before.items():
@@ -93,11 +92,11 @@ def test_a_walk_that_finds_nothing_better_comes_back(data):
 
 def test_chosen_decay_is_the_best_there_is(data):
     """Every decay fitted by scikit-learn on the same part: none on a fine grid predicts the rest clearly better."""
-    trace = fitters.fit([Candidate("linear", linear, 20.0)], data, Plan(convex=True, splits=1), Run()).trace
+    trace = fitters.fit([Candidate("linear", linear, 20.0)], data, FitPlan(convex=True, splits=1), FitOptions()).trace
     chosen = float(trace.rows[-1]["decay"])
     rows = data.in_key_order()
-    train, valid = folds_apart(rows, Plan().holdout, 0, new_items_for="anybody")
-    head = selection.started(Candidate("linear", linear, 30.0), data, 0, "cpu")
+    train, valid = folds_apart(rows, FitPlan().holdout, 0, new_items_for="anybody")
+    head = tuning.started(Candidate("linear", linear, 30.0), data, 0, "cpu")
     x = (rows.items[rows.first] - rows.items[rows.second]) / float(head.projector.scale)
     y = rows.label
 
@@ -116,14 +115,14 @@ def test_vertex_of_a_parabola_in_log_decay():
     def parabola(decay):
         return 0.5 + 0.1 * (math.log(decay) - math.log(17)) ** 2
 
-    assert selection.vertex({d: parabola(d) for d in (3.0, 10.0, 30.0)}, 10.0) == pytest.approx(17, rel=1e-6)
-    assert selection.vertex({d: parabola(d) for d in (3.0, 10.0)}, 10.0) == 10.0
-    assert selection.vertex({1.0: 0.5, 10.0: 0.5, 100.0: 0.5}, 10.0) == 10.0
+    assert search.vertex({d: parabola(d) for d in (3.0, 10.0, 30.0)}, 10.0) == pytest.approx(17, rel=1e-6)
+    assert search.vertex({d: parabola(d) for d in (3.0, 10.0)}, 10.0) == 10.0
+    assert search.vertex({1.0: 0.5, 10.0: 0.5, 100.0: 0.5}, 10.0) == 10.0
 
 
 def test_trace_tells_every_stage(data):
     candidates = [Candidate("near", ideal, 3.0), Candidate("stiff", ideal, 300.0)]
-    trace = fitters.fit(candidates, data, Plan(n_init=2, decays=(1.0, 3.0, 10.0, 300.0)), Run()).trace
+    trace = fitters.fit(candidates, data, FitPlan(n_init=2, decays=(1.0, 3.0, 10.0, 300.0)), FitOptions()).trace
     stages = [str(row["stage"]) for row in trace.rows]
     assert stages[: stages.index("near") + 2] == ["pooled"] * stages.index("near") + ["near", "near"]
     assert stages[-1] == "refit"
@@ -137,15 +136,15 @@ def test_the_best_start_is_kept(data):
     """Of three starts, what goes on is the one that stands alone under its own seed."""
     near = [Candidate("near", ideal, 3.0)]
     data = data.in_key_order()
-    trace = fitters.fit(near, data, Plan(n_init=3, decays=(3.0,)), Run()).trace
+    trace = fitters.fit(near, data, FitPlan(n_init=3, decays=(3.0,)), FitOptions()).trace
     starts = [float(row["held_out"]) for row in trace.rows if row["stage"] == "near"]
     best = int(np.argmin(starts))
     assert len({*starts}) == 3
-    plan = Plan(decays=(3.0,))
+    plan = FitPlan(decays=(3.0,))
     train, valid = folds_apart(data, plan.holdout, 0, new_items_for="anybody")
-    alone = selection.started(near[0], data, best, "cpu")
-    fit = Joint(alone, data.take(train), plan)
-    fit.minimise(3.0, joint.FIRST)
+    alone = tuning.started(near[0], data, best, "cpu")
+    fit = Objective(alone, data.take(train), plan)
+    fit.minimise(3.0, objective.FIRST)
     spread = fit.infer()[1].codes
     held = Tensors.of(data.take(valid), alone)
     assert fit.held_out(held) / valid.sum() == pytest.approx(starts[best], rel=1e-12)
@@ -156,17 +155,19 @@ def test_the_best_start_is_kept(data):
 def test_with_little_data_the_stiffest_candidate_is_fitted_as_it_stands(data):
     few = data.take(np.arange(0, len(data), 10))
     candidates = [Candidate("near", ideal, 3.0), Candidate("stiff", ideal, 300.0)]
-    fitted = fitters.fit(candidates, few, Plan(), Run())
+    fitted = fitters.fit(candidates, few, FitPlan(), FitOptions())
     assert "too few" in str(fitted.trace.rows[0]["stage"])
     assert fitted.trace.rows[-1]["decay"] == 300.0
 
 
 def test_one_comparison_is_enough(data):
-    fitted = fitters.fit([Candidate("linear", linear, 30.0)], data.take(np.array([5])), Plan(convex=True), Run())
+    fitted = fitters.fit(
+        [Candidate("linear", linear, 30.0)], data.take(np.array([5])), FitPlan(convex=True), FitOptions()
+    )
     assert all(torch.isfinite(p).all() for p in fitted.head.parameters())
 
 
-def test_what_cannot_be_fitted_is_refused(data):
+def test_what_cannot_be_fitted_raises(data):
     with pytest.raises(InputError, match="planted: no comparison to fit on"):
         BradleyTerry().fit(data.take(np.zeros(0, dtype=int)))
     broken = data.items.copy()
@@ -178,7 +179,7 @@ def test_what_cannot_be_fitted_is_refused(data):
 def test_an_epoch_of_batches_is_every_comparison_once(data):
     head = ideal(torch.Generator().manual_seed(0))
     rows = Tensors.of(data, head)
-    batch = joint._batches(rows, 128)
+    batch = objective._batches(rows, 128)
     epoch = [batch(step) for step in range(math.ceil(len(data) / 128))]
     codes = torch.randn(30, 2, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -189,11 +190,11 @@ def test_an_epoch_of_batches_is_every_comparison_once(data):
 
 def test_batches_arrive_where_whole_passes_do(data, monkeypatch):
     """Same data in batches of a quarter: held-out predictions as good, give or take optimiser noise."""
-    values, plan = [], Plan(decays=(3.0,), batch=150)
-    for cheap in (joint.CHEAP, 0):
-        monkeypatch.setattr(joint, "CHEAP", cheap)
+    values, plan = [], FitPlan(decays=(3.0,), batch=150)
+    for cheap in (objective.MAX_FULL_BATCH, 0):
+        monkeypatch.setattr(objective, "MAX_FULL_BATCH", cheap)
         train, valid = folds_apart(data, 0.25, 0, new_items_for="anybody")
-        fitted = fitters.fit([Candidate("near", ideal, 3.0)], data.take(train), plan, Run())
+        fitted = fitters.fit([Candidate("near", ideal, 3.0)], data.take(train), plan, FitOptions())
         rows = Tensors.of(data.take(valid), fitted.head)
         with torch.no_grad():
             gap = rows.gap(fitted.head, fitted.posterior.codes.float()).numpy()

@@ -8,7 +8,7 @@ import torch
 
 from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
-from plurality.fitting.spectral import TYPICAL, spectrum
+from plurality.fitting.spectral import TASTE_VARIANCE, spectrum
 
 
 def cosines(basis, true):
@@ -23,7 +23,7 @@ def low_rank(n_users=300, width=32, rank=3, each=60, seed=0):
     return seen.sample(each, seed=seed + 1).data, *truth
 
 
-def test_finds_the_planted_subspace_and_everybody_s_place_in_it():
+def test_finds_the_planted_subspace_and_users_places_in_it():
     data, theta, v = low_rank()
     found = spectrum(data, 3)
     assert cosines(found.basis, v).min() > 0.97
@@ -69,7 +69,7 @@ def by_definition(data, ridge):
     white = np.linalg.solve(np.linalg.cholesky(moment), delta.T).T
     users = np.unique(data.user)
     count = np.array([w[data.user == u].sum() for u in users])
-    share = (count / (1 + TYPICAL * count)) ** 2
+    share = (count / (1 + TASTE_VARIANCE * count)) ** 2
     share /= share.sum()
     mean = np.array([(w * sign)[data.user == u] @ white[data.user == u] / w[data.user == u].sum() for u in users])
     centre, out = share @ mean, 0

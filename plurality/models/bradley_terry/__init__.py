@@ -1,4 +1,4 @@
-"""Bradley–Terry: one reward for everybody."""
+"""Bradley–Terry: one reward for all users."""
 
 from plurality.models.bradley_terry.spec import BradleyTerry
 

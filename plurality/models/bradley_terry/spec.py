@@ -1,4 +1,4 @@
-"""Bradley–Terry: one reward for everybody, and the baseline every other family has to beat."""
+"""Bradley–Terry: one reward for all users, and the baseline every other family has to beat."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,8 +8,8 @@ import torch
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitting.fit import fit
-from plurality.fitting.objective import Plan
-from plurality.fitting.tuning import Candidate, Run
+from plurality.fitting.objective import FitPlan
+from plurality.fitting.tuning import Candidate, FitOptions
 from plurality.models.family import Spec
 from plurality.reward.fitted import Fitted
 from plurality.reward.heads import Pooled
@@ -44,9 +44,9 @@ class BradleyTerry(Spec):
         """The torch module for embeddings of this width."""
         return Pooled(width, hidden=self.hidden, temperature=self.temperature, generator=generator)
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         convex = self.hidden == 0 and not self.temperature
-        grid = Plan.decays if self.decay is None else (self.decay,)
-        plan = Plan(n_init=self.n_init, convex=convex, decays=grid)
+        grid = FitPlan.decays if self.decay is None else (self.decay,)
+        plan = FitPlan(n_init=self.n_init, convex=convex, decays=grid)
         start = self.decay if self.decay is not None else 2.0 if self.hidden else 20.0
         return fit([Candidate(self.name, lambda g: self.head(data.dim, g), start, code_sd=0.5)], data, plan, run)

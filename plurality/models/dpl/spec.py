@@ -8,8 +8,8 @@ import torch
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitting.fit import fit
-from plurality.fitting.objective import Plan
-from plurality.fitting.tuning import Candidate, Run
+from plurality.fitting.objective import FitPlan
+from plurality.fitting.tuning import Candidate, FitOptions
 from plurality.models.dpl.head import Categorical, MeanVariance
 from plurality.models.family import Spec
 from plurality.reward.fitted import Fitted
@@ -50,8 +50,8 @@ class DPL(Spec):
         kind = MeanVariance if self.kind == "mean_variance" else Categorical
         return kind(width, hidden=self.hidden, quantile=self.quantile, generator=generator)
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
-        plan = Plan(decays=Plan.decays if self.decay is None else (self.decay,))
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
+        plan = FitPlan(decays=FitPlan.decays if self.decay is None else (self.decay,))
         start = 6.0 if self.decay is None else self.decay
         done = fit([Candidate(self.name, lambda g: self.head(data.dim, g), start)], data, plan, run)
         assert isinstance(done.head, MeanVariance | Categorical)

@@ -11,7 +11,7 @@ from plurality.data.comparisons import Comparisons
 from plurality.data.demographics import Factor, describe
 from plurality.errors import InputError
 from plurality.fitting.optimisers import threads_for
-from plurality.fitting.tuning import Run, standardise
+from plurality.fitting.tuning import FitOptions, standardise
 from plurality.io.progress import Bar, stages
 from plurality.models.family import Spec
 from plurality.models.hierarchical import empirical_bayes as empirical
@@ -91,7 +91,7 @@ class Hierarchical(Spec):
         """The torch module for embeddings of this width."""
         return HierarchicalHead(width, self.dimensions or width, [Factor(*f) for f in self.factors])
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         part = compact(data)
         with threads_for(len(data) * 64.0), stages("fit", 2 + self.folds, show=run.progress) as bar:
             bar("directions")
@@ -125,14 +125,14 @@ class Hierarchical(Spec):
 
         part = compact(self.ready(data))
         factors = describe(part.users, self.by, source=data.source)
-        problem = self._reduce(part, factors, Run(seed)).problem(part, factors)
+        problem = self._reduce(part, factors, FitOptions(seed)).problem(part, factors)
         return pymc_model.sample(
             problem, draws=self.draws or 1000, chains=self.chains or 2, seed=seed, progress=progress,
             names=pymc_model.Names.of(factors, part.users["user_id"].to_list()),
         )  # fmt: skip
 
     def _reduce(
-        self, data: Comparisons, factors: Sequence[Factor], run: Run, ranks: tuple[int, int] | None = None
+        self, data: Comparisons, factors: Sequence[Factor], run: FitOptions, ranks: tuple[int, int] | None = None
     ) -> Reduction:
         """Directions of a wide embedding: numbers of those of levels and of users are chosen unless given."""
         if data.dim <= (self.dimensions or FEW):
@@ -146,7 +146,7 @@ class Hierarchical(Spec):
             own = ranks[1]
         return reduced(data, _rewards_of(data, own, run), by_level, self.dimensions or FEW)
 
-    def _infer(self, problem: Problem, spread: float, run: Run) -> Found:
+    def _infer(self, problem: Problem, spread: float, run: FitOptions) -> Found:
         if self.inference == "empirical":
             return Found.of(empirical.fit(problem, spread=spread))
         if self.inference == "svi":
@@ -161,7 +161,7 @@ class Hierarchical(Spec):
         return pymc_model.found(draws, problem)
 
     def _asked(
-        self, data: Comparisons, columns: Sequence[str], ranks: tuple[int, int], run: Run, bar: Bar
+        self, data: Comparisons, columns: Sequence[str], ranks: tuple[int, int], run: FitOptions, bar: Bar
     ) -> dict[str, Any]:
         """Whether demographics help: the gain on users held out, each part of them in turn.
 
@@ -182,7 +182,7 @@ class Hierarchical(Spec):
         return Gain(nats, count).answer()
 
     def _gain(
-        self, train: Comparisons, test: Comparisons, columns: Sequence[str], ranks: tuple[int, int], run: Run
+        self, train: Comparisons, test: Comparisons, columns: Sequence[str], ranks: tuple[int, int], run: FitOptions
     ) -> np.ndarray:
         """Nats that demographics gain on the comparisons of users not trained on, in sum for each: (U,)."""
         try:
@@ -199,7 +199,7 @@ class Hierarchical(Spec):
         return np.bincount(test.user, (nats[0] - nats[1]).numpy(), test.users.height)
 
 
-def _rewards_of(data: Comparisons, rank: int | None, run: Run) -> Fitted:
+def _rewards_of(data: Comparisons, rank: int | None, run: FitOptions) -> Fitted:
     return LowRank(weights="deviations", rank=rank).learn(data, run)
 
 

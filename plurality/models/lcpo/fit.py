@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from plurality.data.comparisons import Comparisons
-from plurality.fitting.em import Em, em, squared
+from plurality.fitting.em import EMResult, em, squared
 from plurality.fitting.optimisers import lbfgs
 from plurality.fitting.tuning import standardise
 from plurality.models.lcpo.head import Beta, FlipMixture, clean_probability, flip_log_odds
@@ -50,7 +50,7 @@ class FlipFit:
         logit = torch.logit(torch.tensor(reliability, dtype=torch.float64, device=self.rows.user.device))
         return Flips(weights.clone(), logit.expand(self.n_units))
 
-    def em(self, start: Flips, decay: float, *, max_iter: int, tol: float) -> Em[Flips, Tensor]:
+    def em(self, start: Flips, decay: float, *, max_iter: int, tol: float) -> EMResult[Flips, Tensor]:
         """EM on reward and reliabilities; responsibilities are P(the clean preference is first), (N,)."""
         rows, head = self.rows, self.head
         label, weight = rows.label.double(), rows.weight.double()

@@ -13,11 +13,12 @@ from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
 from plurality.data.splits import folds_apart
 from plurality.errors import InputError, InputWarning
-from plurality.fitting.em import Em
+from plurality.fitting.em import EMResult
 from plurality.fitting.fit import fit
-from plurality.fitting.objective import PRECISE, Plan
+from plurality.fitting.objective import MAX_DOUBLE, FitPlan
 from plurality.fitting.optimisers import threads_for
-from plurality.fitting.tuning import MIDDLING, Candidate, Run, descend, inner_parts, pooled, standardise
+from plurality.fitting.search import descend
+from plurality.fitting.tuning import POOLED_DECAY, Candidate, FitOptions, inner_parts, pooled, standardise
 from plurality.io.progress import stages
 from plurality.models.family import Spec
 from plurality.models.lcpo.diagnostics import judged, profile
@@ -99,7 +100,7 @@ class LCPO(Spec):
                 "known to be careful, fit bradley_terry with temperature=True, or give unidentified='warn'"
             )
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         if self.noise != "mixture":
             return self._with_given_rate(data, run)
         trace = Trace()
@@ -113,26 +114,26 @@ class LCPO(Spec):
             bar("reliabilities")
             return self._finished(data, run, trace, fitted, gap, known)
 
-    def _with_given_rate(self, data: Comparisons, run: Run) -> Fitted:
+    def _with_given_rate(self, data: Comparisons, run: FitOptions) -> Fitted:
         """One reward on labels moved towards or away from ½: both baselines are just that."""
         move = smoothed_label if self.noise == "smoothing" else unbiased_label
         assert self.flip_rate is not None
         moved = replace(data, label=move(torch.as_tensor(data.label), self.flip_rate).numpy())
-        plan = Plan(convex=True, decays=Plan.decays if self.decay is None else (self.decay,))
-        start = MIDDLING if self.decay is None else self.decay
+        plan = FitPlan(convex=True, decays=FitPlan.decays if self.decay is None else (self.decay,))
+        start = POOLED_DECAY if self.decay is None else self.decay
         done = fit([Candidate(self.noise, lambda g: self.head(data.dim, g), start)], moved, plan, run)
         assert isinstance(done.head, FlipMixture)
         if self.noise == "unbiased":  # its gap is the clean one, labels are turned round beside it
             done.head.log_odds_right.fill_(math.log((1 - self.flip_rate) / max(self.flip_rate, 1e-12)))
         return replace(done, report={"flip_rate": self.flip_rate})
 
-    def _built(self, data: Comparisons, run: Run) -> FlipFit:
+    def _built(self, data: Comparisons, run: FitOptions) -> FlipFit:
         head = self.head(data.dim, torch.Generator()).to(run.device).requires_grad_(False)
-        if data.items.size <= PRECISE and run.device != "mps":
+        if data.items.size <= MAX_DOUBLE and run.device != "mps":
             head = head.double()
         return FlipFit(head, data, Beta.of(*self.prior), personal=self.personal)
 
-    def _fit(self, data: Comparisons, run: Run, decay: float, trace: Trace) -> "_Ends":
+    def _fit(self, data: Comparisons, run: FitOptions, decay: float, trace: Trace) -> "_Ends":
         """EM from every start, at the same pooled reward."""
         made = self._built(data, run)
         weights = _pooled_start(data, run, made)
@@ -149,14 +150,14 @@ class LCPO(Spec):
         means = [max(m, 1 - m) for m in means]
         return _Ends(made, replace(ends[best], params=flips), means, [end.bound for end in ends])
 
-    def _decay(self, data: Comparisons, run: Run, trace: Trace) -> float:
+    def _decay(self, data: Comparisons, run: FitOptions, trace: Trace) -> float:
         """The decay whose flip mixture predicts labels of held-out items best."""
         if self.decay is not None:
             return self.decay
-        parts = inner_parts(data, Plan(), run)
+        parts = inner_parts(data, FitPlan(), run)
         if not parts:
-            trace.add("too few comparisons to hold items out: the default decay is used", MIDDLING, math.nan)
-            return MIDDLING
+            trace.add("too few comparisons to hold items out: the default decay is used", POOLED_DECAY, math.nan)
+            return POOLED_DECAY
         fits = [self._built(inner, run) for inner, _ in parts]
         warm = [f.start(_pooled_start(inner, run, f), 0.9) for f, (inner, _) in zip(fits, parts, strict=True)]
         others = [Tensors.of(outer, f.head) for f, (_, outer) in zip(fits, parts, strict=True)]
@@ -176,10 +177,10 @@ class LCPO(Spec):
             trace.add("decay", decay, math.nan, value)
             return value
 
-        return descend(nats, Plan.decays, MIDDLING)
+        return descend(nats, FitPlan.decays, POOLED_DECAY)
 
     def _cross_fitted(
-        self, data: Comparisons, run: Run, decay: float, warm: Flips
+        self, data: Comparisons, run: FitOptions, decay: float, warm: Flips
     ) -> tuple[Tensor, "np.ndarray[Any, np.dtype[np.bool_]]"]:
         """Gaps of comparisons under rewards fitted to other items, and which have one: (N,), (N,)."""
         gap, known = torch.zeros(len(data), dtype=torch.float64), np.zeros(len(data), dtype=bool)
@@ -199,7 +200,7 @@ class LCPO(Spec):
     def _finished(
         self,
         data: Comparisons,
-        run: Run,
+        run: FitOptions,
         trace: Trace,
         ends: "_Ends",
         gap: Tensor,
@@ -268,7 +269,7 @@ class _Ends:
     """The fit on everything, EM's best end, and the mean reliability and bound that each start ended on."""
 
     made: FlipFit
-    end: Em[Flips, Tensor]
+    end: EMResult[Flips, Tensor]
     means: list[float]
     bounds: list[float]
 
@@ -284,7 +285,7 @@ def _halves(data: Comparisons) -> tuple[Tensor, Tensors]:
     if half.all() or not half.any():
         half = np.arange(len(data)) % 2 == 0
     head = FlipMixture(data.dim, personal=False, generator=torch.Generator())
-    weights, _ = pooled(data.take(half).in_key_order(), None, Run())
+    weights, _ = pooled(data.take(half).in_key_order(), None, FitOptions())
     standardise(head, data.take(half))
     with torch.no_grad():
         head.projector.linear.copy_(weights[None].cpu() * data.dim**0.5)
@@ -292,7 +293,7 @@ def _halves(data: Comparisons) -> tuple[Tensor, Tensors]:
         return rows.gap(head, torch.zeros(data.users.height, 0)).double(), rows
 
 
-def _pooled_start(data: Comparisons, run: Run, made: FlipFit) -> Tensor:
+def _pooled_start(data: Comparisons, run: FitOptions, made: FlipFit) -> Tensor:
     """The map of one pooled reward, where EM begins on the side of the majority."""
     weights, _ = pooled(data, None, run)
     return weights[None].to(made.head.projector.linear) * data.dim**0.5

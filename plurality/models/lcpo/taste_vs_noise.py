@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import log_expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from plurality.arrays import Array, Float
 from plurality.models.lcpo.head import flip_log_odds
+from plurality.reward.links import nll
 
 FOLDS = 5
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # of sklearn's C, on differences of unit mean square a dimension
@@ -90,4 +90,4 @@ def _flipped(gap: Float, label: Float, new: Float) -> Float:
 
 
 def _log_prob(odds: Float, label: Float) -> Float:
-    return label * log_expit(odds) + (1 - label) * log_expit(-odds)
+    return -nll(torch.as_tensor(odds), torch.as_tensor(label)).numpy()

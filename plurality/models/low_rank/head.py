@@ -1,4 +1,4 @@
-"""The low-rank head: a user is a few weights on rewards that everybody shares."""
+"""The low-rank head: a user is a few weights on rewards that all users share."""
 
 import torch
 from torch import Tensor
@@ -15,14 +15,14 @@ class LowRankHead(Projected):
     weights = "deviations": u = ⟨x, m + V z⟩, z ~ N(0, Σ): around a population mean m that need not lie in V's span
     weights = "signed":     u = ⟨x, V z⟩, z ~ N(μ, Σ)
     weights = "simplex":    u = ⟨x, V softmax(z)⟩, z ~ N(μ, Σ)
-    With rank 0 there is one reward for everybody and no code. All three are bilinear, and the first two convex in z.
+    With rank 0 there is one reward for all users and no code. All three are bilinear, and the first two convex in z.
     Sources: RFM, arXiv 2503.17338, and PReF, arXiv 2503.06358 (signed); LoRe, arXiv 2504.14439 (simplex).
     """
 
     def __init__(self, width: int, *, rank: int, weights: str, generator: torch.Generator) -> None:
         super().__init__()
         self.n_embedding, self.n_codes, self.weights = width, rank, weights
-        self.shared = rank == 0 or weights == "deviations"  # whether the first feature is everybody's, with weight 1
+        self.shared = rank == 0 or weights == "deviations"  # whether the first feature is all users', with weight 1
         self.projector = Projector(width, rank + self.shared, 0, generator)
 
     def coefficients(self, codes: Tensor) -> Tensor:

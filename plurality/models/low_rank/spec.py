@@ -1,4 +1,4 @@
-"""Low rank: a user is a few weights on shared rewards, around what everybody wants."""
+"""Low rank: a user is a few weights on shared rewards, around what all users want."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -8,9 +8,9 @@ import torch
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitting.optimisers import threads_for
-from plurality.fitting.tuning import MIDDLING, Candidate, Run, started
+from plurality.fitting.tuning import POOLED_DECAY, Candidate, FitOptions, started
 from plurality.models.family import Spec
-from plurality.models.low_rank.fit import Open, learn
+from plurality.models.low_rank.fit import FixedSettings, learn
 from plurality.models.low_rank.head import WEIGHTS, LowRankHead
 from plurality.reward.fitted import Fitted
 
@@ -21,7 +21,7 @@ class LowRank(Spec):
 
     weights = "deviations": r_u = m + V z_u, around a mean m; "signed": r_u = V z_u; "simplex": r_u = V softmax(z_u);
     None chooses deviations or simplex on held-out items (deviations where `rank` is given). `rank` is the number of
-    columns of V; None chooses it on held-out items, and 0 is one reward for everybody. `decay` is the prior precision
+    columns of V; None chooses it on held-out items, and 0 is one reward for all users. `decay` is the prior precision
     of rewards as functions, on inputs scaled as in BradleyTerry; None chooses it on held-out items.
     Sources: RFM, arXiv 2503.17338, and PReF, arXiv 2503.06358 (signed); LoRe, arXiv 2504.14439 (simplex).
     """
@@ -52,11 +52,11 @@ class LowRank(Spec):
                 f"low_rank: rank {self.rank} is more than the {data.dim} dimensions of the embeddings; give less"
             )
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
-        candidate = Candidate(self.name, lambda g: replace(self, rank=0).head(data.dim, g), MIDDLING)
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
+        candidate = Candidate(self.name, lambda g: replace(self, rank=0).head(data.dim, g), POOLED_DECAY)
         pooled = started(candidate, data, run.seed, "cpu")
         assert isinstance(pooled, LowRankHead)
         with threads_for(len(data) * data.dim * 16.0):
-            fitted = learn(data, pooled, Open(self.weights, self.rank, self.decay), run)
+            fitted = learn(data, pooled, FixedSettings(self.weights, self.rank, self.decay), run)
         assert isinstance(fitted.head, LowRankHead)
         return replace(fitted, chosen={"rank": fitted.head.n_codes, "weights": fitted.head.weights})

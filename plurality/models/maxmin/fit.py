@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, mix, uniform
-from plurality.fitting.em import Em, best_of, em
+from plurality.fitting.em import EMResult, best_of, em
 from plurality.fitting.optimisers import lbfgs
 from plurality.fitting.spectral import spectrum
 from plurality.fitting.tuning import standardise
@@ -49,7 +49,7 @@ class MixtureFit:
         gap = features[rows.first] - features[rows.second]
         return rows.weight[:, None].double() * nll(gap.double(), rows.label[:, None].double())
 
-    def em(self, start: Groups, decay: float, *, max_iter: int, tol: float) -> Em[Groups, Tensor]:
+    def em(self, start: Groups, decay: float, *, max_iter: int, tol: float) -> EMResult[Groups, Tensor]:
         """EM from these rewards and shares; the bound is the penalised log-likelihood, hard or soft."""
         head = self.head
 
@@ -116,7 +116,7 @@ class MixtureFit:
 
     def best(
         self, decay: float, starts: Iterable[Groups], *, max_iter: int, tol: float
-    ) -> tuple[Em[Groups, Tensor], list[float]]:
+    ) -> tuple[EMResult[Groups, Tensor], list[float]]:
         """EM from every start: the best end, at which the head is left, and the bounds of all ends."""
         end, bounds = best_of(starts, lambda groups: self.em(groups, decay, max_iter=max_iter, tol=tol))
         with torch.no_grad():

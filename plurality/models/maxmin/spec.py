@@ -9,10 +9,11 @@ from torch import Tensor
 
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitting.em import Em
-from plurality.fitting.objective import PRECISE, Plan
+from plurality.fitting.em import EMResult
+from plurality.fitting.objective import MAX_DOUBLE, FitPlan
 from plurality.fitting.optimisers import threads_for
-from plurality.fitting.tuning import MIDDLING, Run, descend, inner_parts
+from plurality.fitting.search import descend
+from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts
 from plurality.io.progress import Bar, stages
 from plurality.models.family import Spec
 from plurality.models.maxmin.fit import Groups, MixtureFit
@@ -64,7 +65,7 @@ class MaxMin(Spec):
                 "give a smaller n_groups, or none to have it chosen"
             )
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         trace, most = Trace(), min(MOST_GROUPS, len(data.present))
         with (
             threads_for(len(data.items) * data.dim * 16.0),
@@ -72,7 +73,9 @@ class MaxMin(Spec):
         ):
             groups, decay = self._choose(data, run, trace, bar, most)
             bar(f"all comparisons, {groups} groups")
-            fit = MixtureFit(replace(self, n_groups=groups).built(data, run, precise=data.items.size <= PRECISE), data)
+            fit = MixtureFit(
+                replace(self, n_groups=groups).built(data, run, precise=data.items.size <= MAX_DOUBLE), data
+            )
             starts = fit.starts(self.init, decay, run.seed, self.n_init)
             end, bounds = fit.best(decay, starts, max_iter=300, tol=1e-9)
         trace.add("refit", decay, -end.bound / float(data.weight.sum()))
@@ -80,15 +83,15 @@ class MaxMin(Spec):
         report = _report(end, bounds, prior)
         return Fitted(head, prior, posterior, trace, {"n_groups": groups}, report)
 
-    def built(self, data: Comparisons, run: Run, *, precise: bool) -> Mixture:
+    def built(self, data: Comparisons, run: FitOptions, *, precise: bool) -> Mixture:
         """A head to fit, in double precision where an optimum is sought that data in memory allow for."""
         head = self.head(data.dim, torch.Generator().manual_seed(run.seed)).to(run.device).requires_grad_(False)
         return head.double() if precise and run.device != "mps" else head
 
-    def _choose(self, data: Comparisons, run: Run, trace: Trace, bar: Bar, most: int) -> tuple[int, float]:
+    def _choose(self, data: Comparisons, run: FitOptions, trace: Trace, bar: Bar, most: int) -> tuple[int, float]:
         """Number of groups and decay by the evidence of held-out items."""
-        plan = Plan(decays=Plan.decays if self.decay is None else (self.decay,))
-        start = self.decay or MIDDLING
+        plan = FitPlan(decays=FitPlan.decays if self.decay is None else (self.decay,))
+        start = self.decay or POOLED_DECAY
         if self.n_groups is not None and self.decay is not None:
             bar(f"{self.n_groups} groups")
             return self.n_groups, self.decay
@@ -132,7 +135,9 @@ class _Held:
 class _Trial:
     """One number of groups on the inner splits, along the decays."""
 
-    def __init__(self, spec: MaxMin, parts: list[tuple[Comparisons, Comparisons]], run: Run, trace: Trace) -> None:
+    def __init__(
+        self, spec: MaxMin, parts: list[tuple[Comparisons, Comparisons]], run: FitOptions, trace: Trace
+    ) -> None:
         self.spec, self.run, self.trace = spec, run, trace
         self.fits = [MixtureFit(spec.built(inner, run, precise=False), inner) for inner, _ in parts]
         self.others = [Tensors.of(outer, fit.head) for (_, outer), fit in zip(parts, self.fits, strict=True)]
@@ -164,7 +169,7 @@ class _Trial:
         return held
 
 
-def _by_share(head: Mixture, end: Em[Groups, Tensor], data: Comparisons) -> tuple[Mixture, Prior, Posterior]:
+def _by_share(head: Mixture, end: EMResult[Groups, Tensor], data: Comparisons) -> tuple[Mixture, Prior, Posterior]:
     """The largest group first, and every user's responsibilities."""
     shares = end.responsibilities.mean(0).cpu() if head.hard else end.params.log_shares.exp().cpu()
     order = torch.argsort(-shares, stable=True)
@@ -177,7 +182,7 @@ def _by_share(head: Mixture, end: Em[Groups, Tensor], data: Comparisons) -> tupl
     return head.cpu().float().requires_grad_(False).eval(), prior, Posterior(codes, spread)
 
 
-def _report(end: Em[Groups, Tensor], bounds: list[float], prior: Prior) -> dict[str, Any]:
+def _report(end: EMResult[Groups, Tensor], bounds: list[float], prior: Prior) -> dict[str, Any]:
     """What EM did, ready for JSON."""
     return {
         "shares": prior.mean.tolist(),

@@ -12,9 +12,10 @@ from torch import Tensor
 from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
-from plurality.fitting.objective import Joint, Plan
+from plurality.fitting.objective import FitPlan, Objective
 from plurality.fitting.optimisers import threads_for
-from plurality.fitting.tuning import MIDDLING, Run, descend, inner_parts
+from plurality.fitting.search import descend
+from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts
 from plurality.io.progress import stages
 from plurality.models.family import Spec
 from plurality.models.more.fit import Balanced, Weighing
@@ -96,7 +97,7 @@ class MORE(Spec):
         place[data.present] = names.search_sorted(value.gather(data.present)).to_numpy()
         return names.to_list(), place[data.user]
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         names, source = self._sources(data)
         names, source = [names[k] for k in np.unique(source)], np.unique(source, return_inverse=True)[1]
         spec, trace = replace(self, n_sources=len(names)), Trace()
@@ -113,19 +114,19 @@ class MORE(Spec):
             report = _report(names, taken, losses)
             return spec._finished(fit, data, trace, report)
 
-    def _balanced(self, data: Comparisons, source: Int, run: Run) -> Balanced:
+    def _balanced(self, data: Comparisons, source: Int, run: FitOptions) -> Balanced:
         head = self.head(data.dim, torch.Generator().manual_seed(run.seed)).to(run.device)
         return Balanced(head, data, source, Weighing(self.balance, self.normalise, self.batch))
 
-    def _decay(self, data: Comparisons, source: Int, run: Run, trace: Trace) -> float:
+    def _decay(self, data: Comparisons, source: Int, run: FitOptions, trace: Trace) -> float:
         """The decay at which held-out items of all sources are predicted best, sources alike."""
         parts = []
-        for inner, outer in inner_parts(replace(data, objective=source), Plan(), run) if self.decay is None else []:
+        for inner, outer in inner_parts(replace(data, objective=source), FitPlan(), run) if self.decay is None else []:
             inside, outside = inner.objective, outer.objective
             if inside is not None and outside is not None and len(np.unique(inside)) == self.n_sources:
                 parts.append((inner, inside, outer, outside))
         if not parts:
-            return self.decay or MIDDLING
+            return self.decay or POOLED_DECAY
 
         def nats(decay: float) -> float:
             values = []
@@ -139,7 +140,7 @@ class MORE(Spec):
             trace.add("decay", decay, math.nan, float(np.mean(values)))
             return float(np.mean(values))
 
-        return descend(nats, Plan.decays, MIDDLING)
+        return descend(nats, FitPlan.decays, POOLED_DECAY)
 
     def _finished(self, fit: Balanced, data: Comparisons, trace: Trace, report: dict[str, Any]) -> Fitted:
         head, chosen = fit.head.cpu().float().requires_grad_(False).eval(), {"n_sources": self.n_sources}
@@ -151,7 +152,7 @@ class MORE(Spec):
             rows = Tensors.of(data, head)
             features = head.features(rows.items, None)
             head.scale.mul_((features[rows.first] - features[rows.second]).std(0).clamp_min(1e-6))
-        joint = Joint(head, data, Plan())
+        joint = Objective(head, data, FitPlan())
         joint.codes = torch.full_like(joint.codes, 1 / head.n_codes)
         prior, _ = joint.empirical_prior(rounds=4)
         return Fitted(head, prior, joint.posterior(prior, start=joint.codes.double().cpu()), trace, chosen, report)

@@ -9,8 +9,8 @@ from torch import Tensor
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitting.fit import fit
-from plurality.fitting.objective import Plan
-from plurality.fitting.tuning import Candidate, Run
+from plurality.fitting.objective import FitPlan
+from plurality.fitting.tuning import Candidate, FitOptions
 from plurality.models.family import Spec
 from plurality.models.pal.head import IdealPoint, PromptDirection
 from plurality.reward.fitted import Fitted
@@ -80,8 +80,8 @@ class PAL(Spec):
             generator=generator,
         )
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
-        plan = Plan(n_init=self.n_init, decays=Plan.decays if self.decay is None else (self.decay,))
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
+        plan = FitPlan(n_init=self.n_init, decays=FitPlan.decays if self.decay is None else (self.decay,))
         if self.utility == "angle":  # its steep scale makes large steps chaotic
             plan = replace(plan, rate=plan.rate / 10, steps=(200, 60, 120))
         return fit(self._candidates(data.dim), data, plan, run)

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from plurality.data.keys import mix, uniform
 from plurality.errors import InputWarning
-from plurality.models.vpl.episodes import Rows
-from plurality.models.vpl.head import Amortised, normal_kl
-from plurality.models.vpl.tuning import Part, beliefs, log_odds, nats
+from plurality.models.vpl.episodes import UserSortedRows
+from plurality.models.vpl.fit import InnerFit, beliefs, log_odds, nats
+from plurality.models.vpl.head import VPLHead, normal_kl
 from plurality.reward.posterior import Posterior, Prior
 
-ACTIVE = 0.01  # variance over users of a latent dimension's mean, from which on it counts as used
-LISTENS = 1e-3  # nats that codes of one's own must be worth to call the latent alive
+ACTIVE_VARIANCE = 0.01  # variance over users of a latent dimension's mean, from which on it counts as used
+MIN_WORTH = 1e-3  # nats that codes of one's own must be worth to call the latent alive
 
 
-def diagnose(head: Amortised, posterior: Posterior, present: Tensor, parts: list[Part]) -> dict[str, Any]:
+def diagnose(head: VPLHead, posterior: Posterior, present: Tensor, parts: list[InnerFit]) -> dict[str, Any]:
     """KL (nats), active units, cosine to the mirrored context, and held-out nats with other codes in z's place.
 
     Source of active units: Burda et al. 2016, §2.4. Warns when the posterior has collapsed onto the prior, or when
@@ -32,7 +32,7 @@ def diagnose(head: Amortised, posterior: Posterior, present: Tensor, parts: list
     marginal, dependence = normal_kl(codes, covariance)
     report: dict[str, Any] = {
         "kl": float((marginal.sum(1) + dependence).mean()),
-        "active_units": int((codes.var(0) > ACTIVE).sum()) if len(codes) > 1 else 0,
+        "active_units": int((codes.var(0) > ACTIVE_VARIANCE).sum()) if len(codes) > 1 else 0,
         "units": head.n_codes,
     }
     if parts:
@@ -40,7 +40,7 @@ def diagnose(head: Amortised, posterior: Posterior, present: Tensor, parts: list
         worth = report["nats_prior"] - report["nats_own"]
         if report["active_units"] == 0:
             _warn("the posterior has collapsed: every user's code is near the prior's, so users are not told apart")
-        elif worth < LISTENS:
+        elif worth < MIN_WORTH:
             _warn("codes differ, but held-out comparisons are predicted as well without: nothing personal is found")
         report["worth"] = worth
     return report
@@ -51,13 +51,13 @@ def _warn(what: str) -> None:
     warnings.warn(InputWarning(f"vpl: {what}; {remedy}"), stacklevel=4)
 
 
-def _swapped(parts: list[Part]) -> dict[str, float]:
+def _swapped(parts: list[InnerFit]) -> dict[str, float]:
     """Nats a held-out comparison with one's own code, the prior's, another user's, and one of a shuffled context."""
     sums, cosines, total = dict.fromkeys(("own", "prior", "another", "shuffled"), 0.0), [], 0.0
     for part in parts:
         head, rows = part.head, part.inner
         own = beliefs(head, rows)
-        present = torch.as_tensor(rows.everybody, device=own.codes.device)
+        present = torch.as_tensor(rows.present, device=own.codes.device)
         prior = Prior(own.codes.new_zeros(head.n_codes), torch.eye(head.n_codes).to(own.codes))
         codes = {
             "own": own,
@@ -82,8 +82,8 @@ def _rolled(own: Posterior, present: Tensor) -> Posterior:
     return Posterior(codes, covariance)
 
 
-def _shuffled(rows: Rows) -> Rows:
-    """The same contexts with sides and labels dealt anew among all users, everybody keeping their number."""
+def _shuffled(rows: UserSortedRows) -> UserSortedRows:
+    """The same contexts with sides and labels dealt anew among all users, each user keeping their number."""
     order = np.argsort(uniform(mix(rows.key), 1), kind="stable")
     moved = torch.as_tensor(order, device=rows.label.device)
     return replace(rows, first=rows.first[moved], second=rows.second[moved], label=rows.label[moved],

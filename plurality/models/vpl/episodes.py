@@ -16,11 +16,11 @@ from plurality.data.keys import Keys, combine, mix, uniform
 from plurality.reward.tensors import to_tensor
 
 Int = NDArray[np.int64]
-NOTHING = 0.12  # share of users who come without context in a step
+NO_CONTEXT_SHARE = 0.12  # share of users who come without context in a step
 
 
 @dataclass(frozen=True)
-class Episode:
+class EpisodeBatch:
     """Rows of contexts (n,) with their users, and of queries (B, Q) of the B users at hand, weight 0 where padded.
 
     user of a context row is its place among the B. Query weights are scaled to a user's whole weight.
@@ -42,13 +42,13 @@ def merged(data: Comparisons) -> Comparisons:
 
 
 @dataclass(frozen=True)
-class Rows:
+class UserSortedRows:
     """Comparisons sorted by user: items (M, d) and (N,) columns on a device.
 
     key         (N,) of the pair of items, the same for all who compared it
     owner       (N,) user of each row, on the host
     starts      (U + 1,) where each user's rows begin
-    everybody   users with comparisons, in an order that does not know their names
+    present     users with comparisons, in an order that does not depend on their names
     user_key    (U,) from what each has compared
     """
 
@@ -61,11 +61,11 @@ class Rows:
     key: Keys
     owner: Int
     starts: Int
-    everybody: Int
+    present: Int
     user_key: Keys
 
     @staticmethod
-    def of(data: Comparisons, like: Tensor) -> "Rows":
+    def of(data: Comparisons, like: Tensor) -> "UserSortedRows":
         """Rows on `like`'s device and in its precision."""
         order = np.argsort(data.user, kind="stable")
         user, first, second = data.user[order], data.first[order], data.second[order]
@@ -79,7 +79,7 @@ class Rows:
         def column(values: NDArray[np.generic], dtype: torch.dtype) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(values)).to(device=like.device, dtype=dtype)
 
-        return Rows(
+        return UserSortedRows(
             items=to_tensor(data.items, like),
             first=column(first, torch.int64),
             second=column(second, torch.int64),
@@ -89,7 +89,7 @@ class Rows:
             key=key,
             owner=user,
             starts=np.searchsorted(user, np.arange(data.users.height + 1)),
-            everybody=present[np.argsort(user_key[present])],
+            present=present[np.argsort(user_key[present])],
             user_key=user_key,
         )
 
@@ -112,7 +112,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Dealer:
+class EpisodeSampler:
     """Deals rows into episodes.
 
     most        context rows a user has at most
@@ -120,13 +120,13 @@ class Dealer:
     at_once     users in a step at most
     """
 
-    rows: Rows
+    rows: UserSortedRows
     seed: int
     most: int
     queries: int = 64
     at_once: int = 512
 
-    def deal(self, step: int) -> Episode:
+    def sample(self, step: int) -> EpisodeBatch:
         """Context and query rows of a step; they share no pair of items of the same user.
 
         Sizes of contexts are 0 in some cases, otherwise anything from 1 to half of what a user has, small ones more
@@ -143,7 +143,7 @@ class Dealer:
 
     def _users(self, salt: int) -> Int:
         """The users of a step: all, or those with the smallest hash."""
-        users = self.rows.everybody
+        users = self.rows.present
         if len(users) <= self.at_once:
             return users
         drawn = np.argsort(uniform(self.rows.user_key[users], salt))[: self.at_once]
@@ -152,10 +152,13 @@ class Dealer:
     def _sizes(self, count: Int, users: Int, salt: int) -> Int:
         u = uniform(self.rows.user_key[users], salt)
         most = np.minimum(self.most, count - np.maximum(count // 2, 1))
-        size = np.exp(np.clip((u - NOTHING) / (1 - NOTHING), 0, 1) * np.log(most + 1)).astype(np.int64)
-        return np.where(u < NOTHING, 0, np.minimum(size, most))
+        log_size = np.clip((u - NO_CONTEXT_SHARE) / (1 - NO_CONTEXT_SHARE), 0, 1) * np.log(most + 1)
+        size = np.exp(log_size).astype(np.int64)
+        return np.where(u < NO_CONTEXT_SHARE, 0, np.minimum(size, most))
 
-    def _episode(self, index: Int, place: Int, context: NDArray[np.bool_], query: NDArray[np.bool_], n: int) -> Episode:
+    def _episode(
+        self, index: Int, place: Int, context: NDArray[np.bool_], query: NDArray[np.bool_], n: int
+    ) -> EpisodeBatch:
         weight = self.rows.weight
         whole = np.bincount(place, minlength=n)
         asked, owner = index[query], place[query]
@@ -167,7 +170,7 @@ class Dealer:
         queries, mask = torch.as_tensor(padded, device=device), torch.as_tensor(there, device=device)
         share = torch.as_tensor(whole / np.maximum(count, 1), device=device).to(weight)
         rows = torch.as_tensor(index[context], device=device)
-        return Episode(
+        return EpisodeBatch(
             rows, torch.as_tensor(place[context], device=device), queries, weight[queries] * mask * share[:, None]
         )
 

@@ -13,9 +13,9 @@ from plurality.reward.heads import Projected, Projector
 from plurality.reward.posterior import Evidence, Posterior, Prior
 
 AGGREGATIONS = ("product", "attention", "mean")
-BENDS = 16  # units of the decoder that bend in z
-GAINS = 8  # hidden units of an encoder's gains
-SATURATES = 32.0  # comparisons at which averages stop growing more certain, to begin with
+N_TANH_UNITS = 16  # units of the decoder that bend in z
+N_GAIN_UNITS = 8  # hidden units of an encoder's gains
+SATURATION_INIT = 32.0  # comparisons at which averages stop growing more certain, to begin with
 
 
 def normal_kl(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,12 +29,12 @@ def normal_kl(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     return marginal, variance.log().sum(-1) / 2 - root.log().sum(-1)
 
 
-class Encoder(nn.Module):
+class PosteriorEncoder(nn.Module):
     """q(z | comparisons), from natural parameters that are sums over comparisons: one pass, any number, any order.
 
     A comparison whose sides differ by δ = φ₁ − φ₂, with sign s = 2y − 1 (a tie is 0), is a reading of ⟨v, z⟩, v = Eδ:
         Λ = Λ₀ + Σ ω κ v vᵀ,   η = Λ₀μ₀ + Σ ω (a s/2 − b κ m) v,   q = N(Λ⁻¹η, f Λ₀⁻¹ + (1 − f) Λ⁻¹),
-        κ = g tanh(ξ/2) / 2ξ,   ξ² = m² + ‖v‖²,   m = ⟨e, δ⟩, what is expected of anybody (0 unless `centred`).
+        κ = g tanh(ξ/2) / 2ξ,   ξ² = m² + ‖v‖²,   m = ⟨e, δ⟩, what is expected of any user (0 unless `centred`).
     The gains a, b, g > 0 are learned functions of |m| and ‖v‖, which know neither sides nor label; where they are 1
     this is the bound of Jaakkola & Jordan (2000, eq. 6–8) on a logistic likelihood, taken at the prior. ω is
         product     w, so that q ∝ prior × Π exp(evidence) and its variance falls with every comparison
@@ -58,11 +58,11 @@ class Encoder(nn.Module):
         self.aggregation, self.centred, self.floor = aggregation, centred, floor
         self.evidence = nn.Parameter(torch.zeros(n_codes, n_features))
         self.expected = nn.Parameter(torch.zeros(n_features))
-        self.gain_in = nn.Parameter(0.5 * torch.randn(3, GAINS, generator=generator))
-        self.gain_bias = nn.Parameter(0.3 * torch.randn(GAINS, generator=generator))
-        self.gain_out = nn.Parameter(torch.zeros(GAINS, 4))
+        self.gain_in = nn.Parameter(0.5 * torch.randn(3, N_GAIN_UNITS, generator=generator))
+        self.gain_bias = nn.Parameter(0.3 * torch.randn(N_GAIN_UNITS, generator=generator))
+        self.gain_out = nn.Parameter(torch.zeros(N_GAIN_UNITS, 4))
         if aggregation != "product":
-            self.log_sizes = nn.Parameter(torch.full((2,), math.log(SATURATES)))  # n₀, n₁
+            self.log_sizes = nn.Parameter(torch.full((2,), math.log(SATURATION_INIT)))  # n₀, n₁
 
     def forward(self, difference: Tensor, user: Tensor, label: Tensor, weight: Tensor, prior: Prior) -> Posterior:
         """Differences (n, F), user, label and weight (n,), a prior with mean (U, C) -> posterior of U users."""
@@ -94,7 +94,7 @@ class Encoder(nn.Module):
         return n1 * mass / total[user]
 
 
-class Amortised(Projected):
+class VPLHead(Projected):
     """VPL: u(x, z) = ⟨φ(x), c(z)⟩ + MLP[φ(x); z], with z inferred by one pass of an encoder over a user's comparisons.
 
     φ = [f, f²], f a linear map of the standardised embedding to p features; c(z) = c₀ + Bz + D tanh(Wz + b). Both a
@@ -125,9 +125,9 @@ class Amortised(Projected):
 
         self.shared = nn.Parameter(torch.zeros(wide))
         self.straight = normal(n_codes, wide, scale=0.02)
-        self.bend_in, self.bend_bias = normal(n_codes, BENDS, scale=0.5), normal(BENDS, scale=0.5)
-        self.bend_out = normal(BENDS, wide, scale=0.02)
-        self.encoder = Encoder(
+        self.bend_in, self.bend_bias = normal(n_codes, N_TANH_UNITS, scale=0.5), normal(N_TANH_UNITS, scale=0.5)
+        self.bend_out = normal(N_TANH_UNITS, wide, scale=0.02)
+        self.encoder = PosteriorEncoder(
             wide, n_codes, aggregation=aggregation, centred=centred, floor=floor, generator=generator
         )
         if hidden:
@@ -180,8 +180,8 @@ class Amortised(Projected):
         self, evidence: Evidence, prior: Prior, n_users: int, *, start: Tensor | None = None, tol: float = 1e-6
     ) -> Posterior:
         """One pass of the encoder; there is nothing to start from or to converge."""
-        everybody = Prior(prior.mean.expand(n_users, self.n_codes), prior.precision)
+        priors = Prior(prior.mean.expand(n_users, self.n_codes), prior.precision)
         difference = evidence.first - evidence.second
         with torch.no_grad():
-            found: Posterior = self.encoder(difference, evidence.user, evidence.label, evidence.weight, everybody)
+            found: Posterior = self.encoder(difference, evidence.user, evidence.label, evidence.weight, priors)
         return found

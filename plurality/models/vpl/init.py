@@ -1,4 +1,4 @@
-"""Where VPL begins: the directions in which users differ, and those in which everybody's reward is curved.
+"""Where VPL begins: the directions in which users differ, and those in which the shared reward is curved.
 
 Both are read off moments of the labels, without any fit. For a reward that is the same for all, differences of squares
 signed by the label have the mean E[s (y₁y₁ᵀ − y₂y₂ᵀ)], s = 2y − 1 and y whitened items, proportional to the reward's
@@ -17,19 +17,19 @@ from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
 from plurality.fitting.optimisers import lbfgs
 from plurality.fitting.spectral import Spectrum, spectrum
-from plurality.models.vpl.head import Amortised
+from plurality.models.vpl.head import VPLHead
 from plurality.reward.links import nll
 
 SAMPLE = 50_000  # comparisons that moments are taken of; more change them little
-FEW = 5_000  # comparisons that a direction's scale is taken of
+SCALE_SAMPLE = 5_000  # comparisons that a direction's scale is taken of
 BLOCK = 16_384  # embeddings held at once in double precision
-WIDEST = 384  # principal directions curvature is looked for in
-CURVED = (0, 4, 8, 16)  # numbers of curved directions tried
-FAINT = 0.05  # standard deviation of tastes, along directions where there seems to be none
+MAX_PRINCIPAL = 384  # principal directions curvature is looked for in
+CURVED_COUNTS = (0, 4, 8, 16)  # numbers of curved directions tried
+MIN_TASTE_SD = 0.05  # standard deviation of tastes, along directions where there seems to be none
 
 
 @dataclass(frozen=True)
-class Sight:
+class LabelMoments:
     """What moments show: where users differ, and curved directions (d, k), strongest first; centre (d,) of items."""
 
     data: Comparisons
@@ -38,10 +38,10 @@ class Sight:
     curved: Tensor
 
     @staticmethod
-    def of(data: Comparisons, n_codes: int, centre: Tensor) -> "Sight":
+    def of(data: Comparisons, n_codes: int, centre: Tensor) -> "LabelMoments":
         """Look at these comparisons, items centred at (d,)."""
         middle = centre.double().cpu().numpy()
-        return Sight(data, middle, spectrum(data, n_codes), curved_directions(data, CURVED[-1], middle))
+        return LabelMoments(data, middle, spectrum(data, n_codes), curved_directions(data, CURVED_COUNTS[-1], middle))
 
     def pooled(self, n_curved: int, data: Comparisons | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Differences (n, 1 + k) in the shared direction and in squares of curved ones, labels and weights."""
@@ -60,14 +60,14 @@ class Sight:
 
     def unit(self, directions: Tensor) -> Tensor:
         """Directions (d, k) scaled so that a difference of two compared items has mean square 2 along each."""
-        data, some = self.data, np.linspace(0, len(self.data) - 1, min(len(self.data), FEW)).astype(np.int64)
+        data, some = self.data, np.linspace(0, len(self.data) - 1, min(len(self.data), SCALE_SAMPLE)).astype(np.int64)
         gap = self.project(data, data.first[some], directions) - self.project(data, data.second[some], directions)
         weight = torch.as_tensor(data.weight[some])
         return directions / (weight @ gap.square() / (2 * weight.sum())).sqrt().clamp_min(1e-12)
 
 
 def curved_directions(data: Comparisons, count: int, centre: Array) -> Tensor:
-    """The strongest directions of curvature in everybody's reward: (d, k), strongest first."""
+    """The strongest directions of curvature in the shared reward: (d, k), strongest first."""
     key = uniform(combine(data.item_keys[data.first], data.item_keys[data.second]), 0)
     some = np.argsort(key, kind="stable")[:SAMPLE]
     a, b = (data.items[side[some]].astype(np.float64) for side in (data.first, data.second))
@@ -84,21 +84,21 @@ def curved_directions(data: Comparisons, count: int, centre: Array) -> Tensor:
 
 
 def _principal(x: Array, weight: Array) -> tuple[Array, Array]:
-    """Variances and directions of centred items (n, d), at most WIDEST, those too thin to be whitened left out."""
+    """Variances and directions of centred items (n, d), at most MAX_PRINCIPAL; too thin to be whitened are left out."""
     total, width = weight.sum(), x.shape[1]
-    if width <= 2 * WIDEST:
+    if width <= 2 * MAX_PRINCIPAL:
         values, vectors = np.linalg.eigh((x * weight[:, None]).T @ x / total)
     else:
         times = LinearOperator((width, width), matvec=lambda v: x.T @ (weight * (x @ v.ravel())) / total, dtype=x.dtype)
-        values, vectors = eigsh(times, WIDEST, v0=np.ones(width))
-    keep = np.flatnonzero(values > 1e-3 * max(values.max(), 1e-300))[-WIDEST:]
+        values, vectors = eigsh(times, MAX_PRINCIPAL, v0=np.ones(width))
+    keep = np.flatnonzero(values > 1e-3 * max(values.max(), 1e-300))[-MAX_PRINCIPAL:]
     values, vectors = values[keep], vectors[:, keep]
     return values + width / total * values.mean(), vectors  # a little ridge: few rows make thin directions look thinner
 
 
-def pooled_fit(sight: Sight, n_curved: int) -> Tensor:
-    """One reward for everybody on the shared direction and squares of curved ones: coefficients (1 + k,), log-odds."""
-    features, label, weight = sight.pooled(n_curved)
+def pooled_fit(moment: LabelMoments, n_curved: int) -> Tensor:
+    """One reward for all users on the shared direction and squares of curved ones: coefficients (1 + k,), log-odds."""
+    features, label, weight = moment.pooled(n_curved)
     coefficients = torch.zeros(features.shape[1], dtype=torch.float64, requires_grad=True)
 
     def loss(step: int) -> Tensor:
@@ -108,16 +108,16 @@ def pooled_fit(sight: Sight, n_curved: int) -> Tensor:
     return coefficients.detach()
 
 
-def choose_curved(sights: list[Sight], held: list[Comparisons]) -> tuple[int, dict[int, float]]:
+def choose_curved(moments: list[LabelMoments], held: list[Comparisons]) -> tuple[int, dict[int, float]]:
     """The number of curved directions that predicts held-out items best, and nats a comparison of all tried."""
     tried: dict[int, float] = {}
-    for count in CURVED:
-        if count > min(s.curved.shape[1] for s in sights):
+    for count in CURVED_COUNTS:
+        if count > min(s.curved.shape[1] for s in moments):
             break
         nats = total = 0.0
-        for sight, other in zip(sights, held, strict=True):
-            coefficients = pooled_fit(sight, count)
-            features, label, weight = sight.pooled(count, other)
+        for moment, other in zip(moments, held, strict=True):
+            coefficients = pooled_fit(moment, count)
+            features, label, weight = moment.pooled(count, other)
             nats += float((weight * nll(features @ coefficients, label)).sum())
             total += float(weight.sum())
         tried[count] = nats / total
@@ -125,22 +125,23 @@ def choose_curved(sights: list[Sight], held: list[Comparisons]) -> tuple[int, di
 
 
 @torch.no_grad()
-def begin(head: Amortised, sight: Sight, n_curved: int) -> None:
+def initialise(head: VPLHead, moment: LabelMoments, n_curved: int) -> None:
     """Set the head where the moments point: a linear random-effects model, its encoder one step of variational Bayes.
 
     Feature 0 is the shared direction, then one a latent dimension, then the curved ones; what is left stays random.
     """
-    found, maps = sight.spectrum, head.projector.linear
+    found, maps = moment.spectrum, head.projector.linear
     n_taste = min(found.basis.shape[1], head.n_codes)
-    directions = torch.cat([found.population[:, None], found.basis[:, :n_taste], sight.curved[:, :n_curved]], 1)
-    directions = sight.unit(directions)[:, : maps.shape[0]]
+    directions = torch.cat([found.population[:, None], found.basis[:, :n_taste], moment.curved[:, :n_curved]], 1)
+    directions = moment.unit(directions)[:, : maps.shape[0]]
     k = directions.shape[1]
     maps[:k] = (directions * head.projector.scale.double() * maps.shape[1] ** 0.5).T.to(maps)
-    shared = pooled_fit(sight, n_curved).to(maps)
+    shared = pooled_fit(moment, n_curved).to(maps)
     head.shared[0] = shared[0]
     curved = slice(len(maps) + 1 + n_taste, len(maps) + 1 + n_taste + n_curved)
     head.shared[curved] = shared[1:]
-    sd = found.variance[:n_taste].clamp_min(0).sqrt().clamp_min(FAINT) / 2**0.5  # of one side, not of a difference
+    variance = found.variance[:n_taste].clamp_min(0)
+    sd = variance.sqrt().clamp_min(MIN_TASTE_SD) / 2**0.5  # of one side, not of a difference
     for j in range(min(n_taste, k - 1)):
         head.straight[j, 1 + j] = sd[j]
     head.encoder.evidence.copy_(head.straight)

@@ -9,12 +9,12 @@ import torch
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitting.optimisers import threads_for
-from plurality.fitting.tuning import Run
+from plurality.fitting.tuning import FitOptions
 from plurality.models.family import Spec
 from plurality.models.vpl.diagnostics import diagnose
-from plurality.models.vpl.head import AGGREGATIONS, Amortised
-from plurality.models.vpl.train import Recipe
-from plurality.models.vpl.tuning import learn
+from plurality.models.vpl.fit import learn
+from plurality.models.vpl.head import AGGREGATIONS, VPLHead
+from plurality.models.vpl.train import TrainingSettings
 from plurality.reward.fitted import Fitted
 
 
@@ -61,8 +61,8 @@ class VPL(Spec):
         if self.decay is not None and not self.decay > 0:
             raise InputError(f"vpl: decay {self.decay} is not positive; leave it out to have it chosen")
 
-    def head(self, width: int, generator: torch.Generator) -> Amortised:
-        return Amortised(
+    def head(self, width: int, generator: torch.Generator) -> VPLHead:
+        return VPLHead(
             width,
             n_codes=self.n_codes,
             n_features=self.n_features or 1 + self.n_codes,
@@ -77,19 +77,19 @@ class VPL(Spec):
         most = int(np.bincount(data.user).max(initial=0))
         if most < 2:
             raise InputError(
-                f"{data.source}: nobody has two comparisons, and VPL learns to predict one from the others; "
+                f"{data.source}: no user has two comparisons, and VPL learns to predict one from the others; "
                 "give users several comparisons each, or fit bradley_terry"
             )
 
-    def learn(self, data: Comparisons, run: Run) -> Fitted:
-        def build(n_features: int) -> Amortised:
+    def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
+        def build(n_features: int) -> VPLHead:
             spec = replace(self, n_features=n_features)
             return spec.head(data.dim, torch.Generator().manual_seed(run.seed)).to(run.device)
 
-        given = Recipe(0.0, 0.0, self.free_bits, self.draws, self.max_context, run.seed)
+        given = TrainingSettings(0.0, 0.0, self.free_bits, self.draws, self.max_context, run.seed)
         with threads_for(len(data.items) * data.dim * 16.0):
             done = learn(data, build, self.n_features, self.decay, self.beta, given, run)
         report = diagnose(done.head, done.posterior, torch.as_tensor(data.present), done.parts)
         chosen = {"n_features": done.head.projector.linear.shape[0]}
-        report |= {"decay": done.recipe.decay, "beta": done.recipe.beta}
+        report |= {"decay": done.settings.decay, "beta": done.settings.beta}
         return Fitted(done.head, done.prior, done.posterior, done.trace, chosen, report)

@@ -14,20 +14,20 @@ from torch import Tensor
 
 from plurality.errors import InputError
 from plurality.fitting.optimisers import adam
-from plurality.models.vpl.episodes import Dealer, Episode, Rows
-from plurality.models.vpl.head import Amortised, normal_kl
+from plurality.models.vpl.episodes import EpisodeBatch, EpisodeSampler, UserSortedRows
+from plurality.models.vpl.head import VPLHead, normal_kl
 from plurality.reward.links import log_prob
 from plurality.reward.posterior import Prior
 
 FIRST, LATER, LAST = range(3)
-STEPS = {False: (100, 25, 60), True: (300, 50, 150)}  # of a stage, when a step sees everybody and when it does not
+STEPS = {False: (100, 25, 60), True: (300, 50, 150)}  # of a stage, when a step sees all users and when it does not
 RATE = 0.05  # of all but the map of embeddings, which takes ten times that
-WHOLE = 65_536  # items up to which features of all of them are computed in a step
-PRECISE = 1 << 21  # embedding values up to which the fit is in double precision
+MAX_FULL_BATCH = 65_536  # items up to which features of all of them are computed in a step
+MAX_DOUBLE = 1 << 21  # embedding values up to which the fit is in double precision
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSettings:
     """How to train.
 
     decay        prior precision of the map of embeddings over its fan-in
@@ -45,26 +45,26 @@ class Recipe:
     seed: int
 
 
-def standard(head: Amortised, n_users: int) -> Prior:
+def standard(head: VPLHead, n_users: int) -> Prior:
     """N(0, I) for so many users, in the head's precision and where it lies."""
     like = head.shared
     return Prior(like.new_zeros(n_users, head.n_codes), torch.eye(head.n_codes, dtype=like.dtype, device=like.device))
 
 
-def minimise(head: Amortised, rows: Rows, recipe: Recipe, stage: int) -> float:
+def minimise(head: VPLHead, rows: UserSortedRows, settings: TrainingSettings, stage: int) -> float:
     """Train from where the head stands; returns the last step's loss, nats a comparison.
 
     In the first stage β grows from 0 over its first half. Raises InputError where the loss is not finite.
     """
-    dealer = Dealer(rows, recipe.seed + 17 * stage, recipe.max_context)
-    steps = STEPS[len(rows.everybody) > dealer.at_once][stage]
+    sampler = EpisodeSampler(rows, settings.seed + 17 * stage, settings.max_context)
+    steps = STEPS[len(rows.present) > sampler.at_once][stage]
     total = float(rows.weight.sum())
 
     def loss(step: int) -> Tensor:
-        episode = dealer.deal(step)
-        nll, kl = objective(head, rows, episode, noise(head, recipe, step), recipe.free_bits)
+        episode = sampler.sample(step)
+        nll, kl = objective(head, rows, episode, noise(head, settings, step), settings.free_bits)
         ramp = min(1.0, 2 * step / steps) if stage == FIRST else 1.0
-        return (nll + ramp * recipe.beta * kl) / episode.weight.sum() + head.penalty(recipe.decay) / total
+        return (nll + ramp * settings.beta * kl) / episode.weight.sum() + head.penalty(settings.decay) / total
 
     maps = head.projector.linear
     others = [p for p in head.parameters() if p is not maps]
@@ -75,14 +75,16 @@ def minimise(head: Amortised, rows: Rows, recipe: Recipe, stage: int) -> float:
     return value
 
 
-def noise(head: Amortised, recipe: Recipe, step: int) -> Tensor:
+def noise(head: VPLHead, settings: TrainingSettings, step: int) -> Tensor:
     """Standard normal draws of a step, the same for all users, in pairs of opposite sign: (S, C)."""
-    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-    half = torch.randn((recipe.draws + 1) // 2, head.n_codes, generator=generator, dtype=torch.float64)
-    return torch.cat([half, -half])[: recipe.draws].to(head.shared)
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    half = torch.randn((settings.draws + 1) // 2, head.n_codes, generator=generator, dtype=torch.float64)
+    return torch.cat([half, -half])[: settings.draws].to(head.shared)
 
 
-def objective(head: Amortised, rows: Rows, episode: Episode, draws: Tensor, free_bits: float) -> tuple[Tensor, Tensor]:
+def objective(
+    head: VPLHead, rows: UserSortedRows, episode: EpisodeBatch, draws: Tensor, free_bits: float
+) -> tuple[Tensor, Tensor]:
     """Weighted nats of all queries and KL of all users at hand, nats less than `free_bits` a dimension not counted."""
     features, first, second = _features(head, rows, episode)
     context, n = episode.context, len(episode.queries)
@@ -97,9 +99,9 @@ def objective(head: Amortised, rows: Rows, episode: Episode, draws: Tensor, free
     return nll, n * marginal.mean(0).clamp_min(free_bits).sum() + dependence.sum()
 
 
-def _features(head: Amortised, rows: Rows, episode: Episode) -> tuple[Tensor, Tensor, Tensor]:
+def _features(head: VPLHead, rows: UserSortedRows, episode: EpisodeBatch) -> tuple[Tensor, Tensor, Tensor]:
     """Features, and where in them the sides of each row are; of all items, or just of those in the episode."""
-    if len(rows.items) <= WHOLE:
+    if len(rows.items) <= MAX_FULL_BATCH:
         return head.features(rows.items, None), rows.first, rows.second
     used = torch.cat([episode.context, episode.queries[episode.weight > 0]])
     items, place = torch.cat([rows.first[used], rows.second[used]]).unique(return_inverse=True)

@@ -86,14 +86,14 @@ def test_one_hot_items_are_choix(decay):
     np.testing.assert_allclose(utility - utility.mean(), expected - expected.mean(), atol=1e-5)
 
 
-def test_everybody_gets_the_same_reward():
+def test_all_users_get_the_same_reward():
     data = sampled(6)
     model = BradleyTerry(decay=5.0).fit(data)
     u = model.utility(data.items)
     assert (u == u[0]).all()
     assert model.users.columns == ["user_id", "n_comparisons", "uncertainty"]
-    strangers = data.with_users([f"stranger {i}" for i in range(20)])
-    np.testing.assert_array_equal(model.prefer(strangers, unknown="population"), model.prefer(data))
+    unseen = data.with_users([f"unseen {i}" for i in range(20)])
+    np.testing.assert_array_equal(model.prefer(unseen, unknown="population"), model.prefer(data))
 
 
 def test_chosen_decay_recovers_the_planted_direction():

@@ -73,10 +73,10 @@ def test_a_small_quantile_is_a_cautious_reward(kind):
         np.testing.assert_allclose(low, m + norm.ppf(0.05) * s, atol=1e-4)
 
 
-def test_everybody_has_the_same_reward_known_or_not():
+def test_all_users_have_the_same_reward_known_or_not():
     model, _, test = fitted(DPL(decay=3.0), (0.6, 0.4))
-    strangers = test.with_users([f"stranger {i}" for i in range(80)])
-    np.testing.assert_array_equal(model.prefer(test), model.prefer(strangers, unknown="population"))
+    unseen = test.with_users([f"unseen {i}" for i in range(80)])
+    np.testing.assert_array_equal(model.prefer(test), model.prefer(unseen, unknown="population"))
     tied = replace(test, label=np.full(len(test), 0.5))
     np.testing.assert_allclose(DPL(decay=3.0).fit(tied).prefer(test), 0.5, atol=0.02)
 

@@ -15,8 +15,18 @@ from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
 from plurality.models import BradleyTerry
 from plurality.models.low_rank import LowRank
-from plurality.models.low_rank.em import Rows, Stand, coefficients, gap, held_out, infer, m_step, rescaled, ridge
 from plurality.models.low_rank.head import LowRankHead
+from plurality.models.low_rank.laplace_em import (
+    DifferenceRows,
+    EMState,
+    coefficients,
+    gap,
+    held_out,
+    infer,
+    m_step,
+    rescaled,
+    ridge,
+)
 from plurality.reward.posterior import Posterior, Prior
 
 POPULATIONS = {
@@ -113,7 +123,7 @@ def test_a_new_user_is_a_ridge_logistic_regression_on_the_shared_rewards():
         np.testing.assert_allclose(adapted.codes([f"new-{user}"])[0], wanted, atol=1e-5)
 
 
-def stand(weights, *, users=30, rank=2, width=5, seed=14):
+def state(weights, *, users=30, rank=2, width=5, seed=14):
     """A head, rows, and a made-up place of a fit with posteriors that are not round."""
     seen, _ = planted_rank.deviations(users, rank=rank, width=width, seed=seed)
     data = seen.sample(12, seed=seed + 1).data
@@ -125,13 +135,13 @@ def stand(weights, *, users=30, rank=2, width=5, seed=14):
         torch.as_tensor(rng.normal(size=rank)) * (weights != "deviations"),
         torch.diag(torch.arange(1.0, rank + 1)).double(),
     )
-    return head, Rows.of(data, head), Stand(head.projector.linear.detach().clone(), prior, posterior), data
+    return head, DifferenceRows.of(data, head), EMState(head.projector.linear.detach().clone(), prior, posterior), data
 
 
 @pytest.mark.parametrize("weights", ["deviations", "signed", "simplex"])
 def test_gaps_of_uncertain_codes_have_this_mean_and_spread(weights):
     """Against 200,000 draws of the codes; to first order where weights are on a simplex, so narrow codes there."""
-    head, rows, here, _ = stand(weights)
+    head, rows, here, _ = state(weights)
     if weights == "simplex":
         here = replace(here, posterior=Posterior(here.posterior.codes, here.posterior.covariance / 1000))
     features = rows.features(here.rewards)
@@ -149,7 +159,7 @@ def test_gaps_of_uncertain_codes_have_this_mean_and_spread(weights):
 
 def test_the_m_step_is_where_scipy_finds_it():
     """Expected nats by 4,000 draws of each comparison's gap, plus the ridge; the objective is convex."""
-    head, rows, here, data = stand("deviations", users=10, rank=1, width=3)
+    head, rows, here, data = state("deviations", users=10, rank=1, width=3)
     found = m_step(head, rows, here, (3.0, 5.0), steps=100).rewards.numpy()
     mean, root = (t[rows.user].numpy() for t in coefficients(head, here.posterior))
     stiff = ridge(head, rows, here, (3.0, 5.0)).numpy()
@@ -171,7 +181,7 @@ def test_the_m_step_is_where_scipy_finds_it():
 
 @pytest.mark.parametrize("weights", ["deviations", "signed"])
 def test_rescaling_changes_the_axes_and_nothing_else(weights):
-    head, rows, here, _ = stand(weights)
+    head, rows, here, _ = state(weights)
     turned = rescaled(head, here)
     for old, new in zip(coefficients(head, here.posterior), coefficients(head, turned.posterior), strict=True):
         if old.dim() == 2:
@@ -194,7 +204,7 @@ def test_rescaling_changes_the_axes_and_nothing_else(weights):
 
 @pytest.mark.parametrize("weights", ["deviations", "signed", "simplex"])
 def test_the_ridge_is_the_mean_square_of_users_rewards(weights):
-    head, rows, here, _ = stand(weights)
+    head, rows, here, _ = state(weights)
     if weights == "simplex":  # to first order again
         here = replace(here, posterior=Posterior(here.posterior.codes, here.posterior.covariance * 1e-6))
     stiff = ridge(head, rows, here, (1.0, 1.0))
@@ -207,7 +217,7 @@ def test_the_ridge_is_the_mean_square_of_users_rewards(weights):
 
 
 def test_the_shared_and_the_own_part_have_their_own_decay():
-    head, rows, here, _ = stand("deviations")
+    head, rows, here, _ = state("deviations")
     shared = ridge(head, rows, here, (1.0, 0.0))
     torch.testing.assert_close(shared[0, 0], torch.tensor(1.0, dtype=torch.float64))
     assert ridge(head, rows, here, (0.0, 1.0))[0, 0] < 0.05
@@ -243,10 +253,10 @@ def test_items_that_recur_and_are_scored_by_item_or_by_difference_are_the_same()
     seen, _ = planted_rank.signed(20, rank=2, width=6, seed=25)
     data = seen.sample(20, seed=26, items=50).data
     head = LowRankHead(6, rank=2, weights="signed", generator=torch.Generator().manual_seed(0))
-    by_item = Rows.of(data, head)
+    by_item = DifferenceRows.of(data, head)
     apart = replace(data, items=np.concatenate([data.items[data.first], data.items[data.second]]),
                     first=np.arange(len(data)), second=np.arange(len(data)) + len(data))  # fmt: skip
-    by_difference = Rows.of(apart, head)
+    by_difference = DifferenceRows.of(apart, head)
     assert by_item.first is not None
     assert by_difference.first is None
     w = head.projector.linear.detach().double()

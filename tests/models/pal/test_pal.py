@@ -72,7 +72,7 @@ def test_hard_groups_with_linear_tastes_are_separate_bradley_terry_fits():
 
 
 @pytest.mark.parametrize("settings", [{}, {"form": "B"}, {"utility": "norm"}, {"form": "B", "utility": "angle"}])
-def test_one_prototype_is_one_reward_for_everybody(settings):
+def test_one_prototype_is_one_reward_for_all_users(settings):
     seen, _ = planted.taste_groups(30, shares=(1.0,), width=6, seed=3)
     data = with_prompts(seen.sample(40, seed=4).data, 5)
     model = PAL(n_prototypes=1, preference=3, decay=3.0, **settings).fit(data)
@@ -141,7 +141,7 @@ def test_form_b_finds_directions_that_turn_with_the_prompt():
         assert adjusted_rand_score(seen.group, weights(model).argmax(1)) > 0.9, utility
 
 
-def test_a_stranger_gets_the_mean_weights(ideal):
+def test_an_unseen_user_gets_the_mean_weights(ideal):
     *_, model = ideal
     np.testing.assert_allclose(list(model.population.values()), weights(model).mean(0), atol=0.02)
 

@@ -14,13 +14,13 @@ from plurality.datasets.simulated.two_modes import ideal_observer, two_modes
 from plurality.errors import InputError, InputWarning
 from plurality.models import BradleyTerry
 from plurality.models.vpl import VPL
-from plurality.models.vpl.episodes import Dealer, Rows, merged
+from plurality.models.vpl.episodes import EpisodeSampler, UserSortedRows, merged
 from plurality.models.vpl.head import normal_kl
 from plurality.reward.posterior import Evidence, Posterior
 from plurality.reward.tensors import Tensors
 
 QUICK = {"n_codes": 2, "n_features": 4, "decay": 15.0, "beta": 0.1}
-SIZES = (0, 1, 2, 4, 8, 16)
+CONTEXT_SIZES = (0, 1, 2, 4, 8, 16)
 
 
 def hit(odds, data):
@@ -48,11 +48,11 @@ def test_the_ideal_observer_is_what_the_page_says():
     """.620 .738 .786 .815 .835 .837 after 0 to 16 contexts: METHODS, measured on a population of this kind."""
     _, new = two_modes(seed=1, unseen=2000)
     support, query = new.sample(16, seed=2), new.sample(20, seed=3)
-    found = [hit(ideal_observer(new, support, query, n), query.data) for n in SIZES]
+    found = [hit(ideal_observer(new, support, query, n), query.data) for n in CONTEXT_SIZES]
     np.testing.assert_allclose(found, [0.620, 0.738, 0.786, 0.815, 0.835, 0.837], atol=0.012)
 
 
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", CONTEXT_SIZES)
 def test_unseen_users_are_predicted_as_the_ideal_observer_does(modes, n):
     new, support, query, model = modes
     known = model.adapt(first(support, n)) if n else model
@@ -96,7 +96,7 @@ def test_three_groups_in_256_dimensions():
 
 
 def test_nothing_personal_is_said_to_be_nothing():
-    """One taste for everybody: the latent collapses or is not listened to, and accuracy is Bradley–Terry's."""
+    """One taste for all users: the latent collapses or is not listened to, and accuracy is Bradley–Terry's."""
     seen, _ = planted.taste_groups(80, shares=(1.0,), width=8, seed=5)
     train, test = seen.sample(30, seed=6).data, seen.sample(60, seed=7).data
     with pytest.warns(InputWarning, match=r"vpl: (the posterior has collapsed|codes differ)"):
@@ -188,10 +188,10 @@ def test_kl_is_that_of_torch():
 def test_contexts_and_queries_are_disjoint_and_of_all_sizes():
     seen, _ = two_modes(40, width=4, seed=15)
     data = merged(seen.sample(20, seed=16).data.in_key_order())
-    dealer = Dealer(Rows.of(data, torch.zeros(1)), seed=0, most=64)
+    sampler = EpisodeSampler(UserSortedRows.of(data, torch.zeros(1)), seed=0, most=64)
     sizes = []
     for step in range(60):
-        episode = dealer.deal(step)
+        episode = sampler.sample(step)
         asked = episode.queries[episode.weight > 0]
         assert not set(episode.context.tolist()) & set(asked.tolist())
         sizes += np.bincount(episode.user, minlength=40).tolist()
@@ -200,9 +200,11 @@ def test_contexts_and_queries_are_disjoint_and_of_all_sizes():
     assert 0.08 < np.mean(np.array(sizes) == 0) < 0.2
 
 
-def test_one_comparison_each_is_refused_with_what_would_do():
+def test_one_comparison_each_raises_with_what_would_do():
     seen, _ = two_modes(30, width=4, seed=17)
-    with pytest.raises(InputError, match=r"nobody has two comparisons.*several comparisons each, or fit bradley_terry"):
+    with pytest.raises(
+        InputError, match=r"no user has two comparisons.*several comparisons each, or fit bradley_terry"
+    ):
         VPL().fit(seen.sample(1, seed=18).data)
 
 

@@ -18,12 +18,12 @@ from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
 from plurality.fitting.optimisers import lbfgs
 from plurality.models.low_rank.head import LowRankHead
-from plurality.reward.links import log_prob, nll
+from plurality.reward.links import cross_entropy, log_predictive, nll
 from plurality.reward.posterior import Evidence, Posterior, Prior, laplace
 from plurality.reward.tensors import to_tensor
 
-PRECISE = 1 << 22  # embedding values up to which all is in double precision
-COPIED = 1 << 28  # values of differences, 1 GB, that are worth holding to save two look-ups a comparison
+MAX_DOUBLE = 1 << 22  # embedding values up to which all is in double precision
+MAX_COPIED = 1 << 28  # values of differences, 1 GB, that are worth holding to save two look-ups a comparison
 BLOCK = 16_384  # comparisons whose differences are taken at once
 NODES, MASS = (torch.as_tensor(a) for a in np.polynomial.hermite_e.hermegauss(5))  # of a normal gap
 LOG_MASS = (MASS / MASS.sum()).log()
@@ -34,7 +34,7 @@ Decays = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Rows:
+class DifferenceRows:
     """Comparisons with their differences (N, d), or where items recur the items (M, d) and each side's row.
 
     size    what features are divided by, so that weights mean the same on any embeddings
@@ -50,14 +50,14 @@ class Rows:
     size: float
 
     @staticmethod
-    def of(data: Comparisons, head: LowRankHead, device: str = "cpu") -> "Rows":
+    def of(data: Comparisons, head: LowRankHead, device: str = "cpu") -> "DifferenceRows":
         """Rows on a device, on the scale of the head's inputs."""
-        recur = len(data.items) <= len(data) or len(data) * data.dim > COPIED
-        double = min(len(data), len(data.items)) * data.dim <= PRECISE and torch.device(device).type != "mps"
+        recur = len(data.items) <= len(data) or len(data) * data.dim > MAX_COPIED
+        double = min(len(data), len(data.items)) * data.dim <= MAX_DOUBLE and torch.device(device).type != "mps"
         like = torch.empty(0, dtype=torch.float64 if double else torch.float32, device=device)
         x = to_tensor(data.items, like) if recur else torch.cat([to_tensor(d, like) for d in _differences(data)])
         column = [torch.as_tensor(np.ascontiguousarray(c)) for c in (data.first, data.second, data.user)]
-        return Rows(
+        return DifferenceRows(
             x=x,
             first=column[0].to(device) if recur else None,
             second=column[1].to(device) if recur else None,
@@ -92,47 +92,49 @@ def _differences(data: Comparisons) -> Iterator[Array]:
 
 
 @dataclass(frozen=True)
-class Stand:
-    """Where a fit stands: shared rewards (F, d) on the projector's scale, population and users' codes; float64."""
+class EMState:
+    """Where a fit states: shared rewards (F, d) on the projector's scale, population and users' codes; float64."""
 
     rewards: Tensor
     prior: Prior
     posterior: Posterior
 
-    def scaled(self, spread: float) -> "Stand":
+    def scaled(self, spread: float) -> "EMState":
         """The same with a population `spread` times as varied; codes are to be inferred again."""
         return replace(self, prior=self.prior.scaled(max(spread, 1e-6)))
 
 
-def infer(head: LowRankHead, rows: Rows, stand: Stand, *, tol: float = 1e-6, max_iter: int = 100) -> Stand:
+def infer(
+    head: LowRankHead, rows: DifferenceRows, state: EMState, *, tol: float = 1e-6, max_iter: int = 100
+) -> EMState:
     """Users' codes under the population and rewards as they stand."""
-    evidence = rows.evidence(stand.rewards)
+    evidence = rows.evidence(state.rewards)
 
     def log_odds(first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
         return head.utility(first, codes)
 
-    codes = stand.posterior.codes
-    found = laplace(log_odds, evidence, stand.prior, rows.n_users, start=codes, tol=tol, max_iter=max_iter)
-    return replace(stand, posterior=found)
+    codes = state.posterior.codes
+    found = laplace(log_odds, evidence, state.prior, rows.n_users, start=codes, tol=tol, max_iter=max_iter)
+    return replace(state, posterior=found)
 
 
-def empirical(head: LowRankHead, rows: Rows, stand: Stand, *, rounds: int = 2) -> Stand:
+def empirical(head: LowRankHead, rows: DifferenceRows, state: EMState, *, rounds: int = 2) -> EMState:
     """Population fitted to users who have comparisons, by a few rounds of empirical Bayes."""
     for _ in range(rounds):
-        stand = infer(head, rows, stand, tol=1e-2, max_iter=5)
-        codes, covariance = stand.posterior.codes[rows.seen], stand.posterior.covariance[rows.seen]
-        prior, mean = stand.prior, head.mean_code(codes)
+        state = infer(head, rows, state, tol=1e-2, max_iter=5)
+        codes, covariance = state.posterior.codes[rows.seen], state.posterior.covariance[rows.seen]
+        prior, mean = state.prior, head.mean_code(codes)
         simplex = head.weights == "simplex"  # there only the mean: the rewards take the scale, which codes cannot tell
         prior = replace(prior, mean=mean) if simplex else prior.updated(codes, covariance, mean)
-        stand = replace(stand, prior=prior)
-    return stand
+        state = replace(state, prior=prior)
+    return state
 
 
-def rescaled(head: LowRankHead, stand: Stand) -> Stand:
+def rescaled(head: LowRankHead, state: EMState) -> EMState:
     """The same rewards of the same users with E[zzᵀ] = I, axes in falling order of what they move."""
     if head.n_codes == 0 or head.weights == "simplex":
-        return stand
-    prior, own = stand.prior, stand.rewards[int(head.shared) :]
+        return state
+    prior, own = state.prior, state.rewards[int(head.shared) :]
     moment = torch.linalg.inv(prior.precision) + prior.mean[:, None] * prior.mean
     root = torch.linalg.cholesky(moment)
     vectors, _, _ = torch.linalg.svd(root.T @ own, full_matrices=False)  # rewards of unit codes, strongest first
@@ -140,10 +142,10 @@ def rescaled(head: LowRankHead, stand: Stand) -> Stand:
     moved = turn.T @ own
     sign = torch.where(moved.gather(1, moved.abs().argmax(1, keepdim=True)) < 0, -1.0, 1.0).to(moved)[:, 0]
     turn, back = turn * sign, torch.linalg.inv(turn * sign)
-    return Stand(
-        torch.cat([stand.rewards[: int(head.shared)], turn.T @ own]),
+    return EMState(
+        torch.cat([state.rewards[: int(head.shared)], turn.T @ own]),
         Prior(back @ prior.mean, turn.T @ prior.precision @ turn),
-        Posterior(stand.posterior.codes @ back.T, back @ stand.posterior.covariance @ back.T),
+        Posterior(state.posterior.codes @ back.T, back @ state.posterior.covariance @ back.T),
     )
 
 
@@ -162,25 +164,25 @@ def gap(features: Tensor, mean: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
     return (features * mean).sum(1), (turned.square().sum(1) + 1e-12).sqrt()
 
 
-def ridge(head: LowRankHead, rows: Rows, stand: Stand, decays: Decays) -> Tensor:
+def ridge(head: LowRankHead, rows: DifferenceRows, state: EMState, decays: Decays) -> Tensor:
     """A (F, F) of the penalty ½ tr(WᵀAW): decays times the mean square of what users share and of how they differ.
 
     With c̄ and Cov(c) of users' coefficients it is shared · c̄c̄ᵀ + own · Cov(c), so that the penalty is on rewards
     as functions, whatever basis they are written in.
     """
-    each, root = coefficients(head, stand.posterior.of(rows.seen))
+    each, root = coefficients(head, state.posterior.of(rows.seen))
     mean = each.mean(0)
     moment = (each - mean).T @ (each - mean) / len(each) + (root @ root.mT).mean(0)
     floor = 0.01 * moment.diagonal().mean() * torch.eye(len(mean), dtype=moment.dtype)  # few users, or all the same
     return decays[0] * mean[:, None] * mean + decays[1] * (moment + floor)
 
 
-def m_step(head: LowRankHead, rows: Rows, stand: Stand, decays: Decays, *, steps: int) -> Stand:
+def m_step(head: LowRankHead, rows: DifferenceRows, state: EMState, decays: Decays, *, steps: int) -> EMState:
     """Rewards that explain the labels best, codes as they are believed to be."""
-    rewards = stand.rewards.to(rows.x).contiguous().clone().requires_grad_()
+    rewards = state.rewards.to(rows.x).contiguous().clone().requires_grad_()
     label, weight = rows.label.to(rewards), rows.weight.to(rewards)
-    centre, root = (t.to(rewards)[rows.user.to(rewards.device)] for t in coefficients(head, stand.posterior))
-    stiff = ridge(head, rows, stand, decays).to(rewards)
+    centre, root = (t.to(rewards)[rows.user.to(rewards.device)] for t in coefficients(head, state.posterior))
+    stiff = ridge(head, rows, state, decays).to(rewards)
     nodes, mass = NODES.to(rewards), LOG_MASS.exp().to(rewards)
     total = float(rows.weight.sum())
 
@@ -191,21 +193,20 @@ def m_step(head: LowRankHead, rows: Rows, stand: Stand, decays: Decays, *, steps
         return ((weight * each).sum(dtype=torch.float64 if rewards.device.type != "mps" else None) + penalty) / total
 
     lbfgs(loss, [rewards], steps=steps)
-    return replace(stand, rewards=rewards.detach().double().cpu())
+    return replace(state, rewards=rewards.detach().double().cpu())
 
 
-def em(head: LowRankHead, rows: Rows, stand: Stand, decays: Decays, *, rounds: int, steps: int) -> Stand:
+def em(head: LowRankHead, rows: DifferenceRows, state: EMState, decays: Decays, *, rounds: int, steps: int) -> EMState:
     """A few rounds of empirical Bayes, E- and M-step, ending on the first two."""
     for _ in range(rounds):
-        stand = m_step(head, rows, rescaled(head, empirical(head, rows, stand)), decays, steps=steps)
-    return rescaled(head, empirical(head, rows, stand)) if head.n_codes else stand
+        state = m_step(head, rows, rescaled(head, empirical(head, rows, state)), decays, steps=steps)
+    return rescaled(head, empirical(head, rows, state)) if head.n_codes else state
 
 
-def held_out(head: LowRankHead, rows: Rows, stand: Stand) -> Tensor:
+def held_out(head: LowRankHead, rows: DifferenceRows, state: EMState) -> Tensor:
     """Nats of other comparisons by the same users times their weights, the codes' uncertainty averaged out: (N,)."""
     with torch.no_grad():
-        features = rows.features(stand.rewards.to(rows.x)).double().cpu()
-        mean, sd = gap(features, *(t[rows.user] for t in coefficients(head, stand.posterior)))
+        features = rows.features(state.rewards.to(rows.x)).double().cpu()
+        mean, sd = gap(features, *(t[rows.user] for t in coefficients(head, state.posterior)))
         points = mean[:, None] + sd[:, None] * NODES
-        log_p, log_q = ((log_prob(side) + LOG_MASS).logsumexp(1) for side in (points, -points))
-        return -rows.weight * (rows.label * log_p + (1 - rows.label) * log_q)
+        return rows.weight * cross_entropy(*log_predictive(points, LOG_MASS), rows.label)
