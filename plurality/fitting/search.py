@@ -1,8 +1,7 @@
 """One walk for every setting that is chosen on held-out items: decays, spreads of codes, weights of a KL."""
 
+import math
 from collections.abc import Callable, Sequence
-
-import numpy as np
 
 
 def nothing() -> None:
@@ -67,6 +66,10 @@ def vertex(tried: dict[float, float], best: float) -> float:
     i = grid.index(best)
     if not 0 < i < len(grid) - 1:
         return best
-    x = np.log(grid[i - 1 : i + 2])
-    curve, slope, _ = np.polyfit(x, [tried[d] for d in grid[i - 1 : i + 2]], 2)
-    return float(np.exp(np.clip(-slope / (2 * curve), x[0], x[2]))) if curve > 0 else best
+    x = [math.log(d) for d in grid[i - 1 : i + 2]]
+    before, here, after = (tried[d] for d in grid[i - 1 : i + 2])
+    left, right = (here - before) / (x[1] - x[0]), (after - here) / (x[2] - x[1])
+    curvature = (right - left) / (x[2] - x[0])  # by differences, so that of a constant it is 0 on every processor
+    if not curvature > 0:
+        return best
+    return math.exp(min(max((x[0] + x[1]) / 2 - left / (2 * curvature), x[0]), x[2]))
