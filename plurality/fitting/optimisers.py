@@ -39,7 +39,7 @@ def adam(loss: Loss, groups: Sequence[tuple[Sequence[Tensor], float]], *, steps:
     for step in range(steps):
         optimiser.zero_grad(set_to_none=True)
         out = loss(step)
-        out.backward()
+        torch.autograd.backward(out)
         optimiser.step()
         schedule.step()
         value = float(out.detach())
@@ -60,9 +60,9 @@ def lbfgs(loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 
     def closure() -> Tensor:
         optimiser.zero_grad(set_to_none=True)
         out = loss(0)
-        out.backward()
+        torch.autograd.backward(out)
         return out
 
-    optimiser.step(closure)
+    optimiser.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     with torch.no_grad():
         return float(loss(0))
