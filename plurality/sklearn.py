@@ -53,7 +53,7 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
         """Fit to differences X (n, d), with `user_column` (n, d + 1), and two classes y (n,); of weights (n,) ≥ 0.
 
         A weight of 3 means the same as the row three times. Raises InputError, or scikit-learn's ValueError, for
-        values that are not finite, ids that are none, weights below 0, and classes that are not two.
+        values that are not finite, ids that are not user ids, weights below 0, and classes that are not two.
 
         sample_weight    (n,) positive weights; equal by default
         """
@@ -145,7 +145,7 @@ def comparisons(differences: Array, user_ids: pl.Series, label: Float, weight: F
     """Comparisons of δ/2 with −δ/2, a row a difference δ (n, d) float32; label (n,) says whether δ/2 is preferred.
 
     Items of one content are one item. Its key comes from its content, so that nothing depends on the order of rows,
-    and sides stand in the order of their keys: where −δ/2 comes first, the label is turned round.
+    and sides stand in the order of their keys: where −δ/2 comes first, the label is flipped.
     """
     half = differences / np.float32(2) + np.float32(0)  # plus 0: there is no −0 with a key of its own
     both = np.concatenate([half, np.float32(0) - half])
@@ -176,7 +176,7 @@ def merged(data: Comparisons) -> Comparisons:
 
 
 def _unholdable() -> np.errstate:
-    """What float32 cannot hold becomes infinite without NumPy's warnings; scikit-learn's checks then refuse it."""
+    """What float32 cannot hold becomes infinite without NumPy's warnings; scikit-learn's checks then reject it."""
     return np.errstate(over="ignore", invalid="ignore")
 
 
@@ -200,7 +200,7 @@ def _ids(column: Array, name: int | str) -> pl.Series:
         if not whole.fill_null(True).all():
             row = int((~whole).arg_max() or 0)
             raise InputError(
-                f"X, row {row} (from 0): {column[row]!r} in column {name!r} is no user id; give strings or whole "
+                f"X, row {row} (from 0): {column[row]!r} in column {name!r} is not a user id; give strings or whole "
                 "numbers, untouched by scaling, or another user_column"
             )
         ids = ids.cast(pl.Int64)
@@ -220,7 +220,7 @@ def _weights(sample_weight: Any, n: int) -> Float:
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():
         row = int(wrong.argmax())
-        raise InputError(f"sample_weight, row {row} (from 0): {weight[row]} is no weight; give 0 or more")
+        raise InputError(f"sample_weight, row {row} (from 0): {weight[row]} is not a valid weight; give 0 or more")
     if not weight.any():
         raise InputError("sample_weight is zero in every row; give some row a positive weight")
     return weight

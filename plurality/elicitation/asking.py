@@ -38,7 +38,7 @@ def next_questions(
     and the log-odds as linear around their middle. "dissimilar" takes the question whose direction in code space
     is least like any in `asked`, which it needs (empty at the start: then the pair whose embeddings are least alike),
     and like those it just took; it looks at no answers and no stakes, and asks much that tells little where few
-    directions matter. "random" draws by `seed` and user. A user the model does not know has the population's beliefs.
+    directions matter. "random" draws by `seed` and user. An unknown user has the population's beliefs.
     But for "dissimilar" each question is judged alone: ask one, `adapt`, ask again.
     Raises InputError for another way, too few candidates, or a family without codes.
 
@@ -74,7 +74,7 @@ def next_question_each(
     """Row of the candidate to ask each of U users next, all users at once, none that they were asked before: (U,).
 
     `asked` (U, k) are rows of the candidates that each user was asked, k = 0 at the start. Ways as in
-    `next_questions`; each round ask everybody one question, then `adapt` once. Raises InputError as it does, and
+    `next_questions`; each round ask each user one question, then `adapt` once. Raises InputError as it does, and
     where somebody was asked everything.
 
     reward        fitted model
@@ -108,7 +108,7 @@ def next_question_each(
 
 def _check(reward: RewardModel, candidates: Comparisons, how: str) -> None:
     if how not in get_args(How):
-        raise InputError(f"how={how!r} is no way to choose questions; give one of {', '.join(get_args(How))}")
+        raise InputError(f"how={how!r} is not a valid option; give one of {', '.join(get_args(How))}")
     if reward.head.n_codes == 0:
         raise InputError(f"{reward.spec.name}: users have no code to ask about; fit a family that tells users apart")
     reward.check(candidates)
@@ -166,7 +166,7 @@ def _furthest_first(reward: RewardModel, candidates: Comparisons, asked: Compari
 
 def _directions(reward: RewardModel, data: Comparisons) -> Float:
     """What each comparison asks about: ∂gap/∂z at the population's code, in units of its spread; (N, C)."""
-    population = Posterior.of_strangers(reward.prior, 1)
+    population = Posterior.of_prior(reward.prior, 1)
     _, slope = _linear(reward, population.codes, *_sides(reward, data))
     return slope[0] @ torch.linalg.cholesky(population.covariance[0]).numpy()
 

@@ -29,7 +29,7 @@ def negatively_correlated(
     People are `users`, or all that the model knows; `negatively_correlated_set` says how responses are chosen. The
     idea, that responses shown together should please different people, is that of Community Alignment, arXiv
     2507.09650, where they are *written* so; choosing them by a model's utilities is ours.
-    Raises InputError for k outside 2 to M, or a model to which everybody is alike.
+    Raises InputError for k outside 2 to M, or a model to which all users are alike.
 
     reward     fitted model
     items      (M, d) embeddings of responses
@@ -59,7 +59,7 @@ def negatively_correlated_set(utilities: Float, k: int, weights: Float | None = 
         raise InputError(f"{k} responses cannot be chosen from {count}; give k of 2 to {count}")
     correlation = _correlations(utilities, weights)
     if not correlation.any():
-        raise InputError("everybody ranks these responses alike, so none of them are correlated; give other people")
+        raise InputError("all users rank these responses alike, so none of them are correlated; give other people")
     if comb(count, k) <= MOST_SETS:
         sets = np.array(list(combinations(range(count), k)))
         total = sum((correlation[sets[:, i], sets[:, j]] for i, j in combinations(range(k), 2)), np.zeros(len(sets)))

@@ -199,7 +199,7 @@ class _Job:
         """The model that also knows the users, or units, of the support it did not know."""
         if not len(support) or not model.head.n_codes:
             return model
-        new = model.strangers(support)
+        new = model.unknown_users(support)
         return model.adapt(new) if len(new) else model
 
     def _log_odds(self, model: RewardModel) -> dict[str, NDArray[np.float64]]:

@@ -23,7 +23,7 @@ def population_beliefs(model: RewardModel, data: Comparisons) -> Posterior:
 
     model    fitted model
     """
-    return Posterior.of_strangers(model.prior, data.by_unit(model.spec.unit).users.height)
+    return Posterior.of_prior(model.prior, data.by_unit(model.spec.unit).users.height)
 
 
 def another_users_beliefs(model: RewardModel, data: Comparisons, seed: int) -> Posterior:

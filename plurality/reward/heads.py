@@ -47,7 +47,7 @@ class Head(nn.Module, ABC):
     def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
         """Log-odds that the first is preferred, as labels have it: features (..., F) a side, codes (..., C) -> (...).
 
-        The gap of utilities, except where labels are more than that: turned round at times, or of variable utilities.
+        The gap of utilities, except where labels are more than that: flipped at times, or of variable utilities.
         """
         return self.utility(first, codes) - self.utility(second, codes)
 
@@ -79,7 +79,7 @@ class Head(nn.Module, ABC):
         return points, points.new_zeros(points.shape[1]) - torch.tensor(points.shape[1]).log()
 
     def prior_of(self, prior: Prior, users: pl.DataFrame) -> Prior:
-        """The prior of these users, given what the frame says of them; here the same for everybody."""
+        """The prior of these users, given what the frame says of them; here the same for all."""
         return prior
 
     def uncertainty(self, posterior: Posterior, prior: Prior) -> Tensor:
@@ -174,7 +174,7 @@ class Projected(Head):
 
 
 class Pooled(Projected):
-    """One reward for everybody, linear or with a hidden layer: u = w·x; with temperatures u = e^z w·x.
+    """One reward for all users, linear or with a hidden layer: u = w·x; with temperatures u = e^z w·x.
 
     Source: Bradley & Terry 1952, eq. 1, with log-strengths a function of features.
     """

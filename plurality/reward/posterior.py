@@ -67,7 +67,7 @@ class Posterior:
         return (logdet / (2 * width)).exp()
 
     @staticmethod
-    def of_strangers(prior: Prior, n_users: int) -> "Posterior":
+    def of_prior(prior: Prior, n_users: int) -> "Posterior":
         """What is believed of users without comparisons: the prior itself."""
         covariance = torch.linalg.inv(prior.precision)
         return Posterior(prior.mean.expand(n_users, -1), covariance.expand(n_users, -1, -1))
@@ -76,12 +76,12 @@ class Posterior:
         """The users at `rows`, indices or mask."""
         return Posterior(self.codes[rows], self.covariance[rows])
 
-    def and_(self, other: "Posterior") -> "Posterior":
+    def concat(self, other: "Posterior") -> "Posterior":
         """These users, then the other ones."""
         return Posterior(torch.cat([self.codes, other.codes]), torch.cat([self.covariance, other.covariance]))
 
     def normal_points(self) -> Tensor:
-        """The same quasi-random normal draws for everybody, moved to each user's mode and spread: (U, S, C)."""
+        """The same quasi-random normal draws for all users, moved to each user's mode and spread: (U, S, C)."""
         width = self.codes.shape[1]
         if width == 0:
             return self.codes[:, None]

@@ -1,5 +1,6 @@
 """`RewardModel`: a fitted head and the codes of the users it knows; no data inside."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -89,25 +90,25 @@ class RewardModel(Parts):
         Raises InputError that names the first unknown user and the remedy.
         """
         if unknown not in get_args(Unknown):
-            raise InputError(f"unknown={unknown!r} is no choice; give one of {', '.join(get_args(Unknown))}")
+            raise InputError(f"unknown={unknown!r} is not a valid option; give one of {', '.join(get_args(Unknown))}")
         frame = (
             users if isinstance(users, pl.DataFrame) else pl.DataFrame({"user_id": pl.Series(users, dtype=pl.String)})
         )
         ids = frame["user_id"].to_list()
         index = {u: i for i, u in enumerate(self.user_ids)}
         rows = torch.as_tensor([index.get(u, -1) for u in ids], dtype=torch.int64)
-        strange = rows < 0
-        if strange.any() and unknown == "error":
-            strangers = [u for u, i in zip(ids, rows.tolist(), strict=True) if i < 0]
+        unknown_rows = rows < 0
+        if unknown_rows.any() and unknown == "error":
+            new = [u for u, i in zip(ids, rows.tolist(), strict=True) if i < 0]
             raise InputError(
-                f"{len(set(strangers))} users are not known to this model, first "
-                f"{strangers[0]!r}; call adapt with some of their comparisons, "
+                f"{len(set(new))} users are not known to this model, first "
+                f"{new[0]!r}; call adapt with some of their comparisons, "
                 "or score them with unknown='population' (--unknown population)"
             )
-        known = self.posterior.of(rows[~strange])
-        prior = self.head.prior_of(self.prior, frame.filter(pl.Series(strange.numpy(), dtype=pl.Boolean)))
-        both = known.and_(Posterior.of_strangers(prior, int(strange.sum())))
-        place = torch.where(strange, strange.cumsum(0) + len(known.codes), (~strange).cumsum(0)) - 1
+        known = self.posterior.of(rows[~unknown_rows])
+        prior = self.head.prior_of(self.prior, frame.filter(pl.Series(unknown_rows.numpy(), dtype=pl.Boolean)))
+        both = known.concat(Posterior.of_prior(prior, int(unknown_rows.sum())))
+        place = torch.where(unknown_rows, unknown_rows.cumsum(0) + len(known.codes), (~unknown_rows).cumsum(0)) - 1
         return both.of(place)
 
     def gap(self, data: Comparisons, *, unknown: Unknown = "error") -> NDArray[np.float64]:
@@ -116,7 +117,7 @@ class RewardModel(Parts):
         Raises InputError for unknown users, another embedding width, another encoder or embeddings that are not finite.
         """
         data = self._ready(data)
-        codes = self._everybody(data, self.beliefs(data.users[data.present], unknown)).codes
+        codes = self._by_row(data, self.beliefs(data.users[data.present], unknown)).codes
 
         def of_block(block: Tensors) -> Tensor:
             return block.gap(self.head, codes.to(block.items.dtype))
@@ -133,7 +134,7 @@ class RewardModel(Parts):
         """
         data = self._ready(data)
         if beliefs is None:
-            beliefs = self._everybody(data, self.beliefs(data.users[data.present], unknown))
+            beliefs = self._by_row(data, self.beliefs(data.users[data.present], unknown))
         points, weight = self.head.points(beliefs)  # (U, S, C), (S,) or (U, S)
         weight = weight.expand(points.shape[:2])
 
@@ -161,7 +162,7 @@ class RewardModel(Parts):
         self.check(data)
         return data.by_unit(self.spec.unit)
 
-    def _everybody(self, data: Comparisons, present: Posterior) -> Posterior:
+    def _by_row(self, data: Comparisons, present: Posterior) -> Posterior:
         """Beliefs of the present users at their rows of `data.users`, the others' rows empty."""
         rows, n, width = torch.as_tensor(data.present), data.users.height, present.codes.shape[1]
         codes = present.codes.new_zeros(n, width).index_copy(0, rows, present.codes)
@@ -246,7 +247,7 @@ class RewardModel(Parts):
     ) -> NDArray[np.float32]:
         """Mean probability that an item beats a reference item, E_r σ(u(x, z) − u(r, z)): (M, d), (R, d) -> (U, M).
 
-        A reward in [0, 1] that means the same to everybody, whatever the scale of their utility. Source: VPL-SPO,
+        A reward in [0, 1] that means the same to all users, whatever the scale of their utility. Source: VPL-SPO,
         arXiv 2408.10075, §4.3. Raises InputError where there is no reference.
         """
         if not len(reference):
@@ -280,7 +281,7 @@ class RewardModel(Parts):
         ids = compact.users["user_id"].to_list()
         fresh = set(ids)
         keep = np.array([i for i, u in enumerate(self.user_ids) if u not in fresh], dtype=np.int64)
-        joined = self.posterior.of(torch.as_tensor(keep)).and_(new)
+        joined = self.posterior.of(torch.as_tensor(keep)).concat(new)
         return replace(
             self,
             user_ids=(*(self.user_ids[i] for i in keep), *ids),
@@ -289,7 +290,12 @@ class RewardModel(Parts):
         )
 
     def strangers(self, data: Comparisons) -> Comparisons:
-        """The comparisons by users, or whatever the unit is, that this model does not know."""
+        """`unknown_users` under its former name, which goes in 0.3."""
+        warnings.warn("RewardModel.strangers is now unknown_users", DeprecationWarning, stacklevel=2)
+        return self.unknown_users(data)
+
+    def unknown_users(self, data: Comparisons) -> Comparisons:
+        """The comparisons of `data` by unknown users, or values of the unit: never fitted or adapted."""
         data, known = data.by_unit(self.spec.unit), set(self.user_ids)
         return data.of_users([u for u in data.user_ids if u not in known])
 

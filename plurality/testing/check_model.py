@@ -26,14 +26,14 @@ from plurality.reward.links import nll
 from plurality.reward.reward_model import RewardModel, load
 from plurality.reward.tensors import Tensors
 
-__all__ = ["Case", "check_model", "planted_data"]
+__all__ = ["CheckedFit", "check_model", "simulated_data"]
 
 Numbers = NDArray[np.floating] | torch.Tensor
 USERS, EACH, WIDTH, PROMPTS = 12, 24, 6, 9
 
 
 @dataclass(frozen=True)
-class Case:
+class CheckedFit:
     """A spec, small planted data it is checked on, and its fit to them.
 
     spec     the family
@@ -64,10 +64,10 @@ def check_model(spec: Spec, *, seed: int = 0) -> list[str]:
     Saving is left out for a family that `plurality.load` does not know. Raises AssertionError, one line that names
     the check and the difference found, at the first that fails.
     """
-    data = planted_data(seed)
+    data = simulated_data(seed)
     before = _global_state()
     head_can_be_built(spec, seed)
-    case = Case(spec, seed, data, spec.fit(data, seed=seed))
+    case = CheckedFit(spec, seed, data, spec.fit(data, seed=seed))
     passed = []
     for name, check in CHECKS.items():
         if check is saving_loses_nothing and spec.name not in families():
@@ -82,7 +82,7 @@ def check_model(spec: Spec, *, seed: int = 0) -> list[str]:
     return [*passed, "no global state is touched"]
 
 
-def planted_data(seed: int) -> Comparisons:
+def simulated_data(seed: int) -> Comparisons:
     """Ideal-point users who compare items under a few prompts, whose embeddings are there too.
 
     seed    of the population and its answers
@@ -108,7 +108,7 @@ def head_can_be_built(spec: Spec, seed: int = 0) -> None:
         raise AssertionError(f"{spec!r}: head() gives a {type(head).__name__}; make it a plurality.reward.heads.Head")
 
 
-def head_keeps_its_shapes(case: Case) -> None:
+def head_keeps_its_shapes(case: CheckedFit) -> None:
     """Features, utilities, the penalty and what is shown of codes have the shapes that `Head` promises."""
     head, rows, codes = case.model.head, Tensors.of(case.data, case.model.head), case.model.posterior.codes
     with torch.no_grad():
@@ -129,8 +129,8 @@ def head_keeps_its_shapes(case: Case) -> None:
     _require(not taken, f"show gives a column that users have anyway: {', '.join(sorted(taken))}")
 
 
-def spec_is_frozen(case: Case) -> None:
-    """Settings cannot change after the fact, and one that does not exist is refused."""
+def spec_is_frozen(case: CheckedFit) -> None:
+    """Settings cannot change after the fact, and one that does not exist is rejected."""
     for setting in fields(case.spec):
         try:
             setattr(case.spec, setting.name, 1)
@@ -144,13 +144,13 @@ def spec_is_frozen(case: Case) -> None:
     raise AssertionError("a setting that does not exist is accepted; TypeError is expected")
 
 
-def sides_are_symmetric(case: Case) -> None:
+def sides_are_symmetric(case: CheckedFit) -> None:
     """Exchanging the sides of a comparison turns p into 1 − p."""
     p, q = case.model.prefer(case.data), case.model.prefer(case.data.swapped())
     _close(p, 1 - q, 1e-6, "p of exchanged sides is not 1 − p")
 
 
-def gap_is_a_difference(case: Case) -> None:
+def gap_is_a_difference(case: CheckedFit) -> None:
     """The gap of a comparison is the difference of the two utilities that score a population."""
     data, model = case.data, case.model
     prompts = data.prompts[data.prompt] if model.head.uses_prompts and data.prompts is not None else None
@@ -159,14 +159,14 @@ def gap_is_a_difference(case: Case) -> None:
     _close(model.gap(data), gap, 1e-4 * (1 + np.abs(u).max()), "gap is not the difference of utilities")  # float32
 
 
-def rows_have_no_order(case: Case) -> None:
+def rows_have_no_order(case: CheckedFit) -> None:
     """The order of rows changes predictions by rounding at most."""
     order = np.random.default_rng(case.seed).permutation(len(case.data))
     moved = case.fit(case.data.take(order))
     _close(case.model.prefer(case.data), moved.prefer(case.data), 1e-5, "rows in another order")
 
 
-def users_have_no_order_or_names(case: Case) -> None:
+def users_have_no_order_or_names(case: CheckedFit) -> None:
     """Neither do the names of users nor their order in the users table."""
     order = np.random.default_rng(case.seed).permutation(USERS)
     moved = replace(case.data, users=case.data.users[order], user=np.argsort(order)[case.data.user])
@@ -174,7 +174,7 @@ def users_have_no_order_or_names(case: Case) -> None:
     _close(case.model.prefer(case.data), case.fit(moved).prefer(moved), 1e-4, "users renamed and reordered")
 
 
-def weights_are_repetitions(case: Case) -> None:
+def weights_are_repetitions(case: CheckedFit) -> None:
     """A weight of 3 is the same as the row three times, but for what rounding does, as a nudge of 1e-6 shows."""
     data, rng = case.data, np.random.default_rng(case.seed)
     times = rng.integers(1, 4, len(data))
@@ -184,13 +184,13 @@ def weights_are_repetitions(case: Case) -> None:
     _close(weighted, repeated, 1e-3 + 3 * float(np.abs(weighted - nudged).max()), "weights against repeated rows")
 
 
-def seed_decides_all(case: Case) -> None:
+def seed_decides_all(case: CheckedFit) -> None:
     """Same spec, data and seed, same bits."""
     again = case.fit(case.data)
     _same_bits(case.model, again, "a second fit with the same seed")
 
 
-def saving_loses_nothing(case: Case) -> None:
+def saving_loses_nothing(case: CheckedFit) -> None:
     """What `load` returns predicts the same to the last bit."""
     with tempfile.TemporaryDirectory() as place:
         again = load(case.model.save_pretrained(Path(place) / "model"))
@@ -200,7 +200,7 @@ def saving_loses_nothing(case: Case) -> None:
     _require(again.user_ids == case.model.user_ids, "the users came back in another order")
 
 
-def adapting_touches_nobody_else(case: Case) -> None:
+def adapting_touches_no_other_user(case: CheckedFit) -> None:
     """Adapting adds users and leaves shared weights and other users' codes as they were, to the last bit."""
     model, data = case.model, case.data
     guests = data.with_users([f"guest {i}" for i in range(USERS)])
@@ -215,13 +215,13 @@ def adapting_touches_nobody_else(case: Case) -> None:
     _close(alone.codes([one]), model.adapt(data).codes([one]), 1e-4, "a user adapted alone or with others")
 
 
-def strangers_get_the_population(case: Case) -> None:
-    """A user without comparisons has the population's code, and uncertainty 1 where there are codes."""
+def unknown_users_get_the_population(case: CheckedFit) -> None:
+    """An unknown user has the population's code, and uncertainty 1 where there are codes."""
     model = case.model
-    code = model.codes(["a stranger"], "population")
-    _require(torch.equal(code[0], model.prior.mean), "a stranger's code is not the prior's mean")
-    nobody = Tensors.of(case.data.take(np.zeros(0, dtype=np.int64)), model.head).evidence(model.head)
-    posterior = model.head.doubled().infer(nobody, model.prior, 1)
+    code = model.codes(["an unknown user"], "population")
+    _require(torch.equal(code[0], model.prior.mean), "an unknown user's code is not the prior's mean")
+    nothing = Tensors.of(case.data.take(np.zeros(0, dtype=np.int64)), model.head).evidence(model.head)
+    posterior = model.head.doubled().infer(nothing, model.prior, 1)
     _close(posterior.codes[0], model.prior.mean, 1e-9, "the posterior without comparisons is not at the prior's mean")
     if model.head.n_codes:
         _close(
@@ -229,7 +229,7 @@ def strangers_get_the_population(case: Case) -> None:
         )
 
 
-def gradients_are_right(case: Case) -> None:
+def gradients_are_right(case: CheckedFit) -> None:
     """Autograd of the summed nll agrees with central finite differences, in weights and codes (float64)."""
     head = copy.deepcopy(case.model.head).double().requires_grad_()
     rows = Tensors.of(case.data, head)
@@ -254,25 +254,25 @@ def gradients_are_right(case: Case) -> None:
         _require(abs(numeric - exact) < 1e-5 * (1 + abs(exact)), f"{name}: autograd {exact:.9g}, numeric {numeric:.9g}")
 
 
-def errors_name_the_remedy(case: Case) -> None:
+def errors_name_the_remedy(case: CheckedFit) -> None:
     """Bad input is an InputError of one line that says what is wrong."""
     model, data = case.model, case.data
     strange = data.with_users([f"guest {i}" for i in range(USERS)])
     narrow = replace(data, items=data.items[:, :-1])
     empty = data.take(np.zeros(0, dtype=np.int64))
-    _refuses(lambda: model.prefer(strange), "'guest 0'", "adapt", "population")
-    _refuses(lambda: model.prefer(narrow), str(WIDTH - 1), str(WIDTH))
-    _refuses(lambda: model.adapt(narrow), str(WIDTH - 1), str(WIDTH))
-    _refuses(lambda: case.fit(empty), "no comparison")
-    _refuses(lambda: model.adapt(empty), "no comparison")
+    _raises(lambda: model.prefer(strange), "'guest 0'", "adapt", "population")
+    _raises(lambda: model.prefer(narrow), str(WIDTH - 1), str(WIDTH))
+    _raises(lambda: model.adapt(narrow), str(WIDTH - 1), str(WIDTH))
+    _raises(lambda: case.fit(empty), "no comparison")
+    _raises(lambda: model.adapt(empty), "no comparison")
     if model.head.uses_prompts:
         blind = replace(data, prompts=None)
-        _refuses(lambda: case.fit(blind), "prompts")
-        _refuses(lambda: model.prefer(blind), "prompts")
-        _refuses(lambda: model.utility(data.items), "prompts")
+        _raises(lambda: case.fit(blind), "prompts")
+        _raises(lambda: model.prefer(blind), "prompts")
+        _raises(lambda: model.utility(data.items), "prompts")
 
 
-CHECKS: dict[str, Callable[[Case], None]] = {
+CHECKS: dict[str, Callable[[CheckedFit], None]] = {
     "the spec is frozen": spec_is_frozen,
     "the head keeps its shapes": head_keeps_its_shapes,
     "exchanged sides give 1 − p": sides_are_symmetric,
@@ -282,8 +282,8 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "a weight of 3 is the row three times": weights_are_repetitions,
     "the same seed gives the same bits": seed_decides_all,
     "saving loses nothing": saving_loses_nothing,
-    "adapting touches nobody else": adapting_touches_nobody_else,
-    "a stranger gets the population's code": strangers_get_the_population,
+    "adapting touches no other user": adapting_touches_no_other_user,
+    "an unknown user gets the population's code": unknown_users_get_the_population,
     "gradients agree with finite differences": gradients_are_right,
     "errors name the remedy": errors_name_the_remedy,
 }
@@ -312,7 +312,7 @@ def _same_bits(a: RewardModel, b: RewardModel, text: str) -> None:
         _require(torch.equal(mine, other), f"{text}: {name} differs")
 
 
-def _refuses(call: Callable[[], object], *words: str) -> None:
+def _raises(call: Callable[[], object], *words: str) -> None:
     try:
         call()
     except InputError as error:
@@ -325,5 +325,5 @@ def _refuses(call: Callable[[], object], *words: str) -> None:
 
 
 def _global_state() -> tuple[object, ...]:
-    legacy: Any = np.random.get_state()  # noqa: NPY002 - looked at, to see that nobody uses it
+    legacy: Any = np.random.get_state()  # noqa: NPY002 - looked at, to see that it is not used
     return legacy[1].tobytes(), legacy[2], torch.get_rng_state().numpy().tobytes(), torch.get_default_dtype()

@@ -230,7 +230,7 @@ def test_what_cannot_be_asked(tastes):
     model, new = tastes
     data = new.sample(2, seed=12).data
     for text, call in {
-        "how='luck' is no way": lambda: next_questions(model, "a", data, how="luck"),
+        "how='luck' is not a valid option": lambda: next_questions(model, "a", data, how="luck"),
         'how="dissimilar" needs asked=': lambda: next_questions(model, "a", data, how="dissimilar"),
         "81 questions cannot be chosen from 80": lambda: next_questions(model, "a", data, n=81),
         "bradley_terry: users have no code": lambda: next_questions(BradleyTerry(decay=1.0).fit(data), "a", data),

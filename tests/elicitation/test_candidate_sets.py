@@ -89,9 +89,9 @@ def test_what_cannot_be_chosen():
     for k in (1, 5):
         with pytest.raises(InputError, match=f"{k} responses cannot be chosen from 4; give k of 2 to 4"):
             negatively_correlated_set(utilities, k)
-    with pytest.raises(InputError, match="everybody ranks these responses alike"):
+    with pytest.raises(InputError, match="all users rank these responses alike"):
         negatively_correlated_set(np.tile(utilities[:1], (5, 1)), 2)
     seen, _ = planted_rank.signed(20, rank=2, width=8, seed=9)
     alike = BradleyTerry(decay=1.0).fit(seen.sample(5, seed=9).data)
-    with pytest.raises(InputError, match="everybody ranks these responses alike"):
+    with pytest.raises(InputError, match="all users rank these responses alike"):
         negatively_correlated(replace(alike), np.eye(8, dtype=np.float32), 2)

@@ -127,10 +127,15 @@ def test_adapting_on_known_users_forgets_what_they_said_before(data, model):
     np.testing.assert_allclose(everything.codes(list(model.user_ids)), model.posterior.codes, atol=1e-4)
 
 
-def test_population_code_for_strangers(data, model):
+def test_unknown_users_under_the_former_name(data, model):
+    with pytest.warns(DeprecationWarning, match="strangers is now unknown_users"):
+        assert len(model.unknown_users(data)) == len(model.unknown_users(data)) == 0
+
+
+def test_population_code_for_unknown_users(data, model):
     strangers = data.with_users([f"stranger {i}" for i in range(25)])
     zero_shot = model.prefer(strangers, unknown="population")
-    prior = Posterior.of_strangers(model.prior, 25)
+    prior = Posterior.of_prior(model.prior, 25)
     np.testing.assert_array_equal(zero_shot, model.prefer(data, beliefs=prior))
 
 
@@ -203,7 +208,7 @@ def test_errors_are_one_line_with_place_and_remedy(data, model):
     first = int(np.flatnonzero((data.first == 7) | (data.second == 7))[0])
     cases = [
         (lambda: model.codes(["user-1", "x", "y", "x"]), r"2 users are not known.*'x'.*adapt.*unknown='population'"),
-        (lambda: model.codes(["user-1"], "populaton"), "'populaton' is no choice.*error, population"),
+        (lambda: model.codes(["user-1"], "populaton"), "'populaton' is not a valid option.*error, population"),
         (lambda: model.prefer(narrow), r"\(60, 5\).*width 8"),
         (lambda: model.utility(data.items[0]), r"\(8,\).*width 8"),
         (lambda: model.adapt(empty), "planted: no comparison to adapt on"),

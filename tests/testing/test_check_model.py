@@ -17,7 +17,7 @@ from plurality.models.maxmin import MaxMin
 from plurality.models.more import MORE
 from plurality.models.pal import PAL
 from plurality.models.vpl import VPL
-from plurality.testing.check_model import CHECKS, Case, check_model, planted_data
+from plurality.testing.check_model import CHECKS, CheckedFit, check_model, simulated_data
 
 SMALL = {"n_prototypes": 2, "preference": 3, "decay": 3.0}
 VARIANTS = [
@@ -137,9 +137,9 @@ class Thawed:
     ids=lambda value: type(value).__name__,
 )
 def test_a_broken_promise_is_named(spec, check, complaint):
-    data = planted_data(0)
+    data = simulated_data(0)
     with pytest.raises(AssertionError, match=complaint):
-        CHECKS[check](Case(spec, 0, data, spec.fit(data, seed=0)))
+        CHECKS[check](CheckedFit(spec, 0, data, spec.fit(data, seed=0)))
 
 
 def test_the_failing_check_and_the_spec_are_in_the_message():
@@ -160,7 +160,7 @@ def test_a_family_from_elsewhere_is_checked_on_all_but_saving():
 def test_wrong_gradients_are_seen():
     """A head whose backward pass is another function's."""
     spec = Wrapped()
-    data = planted_data(0)
+    data = simulated_data(0)
     model = spec.fit(data)
 
     class Crooked(type(model.head)):
@@ -170,4 +170,4 @@ def test_wrong_gradients_are_seen():
 
     model.head.__class__ = Crooked
     with pytest.raises(AssertionError, match="codes: autograd"):
-        CHECKS["gradients agree with finite differences"](Case(spec, 0, data, model))
+        CHECKS["gradients agree with finite differences"](CheckedFit(spec, 0, data, model))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from plurality.fitting.em import em
-from plurality.models.hierarchical.gaussian import Joint, Population, Rows, posterior
+from plurality.models.hierarchical.gaussian import CodeRegression, DifferenceRows, JointGaussian, posterior
 from plurality.reward.posterior import Posterior, Prior
 
 GUESS = 1.5  # variance of users' utility gaps, over all C directions, that Σ is guessed to give
@@ -22,7 +22,7 @@ GUESS_RATIO = 0.1  # guess of ρ
 
 
 @dataclass(frozen=True)
-class Problem:
+class HierarchicalProblem:
     """Comparisons in C dimensions and what is known of users.
 
     design        (U, P) demographics, 0 on average
@@ -30,7 +30,7 @@ class Problem:
     stiffness     (C, C) Λ, prior precision of the population's mean
     """
 
-    rows: Rows
+    rows: DifferenceRows
     design: Tensor
     factors: Tensor
     stiffness: Tensor
@@ -45,22 +45,22 @@ class Problem:
         """The constant, then demographics: (U, 1 + P)."""
         return torch.cat([self.design.new_ones(len(self.design), 1), self.design], 1)
 
-    def without_demographics(self) -> "Problem":
+    def without_demographics(self) -> "HierarchicalProblem":
         """The same question of users nothing is known of."""
         return replace(self, design=self.design[:, :0], factors=self.factors[:0])
 
 
 @dataclass(frozen=True)
-class Hyper:
+class Hyperparameters:
     """Σ (C, C), ρ (F,), and the Gaussian that the next E-step begins at."""
 
     covariance: Tensor
     ratio: Tensor
-    start: Joint | None = None
+    start: JointGaussian | None = None
 
 
 @dataclass(frozen=True)
-class Empirical:
+class EmpiricalBayesFit:
     """The population found, and the Gaussian of codes and coefficients under it.
 
     bounds     of the evidence (nats) along EM, hyperpriors included; they never fall
@@ -68,7 +68,7 @@ class Empirical:
 
     covariance: Tensor
     ratio: Tensor
-    joint: Joint
+    joint: JointGaussian
     design: Tensor
     bounds: list[float]
     converged: bool
@@ -95,40 +95,44 @@ class Empirical:
         return Prior(self.mean.clone(), torch.linalg.inv(self.covariance + unsure))
 
 
-def fit(problem: Problem, *, spread: float = 1.0, max_iter: int = 200, tol: float = 1e-6) -> Empirical:
+def fit(
+    problem: HierarchicalProblem, *, spread: float = 1.0, max_iter: int = 200, tol: float = 1e-6
+) -> EmpiricalBayesFit:
     """Fit the population and the posterior under it; Σ is then scaled by `spread`, 1 to leave it."""
     width = problem.rows.difference.shape[1]
     guess = GUESS / max(1, width) * torch.eye(width, dtype=torch.float64)
 
-    def e_step(hyper: Hyper) -> tuple[Joint, float]:
+    def e_step(hyper: Hyperparameters) -> tuple[JointGaussian, float]:
         joint = posterior(problem.rows, _population(problem, hyper), hyper.start, max_iter=2 if hyper.start else 5)
         return joint, joint.bound + _log_prior(hyper, guess)
 
-    def m_step(joint: Joint, hyper: Hyper) -> Hyper:
+    def m_step(joint: JointGaussian, hyper: Hyperparameters) -> Hyperparameters:
         return _m_step(problem, joint, hyper, guess)
 
-    start = Hyper(guess, torch.full((problem.n_factors,), GUESS_RATIO, dtype=torch.float64))
+    start = Hyperparameters(guess, torch.full((problem.n_factors,), GUESS_RATIO, dtype=torch.float64))
     end = em(start, e_step, m_step, max_iter=max_iter, tol=tol)
     covariance = end.params.covariance * spread
     last = replace(end.params, covariance=covariance)
     joint = posterior(problem.rows, _population(problem, last), end.responsibilities)
-    return Empirical(covariance, last.ratio, joint, problem.full_design, end.bounds, end.converged)
+    return EmpiricalBayesFit(covariance, last.ratio, joint, problem.full_design, end.bounds, end.converged)
 
 
-def _population(problem: Problem, hyper: Hyper) -> Population:
+def _population(problem: HierarchicalProblem, hyper: Hyperparameters) -> CodeRegression:
     precision = torch.linalg.inv(hyper.covariance)
     own = precision / hyper.ratio[problem.factors][:, None, None]
     offset = precision.new_zeros(problem.rows.n_users, len(precision))
-    return Population(precision, offset, problem.full_design, torch.cat([problem.stiffness[None], own]))
+    return CodeRegression(precision, offset, problem.full_design, torch.cat([problem.stiffness[None], own]))
 
 
-def _log_prior(hyper: Hyper, guess: Tensor) -> float:
+def _log_prior(hyper: Hyperparameters, guess: Tensor) -> float:
     """Log-density (nats) of Σ and ρ on the log scale, but for a constant: inverse Wishart and gamma, one case each."""
     of_covariance = torch.logdet(hyper.covariance) + (torch.linalg.inv(hyper.covariance) * guess).sum()
     return -0.5 * float(of_covariance + (hyper.ratio.log() + GUESS_RATIO / hyper.ratio).sum())
 
 
-def _m_step(problem: Problem, joint: Joint, hyper: Hyper, guess: Tensor) -> Hyper:
+def _m_step(
+    problem: HierarchicalProblem, joint: JointGaussian, hyper: Hyperparameters, guess: Tensor
+) -> Hyperparameters:
     """Σ given ρ, then ρ given Σ: each raises the bound."""
     off = joint.codes - problem.full_design @ joint.coefficients
     scatter = off.T @ off + joint.around.sum(0)
@@ -140,4 +144,4 @@ def _m_step(problem: Problem, joint: Joint, hyper: Hyper, guess: Tensor) -> Hype
     total = scatter + guess + (by_factor / hyper.ratio[:, None, None]).sum(0)
     covariance = total / (len(off) + float(count.sum()) + 1)
     size = (torch.linalg.inv(covariance) * by_factor).sum((1, 2))
-    return Hyper(covariance, (size + GUESS_RATIO) / (count * len(guess) + 1), joint)
+    return Hyperparameters(covariance, (size + GUESS_RATIO) / (count * len(guess) + 1), joint)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from plurality.data.demographics import Factor
-from plurality.models.hierarchical.empirical_bayes import Empirical, Problem
+from plurality.models.hierarchical.empirical_bayes import EmpiricalBayesFit, HierarchicalProblem
 from plurality.reward.posterior import Posterior, Prior
 
 NORMAL_90 = 1.6449  # a normal's central 90 %
 
 
 @dataclass(frozen=True)
-class Found:
+class PopulationEstimate:
     """Posterior of users' codes and of the population they come from; what is not known of either is in both.
 
     prior         of a new user nothing is known of: mean μ (C,), precision (C, C)
@@ -32,13 +32,17 @@ class Found:
     report: dict[str, Any]
 
     @staticmethod
-    def of(fit: Empirical) -> "Found":
+    def of(fit: EmpiricalBayesFit) -> "PopulationEstimate":
         """What empirical Bayes found."""
         report = {"bounds": fit.bounds, "converged": fit.converged}
-        return Found(fit.posterior, fit.prior, fit.covariance, fit.effects, fit.joint.root[1:, :, 1:], report)
+        return PopulationEstimate(
+            fit.posterior, fit.prior, fit.covariance, fit.effects, fit.joint.root[1:, :, 1:], report
+        )
 
     @staticmethod
-    def of_draws(codes: Posterior, coefficients: Tensor, covariance: Tensor, problem: Problem, report: Any) -> "Found":
+    def of_draws(
+        codes: Posterior, coefficients: Tensor, covariance: Tensor, problem: HierarchicalProblem, report: Any
+    ) -> "PopulationEstimate":
         """From draws of μ and B, (S, 1 + P, C), and the posterior mean of Σ."""
         count, q, width = coefficients.shape
         mean = coefficients.mean(0)
@@ -47,9 +51,9 @@ class Found:
         of_mean = torch.einsum("uq,sqc->suc", problem.full_design, coefficients - mean)
         unsure = torch.einsum("suc,sud->cd", of_mean, of_mean) / (count - 1) / len(problem.design)
         prior = Prior(mean[0].clone(), torch.linalg.inv(covariance + unsure))
-        return Found(codes, prior, covariance, mean[1:].clone(), root[1:, :, 1:].clone(), report)
+        return PopulationEstimate(codes, prior, covariance, mean[1:].clone(), root[1:, :, 1:].clone(), report)
 
-    def worth(self, factor: Tensor) -> "Found":
+    def worth(self, factor: Tensor) -> "PopulationEstimate":
         """The same with each dimension of codes scaled: factor (C,)."""
         square = factor[:, None] * factor
         return replace(
@@ -61,7 +65,7 @@ class Found:
             effects_covariance=self.effects_covariance * factor[:, None, None] * factor,
         )
 
-    def describe(self, factors: Sequence[Factor], problem: Problem) -> dict[str, Any]:
+    def describe(self, factors: Sequence[Factor], problem: HierarchicalProblem) -> dict[str, Any]:
         """The population in numbers that a person reads, in log-odds for one sd of items' difference a dimension.
 
         effects      a row a level: its deviation from the population in each dimension with its 90 % interval, and
@@ -78,7 +82,7 @@ class Found:
             **self.report,
         }
 
-    def _effects(self, factors: Sequence[Factor], problem: Problem) -> list[dict[str, Any]]:
+    def _effects(self, factors: Sequence[Factor], problem: HierarchicalProblem) -> list[dict[str, Any]]:
         rows, start = [], 0
         for factor in factors:
             part = slice(start, start + len(factor.levels))

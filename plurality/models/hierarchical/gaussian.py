@@ -23,7 +23,7 @@ ROUNDING = 1e-12  # of the bound
 
 
 @dataclass(frozen=True)
-class Rows:
+class DifferenceRows:
     """Comparisons as a bilinear model sees them: difference δ (N, C), user (N,), label (N,), weight (N,); float64."""
 
     difference: Tensor
@@ -33,23 +33,26 @@ class Rows:
     n_users: int
 
     @staticmethod
-    def of(evidence: Evidence, n_users: int) -> "Rows":
+    def of(evidence: Evidence, n_users: int) -> "DifferenceRows":
         """The same comparisons, by the difference of both sides' features."""
-        return Rows(evidence.first - evidence.second, evidence.user, evidence.label, evidence.weight, n_users)
+        return DifferenceRows(evidence.first - evidence.second, evidence.user, evidence.label, evidence.weight, n_users)
 
     def evidence(self) -> Evidence:
         """What `codes.laplace` takes: the difference as the first side, nothing as the second."""
         return Evidence(self.difference, self.difference[:, :0], self.user, self.label, self.weight)
 
-    def parts(self) -> "list[Rows]":
+    def parts(self) -> "list[DifferenceRows]":
         """The rows in blocks of which an outer product each can be held."""
         columns = (self.difference, self.user, self.label, self.weight)
         size = max(1, BLOCK // max(1, self.difference.shape[1] ** 2))
-        return [Rows(d, u, y, w, self.n_users) for d, u, y, w in zip(*(c.split(size) for c in columns), strict=True)]
+        return [
+            DifferenceRows(d, u, y, w, self.n_users)
+            for d, u, y, w in zip(*(c.split(size) for c in columns), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
-class Population:
+class CodeRegression:
     """Where codes come from: precision Σ⁻¹ (C, C), offset o (U, C), design x (U, Q), K (Q, C, C)."""
 
     precision: Tensor
@@ -64,7 +67,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Joint:
+class JointGaussian:
     """The Gaussian over codes and coefficients, and what the data say at it.
 
     codes, coefficients     means (U, C) and (Q, C)
@@ -94,8 +97,13 @@ class Joint:
 
 
 def posterior(
-    rows: Rows, population: Population, start: Joint | None = None, *, max_iter: int = 30, tol: float = 1e-6
-) -> Joint:
+    rows: DifferenceRows,
+    population: CodeRegression,
+    start: JointGaussian | None = None,
+    *,
+    max_iter: int = 30,
+    tol: float = 1e-6,
+) -> JointGaussian:
     """The best Gaussian under a population: joint Newton steps, halved until the bound rises; from `start`."""
     joint = _at(rows, population, *_first(population)) if start is None else _again(rows, population, start)
     for _ in range(max_iter):
@@ -108,8 +116,8 @@ def posterior(
     return joint
 
 
-def infer(rows: Rows, prior: Prior, *, start: Tensor | None = None, tol: float = 1e-6) -> Posterior:
-    """The best Gaussian of every user's code under a prior that is known, begun at its mode."""
+def infer(rows: DifferenceRows, prior: Prior, *, start: Tensor | None = None, tol: float = 1e-6) -> Posterior:
+    """The best Gaussian of every user's code under a prior that is known, initialised at its mode."""
 
     def log_odds(first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
         return (first * codes).sum(-1)
@@ -118,13 +126,13 @@ def infer(rows: Rows, prior: Prior, *, start: Tensor | None = None, tol: float =
     offset = prior.mean.expand(n, width)
     mode = laplace(log_odds, rows.evidence(), Prior(offset, prior.precision), n, start=start, tol=max(tol, 1e-3))
     nothing = offset.new_zeros(0, width)
-    known = Population(prior.precision, offset, offset.new_zeros(n, 0), offset.new_zeros(0, width, width))
-    begin = _at(rows, known, mode.codes, nothing, mode.covariance, offset.new_zeros(0, width, 0, width))
-    found = posterior(rows, known, begin, tol=tol)
+    known = CodeRegression(prior.precision, offset, offset.new_zeros(n, 0), offset.new_zeros(0, width, width))
+    init = _at(rows, known, mode.codes, nothing, mode.covariance, offset.new_zeros(0, width, 0, width))
+    found = posterior(rows, known, init, tol=tol)
     return Posterior(found.codes, found.covariance)
 
 
-def _first(population: Population) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _first(population: CodeRegression) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Before any comparison: means of the prior, coefficients as if known."""
     _, q, c = population.shape
     spread = torch.linalg.inv(population.precision).expand(len(population.design), c, c)
@@ -132,15 +140,17 @@ def _first(population: Population) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return population.offset, zero, spread, 1e-6 * torch.eye(q * c, dtype=zero.dtype).view(q, c, q, c)
 
 
-def _again(rows: Rows, population: Population, start: Joint) -> Joint:
+def _again(rows: DifferenceRows, population: CodeRegression, start: JointGaussian) -> JointGaussian:
     """The same Gaussian under another population."""
     return _at(rows, population, start.codes, start.coefficients, start.given, start.root)
 
 
-def _at(rows: Rows, population: Population, codes: Tensor, coefficients: Tensor, given: Tensor, root: Tensor) -> Joint:
+def _at(
+    rows: DifferenceRows, population: CodeRegression, codes: Tensor, coefficients: Tensor, given: Tensor, root: Tensor
+) -> JointGaussian:
     """A Gaussian with its covariances, its expected loss and its bound."""
     users, q, width = population.shape
-    bare = Joint(codes, coefficients, given, root, given, given, codes, codes, 0.0)
+    bare = JointGaussian(codes, coefficients, given, root, given, given, codes, codes, 0.0)
     of_mean = bare.mean_covariance(population.design)
     pull = given @ population.precision  # how far codes follow their prior mean
     push = pull - torch.eye(width, dtype=codes.dtype)
@@ -155,10 +165,10 @@ def _at(rows: Rows, population: Population, codes: Tensor, coefficients: Tensor,
         + 0.5 * (torch.logdet(population.stiffness).sum() - (population.stiffness * moments).sum())
         + 0.5 * (torch.logdet(given).sum() + torch.logdet(root.reshape(q * width, q * width)) + (users + q) * width)
     )
-    return Joint(codes, coefficients, given, root, covariance, around, slope, curvature, float(bound))
+    return JointGaussian(codes, coefficients, given, root, covariance, around, slope, curvature, float(bound))
 
 
-def _step(rows: Rows, population: Population, at: Joint) -> tuple[Joint | None, float]:
+def _step(rows: DifferenceRows, population: CodeRegression, at: JointGaussian) -> tuple[JointGaussian | None, float]:
     """One Newton step in the means with the covariances that belong to it, and how far codes moved.
 
     Codes are eliminated: H β-step = gradient with H = Σ_u x xᵀ ⊗ (Π − Π V_u Π) + K.
@@ -190,13 +200,13 @@ def _step(rows: Rows, population: Population, at: Joint) -> tuple[Joint | None, 
     return None, 0.0
 
 
-def _like(rows: Rows, at: Joint) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def _like(rows: DifferenceRows, at: JointGaussian) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Slopes and curvatures in the blocks of `rows.parts()`."""
     size = max(1, BLOCK // max(1, rows.difference.shape[1] ** 2))
     return at.slope.split(size), at.curvature.split(size)
 
 
-def expected(rows: Rows, codes: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def expected(rows: DifferenceRows, codes: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Expected loss (nats) in sum, its slope and its curvature in each gap's mean (N,)."""
     slopes, curvatures, total = [], [], codes.new_zeros(())
     for part in rows.parts():

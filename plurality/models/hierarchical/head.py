@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plurality.data.demographics import Factor, design, width
-from plurality.models.hierarchical.gaussian import Rows, infer
+from plurality.models.hierarchical.gaussian import DifferenceRows, infer
 from plurality.reward.heads import Projected, Projector
 from plurality.reward.posterior import Evidence, Posterior, Prior
 
@@ -37,7 +37,7 @@ class HierarchicalHead(Projected):
     def infer(
         self, evidence: Evidence, prior: Prior, n_users: int, *, start: Tensor | None = None, tol: float = 1e-6
     ) -> Posterior:
-        return infer(Rows.of(evidence, n_users), prior, start=start, tol=tol)
+        return infer(DifferenceRows.of(evidence, n_users), prior, start=start, tol=tol)
 
     def prior_of(self, prior: Prior, users: pl.DataFrame) -> Prior:
         known = torch.as_tensor(design(self.factors, users))

@@ -1,4 +1,4 @@
-"""The model in PyMC, sampled by NumPyro's NUTS; draws as ArviZ InferenceData, convergence looked at and said.
+"""The model in PyMC, sampled by NumPyro's NUTS; draws as ArviZ InferenceData, convergence diagnosed.
 
     μ ~ N(0, Λ⁻¹),  Σ = diag(s) R diag(s),  s ~ N⁺(0, 3/C),  R ~ LKJ(2),  τ_f ~ N⁺(0, 1)
     B_p ~ N(0, τ_f(p)² Σ),  z_u ~ N(μ + B x_u, Σ),  first preferred ~ Bernoulli(σ(⟨δ_i, z_u⟩))
@@ -18,8 +18,8 @@ import torch
 from plurality.data.demographics import Factor
 from plurality.errors import InputWarning
 from plurality.jax_precision import double_precision
-from plurality.models.hierarchical.empirical_bayes import Problem
-from plurality.models.hierarchical.estimates import Found
+from plurality.models.hierarchical.empirical_bayes import HierarchicalProblem
+from plurality.models.hierarchical.estimates import PopulationEstimate
 from plurality.reward.posterior import Posterior
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ MANY = 15  # labels a user, in the median, from which on codes are centred
 
 
 @dataclass(frozen=True)
-class Names:
+class CoordinateNames:
     """Labels of the axes: users (U,), coefficients (P,), factors (F,)."""
 
     user: list[str]
@@ -42,25 +42,25 @@ class Names:
     factor: list[str]
 
     @staticmethod
-    def of(factors: Sequence[Factor], users: list[str]) -> "Names":
+    def of(factors: Sequence[Factor], users: list[str]) -> "CoordinateNames":
         """From the factors of the design."""
         each = [f"{f.column}[{i}]" for f in factors for i in range(len(f.levels))]
-        return Names(users, each, [f.column for f in factors])
+        return CoordinateNames(users, each, [f.column for f in factors])
 
     @staticmethod
-    def numbers(problem: Problem) -> "Names":
+    def numbers(problem: HierarchicalProblem) -> "CoordinateNames":
         """Where nobody has a name."""
         counts = (problem.rows.n_users, problem.design.shape[1], problem.n_factors)
         user, coefficient, factor = ([str(i) for i in range(n)] for n in counts)
-        return Names(user, coefficient, factor)
+        return CoordinateNames(user, coefficient, factor)
 
 
-def build(problem: Problem, names: Names | None = None) -> Any:
+def build(problem: HierarchicalProblem, names: CoordinateNames | None = None) -> Any:
     """The `pymc.Model` of these comparisons."""
     import pymc as pm
     import pytensor.tensor as pt
 
-    names = names or Names.numbers(problem)
+    names = names or CoordinateNames.numbers(problem)
     rows, width = problem.rows, problem.rows.difference.shape[1]
     difference, label, weight = (t.numpy() for t in (rows.difference, rows.label, rows.weight))
     coords = {
@@ -108,7 +108,13 @@ def _covariance_root(width: int) -> Any:
 
 
 def sample(
-    problem: Problem, *, draws: int, chains: int, seed: int, progress: bool, names: Names | None = None
+    problem: HierarchicalProblem,
+    *,
+    draws: int,
+    chains: int,
+    seed: int,
+    progress: bool,
+    names: CoordinateNames | None = None,
 ) -> "arviz.InferenceData":
     """Draws after as many steps of warm-up: posterior, sample_stats, observed_data. Warns where they do not mix."""
     import arviz
@@ -163,7 +169,7 @@ def _varying(values: Any) -> list[Any]:
     return [v for v in values.data_vars if v != "correlation" and np.isfinite(values[v].values).any()]
 
 
-def found(draws: "arviz.InferenceData", problem: Problem) -> Found:
+def found(draws: "arviz.InferenceData", problem: HierarchicalProblem) -> PopulationEstimate:
     """Gaussian moments of codes and coefficients, and the mean of Σ."""
 
     def flat(name: str) -> torch.Tensor:
@@ -174,7 +180,7 @@ def found(draws: "arviz.InferenceData", problem: Problem) -> Found:
     effects = flat("effects") if problem.n_factors else mu.new_zeros(len(mu), 0, mu.shape[1])
     covariance = (scale[:, :, None] * correlation * scale[:, None, :]).mean(0)
     coefficients = torch.cat([mu[:, None], effects], 1)
-    return Found.of_draws(moments(z), coefficients, covariance, problem, diagnostics(draws))
+    return PopulationEstimate.of_draws(moments(z), coefficients, covariance, problem, diagnostics(draws))
 
 
 def moments(draws: torch.Tensor) -> Posterior:

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.demographics import Factor, blocks, codes_of_levels, design
-from plurality.models.hierarchical.empirical_bayes import Problem
-from plurality.models.hierarchical.gaussian import Rows, expected
+from plurality.models.hierarchical.empirical_bayes import HierarchicalProblem
+from plurality.models.hierarchical.gaussian import DifferenceRows, expected
 from plurality.models.low_rank.head import LowRankHead
 from plurality.reward.fitted import Fitted
 
 BLOCK = 16_384  # embeddings held in double precision at once
 MEAN_SD = 2.0  # prior sd of the population's mean, in log-odds for one sd of a difference
-BELIEVED = 0.3  # share of their variance that levels are to keep on held-out items, or they do not differ
+MIN_HELD_OUT_SHARE = 0.3  # share of their variance that levels are to keep on held-out items, or they do not differ
 NEWTON = 15  # steps
 LEAST = 0.05  # that a shared reward is worth: precisions are to stay finite
 DISTINCT = 0.02  # share of its variance a direction must have to itself to be one more
@@ -42,12 +42,12 @@ class Reduction:
     spread: float = 1.0
     ranks: tuple[int, int] = (0, 0)
 
-    def problem(self, data: Comparisons, factors: Sequence[Factor]) -> Problem:
+    def problem(self, data: Comparisons, factors: Sequence[Factor]) -> HierarchicalProblem:
         """The comparisons in these directions, with the demographics of their users."""
         known = torch.as_tensor(design(factors, data.users))
         owners = torch.as_tensor(blocks(factors), dtype=torch.int64)
         stiffness = torch.eye(len(self.directions), dtype=torch.float64) / MEAN_SD**2
-        return Problem(_rows(data, self.directions), known, owners, stiffness)
+        return HierarchicalProblem(_rows(data, self.directions), known, owners, stiffness)
 
 
 def whole(data: Comparisons) -> Reduction:
@@ -65,7 +65,7 @@ def reduced(data: Comparisons, shared: Fitted, by_level: Fitted | None, most: in
     """
     own = _rewards(shared)
     of_levels = own[:0]
-    if by_level is not None and by_level.report["spread"] >= BELIEVED:
+    if by_level is not None and by_level.report["spread"] >= MIN_HELD_OUT_SHARE:
         of_levels = _rewards(by_level)[1:]
     rewards = torch.cat([own[:1], of_levels, own[1:], _widest(data)])
     difference, share = _differences(data, rewards), torch.as_tensor(data.weight / data.weight.sum())
@@ -110,9 +110,9 @@ def _differences(data: Comparisons, directions: Tensor) -> Tensor:
     return f[torch.as_tensor(data.first)] - f[torch.as_tensor(data.second)]
 
 
-def _rows(data: Comparisons, directions: Tensor) -> Rows:
+def _rows(data: Comparisons, directions: Tensor) -> DifferenceRows:
     user, label, weight = (torch.as_tensor(np.ascontiguousarray(c)) for c in (data.user, data.label, data.weight))
-    return Rows(_differences(data, directions), user, label, weight, data.users.height)
+    return DifferenceRows(_differences(data, directions), user, label, weight, data.users.height)
 
 
 def _widest(data: Comparisons) -> Tensor:
@@ -133,7 +133,7 @@ def _distinct(moment: Tensor, most: int) -> list[int]:
     return kept
 
 
-def _worth(rows: Rows, shared: Fitted) -> float:
+def _worth(rows: DifferenceRows, shared: Fitted) -> float:
     """What the shared reward is worth on new items for what it is on those it was fitted to: at most 1.
 
     Held-out items chose its length; the labels it was fitted to pull it to `length` times that (Newton's method).

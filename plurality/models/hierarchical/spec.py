@@ -15,11 +15,11 @@ from plurality.fitting.tuning import FitOptions, standardise
 from plurality.io.progress import Bar, stages
 from plurality.models.family import Spec
 from plurality.models.hierarchical import empirical_bayes as empirical
-from plurality.models.hierarchical.empirical_bayes import Problem
-from plurality.models.hierarchical.estimates import Found
+from plurality.models.hierarchical.empirical_bayes import HierarchicalProblem
+from plurality.models.hierarchical.estimates import PopulationEstimate
 from plurality.models.hierarchical.head import HierarchicalHead
 from plurality.models.hierarchical.reduction import Reduction, levels_as_users, reduced, whole
-from plurality.models.hierarchical.zero_shot import Gain, log_likelihood, users_apart
+from plurality.models.hierarchical.zero_shot import DemographicsGain, log_likelihood, users_apart
 from plurality.models.low_rank import LowRank
 from plurality.reward.fitted import Fitted, Trace
 from plurality.reward.posterior import Posterior
@@ -111,7 +111,7 @@ class Hierarchical(Spec):
         head.project(reduction.directions)
         head.effects.copy_(found.effects)
         return Fitted(
-            head.requires_grad_(False).eval(), found.prior, _everybody(found, part, data), _trace(found), chosen, report
+            head.requires_grad_(False).eval(), found.prior, _all_users(found, part, data), _trace(found), chosen, report
         )
 
     def sample(self, data: Comparisons, *, seed: int = 0, progress: bool = False) -> "arviz.InferenceData":
@@ -128,7 +128,7 @@ class Hierarchical(Spec):
         problem = self._reduce(part, factors, FitOptions(seed)).problem(part, factors)
         return pymc_model.sample(
             problem, draws=self.draws or 1000, chains=self.chains or 2, seed=seed, progress=progress,
-            names=pymc_model.Names.of(factors, part.users["user_id"].to_list()),
+            names=pymc_model.CoordinateNames.of(factors, part.users["user_id"].to_list()),
         )  # fmt: skip
 
     def _reduce(
@@ -146,9 +146,9 @@ class Hierarchical(Spec):
             own = ranks[1]
         return reduced(data, _rewards_of(data, own, run), by_level, self.dimensions or FEW)
 
-    def _infer(self, problem: Problem, spread: float, run: FitOptions) -> Found:
+    def _infer(self, problem: HierarchicalProblem, spread: float, run: FitOptions) -> PopulationEstimate:
         if self.inference == "empirical":
-            return Found.of(empirical.fit(problem, spread=spread))
+            return PopulationEstimate.of(empirical.fit(problem, spread=spread))
         if self.inference == "svi":
             from plurality.models.hierarchical import svi
 
@@ -179,7 +179,7 @@ class Hierarchical(Spec):
             if len(train) and len(test):
                 nats += self._gain(compact(train), test, columns, ranks, run)
                 count += np.bincount(test.user, test.weight, len(count))
-        return Gain(nats, count).answer()
+        return DemographicsGain(nats, count).answer()
 
     def _gain(
         self, train: Comparisons, test: Comparisons, columns: Sequence[str], ranks: tuple[int, int], run: FitOptions
@@ -219,17 +219,17 @@ def compact(data: Comparisons) -> Comparisons:
     return replace(merged, weight=np.add.reduceat(data.weight, np.flatnonzero(fresh)))
 
 
-def _everybody(found: Found, part: Comparisons, data: Comparisons) -> Posterior:
+def _all_users(found: PopulationEstimate, part: Comparisons, data: Comparisons) -> Posterior:
     """The posterior at the rows of `data.users`; those without comparisons have the population's, told nothing."""
     rows = torch.as_tensor(data.user_rows(part.users["user_id"].to_list()))
-    nothing = Posterior.of_strangers(found.prior, data.users.height)
+    nothing = Posterior.of_prior(found.prior, data.users.height)
     return Posterior(
         nothing.codes.clone().index_copy_(0, rows, found.posterior.codes),
         nothing.covariance.clone().index_copy_(0, rows, found.posterior.covariance),
     )
 
 
-def _trace(found: Found) -> Trace:
+def _trace(found: PopulationEstimate) -> Trace:
     trace = Trace()
     for i, bound in enumerate(found.report.get("bounds", [])):
         trace.add(f"EM {i}", 0.0, -bound)

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 
 from plurality.jax_precision import double_precision
-from plurality.models.hierarchical.empirical_bayes import Problem
-from plurality.models.hierarchical.estimates import Found
+from plurality.models.hierarchical.empirical_bayes import HierarchicalProblem
+from plurality.models.hierarchical.estimates import PopulationEstimate
 from plurality.models.hierarchical.pymc_model import SHAPE, SPREAD, moments
 
 RATE = 0.02
 DRAWS = 1000  # of the guide, for moments
 
 
-def fit(problem: Problem, *, steps: int, seed: int) -> Found:
+def fit(problem: HierarchicalProblem, *, steps: int, seed: int) -> PopulationEstimate:
     """Adam on the evidence bound; codes and coefficients from draws of the guide."""
     with double_precision():
         values, losses = _run(problem, steps, seed)
@@ -33,10 +33,10 @@ def fit(problem: Problem, *, steps: int, seed: int) -> Found:
     last = losses[-max(1, steps // 20) :].mean()
     report = {"elbo": -float(last), "elbo_halfway": -float(losses[steps // 2]), "steps": steps}
     coefficients, covariance = torch.cat([mu[:, None], effects], 1), (root @ root.mT).mean(0)
-    return Found.of_draws(moments(draws("z")), coefficients, covariance, problem, report)
+    return PopulationEstimate.of_draws(moments(draws("z")), coefficients, covariance, problem, report)
 
 
-def _run(problem: Problem, steps: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
+def _run(problem: HierarchicalProblem, steps: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
     """Draws of every variable from the fitted guide, and minus the bound (nats) at every step."""
     import jax
     import numpyro
@@ -68,7 +68,7 @@ def _guide(model: Any) -> Any:
     return guide
 
 
-def _model(problem: Problem) -> Any:
+def _model(problem: HierarchicalProblem) -> Any:
     """The model of `pymc_model`, in NumPyro."""
     import jax
     import jax.numpy as jnp

@@ -14,8 +14,8 @@ from torch import Tensor
 from plurality.arrays import Float
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
-from plurality.models.hierarchical.empirical_bayes import Empirical
-from plurality.models.hierarchical.gaussian import MASS, NODES, Rows
+from plurality.models.hierarchical.empirical_bayes import EmpiricalBayesFit
+from plurality.models.hierarchical.gaussian import MASS, NODES, DifferenceRows
 from plurality.reward.links import log_prob
 
 FEWEST = 8  # users, below which nothing can be said of users in general
@@ -32,7 +32,7 @@ def users_apart(data: Comparisons, folds: int, seed: int) -> np.ndarray:
     return rank * folds // max(1, len(key))
 
 
-def log_likelihood(fit: Empirical, rows: Rows, design: Tensor) -> Tensor:
+def log_likelihood(fit: EmpiricalBayesFit, rows: DifferenceRows, design: Tensor) -> Tensor:
     """Log-probability (nats) of labels of users not fitted to, weights included, before any comparison: (N,)."""
     full = torch.cat([design.new_ones(len(design), 1), design], 1)
     mean = full @ fit.joint.coefficients
@@ -48,7 +48,7 @@ def log_likelihood(fit: Empirical, rows: Rows, design: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Gain:
+class DemographicsGain:
     """Held-out gain of demographics over the population, a row a user: nats in sum, and comparisons (weights)."""
 
     nats: Float

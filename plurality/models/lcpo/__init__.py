@@ -1,4 +1,4 @@
-"""LCPO (RE-PO): one reward for everybody, and for each person how often their label is what they preferred."""
+"""LCPO (RE-PO): one reward for all users, and for each person how often their label is what they preferred."""
 
 from plurality.models.lcpo.spec import LCPO
 

@@ -46,8 +46,8 @@ def dawid_skene(
     sign, count = 2 * label - 1, np.bincount(annotator, minlength=n_annotators)
 
     def e_step(eta: Float) -> tuple[Float, float]:
-        said = np.bincount(comparison, sign * logit(eta)[annotator], n_comparisons)
-        odds = s + said
+        votes = np.bincount(comparison, sign * logit(eta)[annotator], n_comparisons)
+        odds = s + votes
         log_first = log_expit(s) + np.bincount(comparison, _label_log_prob(label, eta[annotator]), n_comparisons)
         log_second = log_expit(-s) + np.bincount(comparison, _label_log_prob(1 - label, eta[annotator]), n_comparisons)
         bound = np.logaddexp(log_first, log_second).sum()

@@ -1,4 +1,4 @@
-"""What can be said of reliabilities: their profile likelihood, relative values, and who is careless, not different."""
+"""Diagnostics of reliabilities: their profile likelihood, relative values, and who is careless, not different."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from plurality.data.comparisons import Comparisons
-from plurality.models.lcpo.head import Beta, flip_log_odds
-from plurality.models.lcpo.taste_vs_noise import judge
+from plurality.models.lcpo.head import BetaPrior, flip_log_odds
+from plurality.models.lcpo.taste_vs_noise import taste_vs_noise
 from plurality.reward.links import nll, prob
 from plurality.reward.posterior import Posterior
 from plurality.reward.tensors import Tensors
@@ -16,8 +16,8 @@ from plurality.reward.tensors import Tensors
 ETAS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 0.999)
 STRETCHES = torch.logspace(-2, 2, 41, dtype=torch.float64)
 SAMPLE = 20_000
-FEW, MOST = 20, 30  # labels a person must have, and people, to be judged
-CLEARLY = 0.05  # below the population's reliability, by the upper end of a 95 % interval, to be looked at
+MIN_LABELS, MAX_USERS = 20, 30  # labels a person must have, and people, to be judged
+RELIABILITY_MARGIN = 0.05  # below the population's reliability, by the upper end of a 95 % interval, to be looked at
 
 
 def profile(gap: Tensor, rows: Tensors) -> list[dict[str, float]]:
@@ -32,21 +32,21 @@ def profile(gap: Tensor, rows: Tensors) -> list[dict[str, float]]:
     return found
 
 
-def judged(
-    data: Comparisons, gap: Tensor, posterior: Posterior, population: Beta, identified: bool, seed: int
+def unreliable_users(
+    data: Comparisons, gap: Tensor, posterior: Posterior, population: BetaPrior, identified: bool, seed: int
 ) -> dict[str, Any]:
     """The least reliable people, each put to the test of a taste of their own; and relative reliabilities."""
     logit, error = posterior.codes[:, 0], posterior.covariance[:, 0, 0].sqrt()
     upper = prob(logit + 1.96 * error).numpy()
     eta, count = prob(logit).numpy(), np.bincount(data.user, minlength=data.users.height)
-    suspects = np.flatnonzero((upper < population.mode - CLEARLY) & (count >= FEW))
-    suspects = suspects[np.argsort(eta[suspects])][:MOST]
+    suspects = np.flatnonzero((upper < population.mode - RELIABILITY_MARGIN) & (count >= MIN_LABELS))
+    suspects = suspects[np.argsort(eta[suspects])][:MAX_USERS]
     ids, by_verdict = data.users["user_id"].to_list(), dict[str, list[str]]()
     tests = []
     for user in suspects:
         mine = np.flatnonzero(data.user == user)
         difference = data.items[data.first[mine]].astype(np.float64) - data.items[data.second[mine]]
-        found = judge(difference, gap.numpy()[mine], data.label[mine], seed=seed)
+        found = taste_vs_noise(difference, gap.numpy()[mine], data.label[mine], seed=seed)
         by_verdict.setdefault(found.verdict, []).append(ids[user])
         tests.append({"user_id": ids[user], "reliability": float(eta[user]), **vars(found), "verdict": found.verdict})
     report: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""EM for the flip mixture, in sample for the reward and out of sample for what is said of people."""
+"""EM for the flip mixture, in sample for the reward and out of sample for what is reported of users."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from plurality.data.comparisons import Comparisons
 from plurality.fitting.em import EMResult, em, squared
 from plurality.fitting.optimisers import lbfgs
 from plurality.fitting.tuning import standardise
-from plurality.models.lcpo.head import Beta, FlipMixture, clean_probability, flip_log_odds
+from plurality.models.lcpo.head import BetaPrior, FlipMixture, clean_probability, flip_log_odds
 from plurality.reward.links import log_prob, nll, prob
 from plurality.reward.posterior import Evidence, Posterior
 from plurality.reward.tensors import Tensors
@@ -21,17 +21,17 @@ INNER = 3  # updates of reliabilities an M-step takes, each of which raises the 
 
 
 @dataclass(frozen=True)
-class Flips:
+class FlipParameters:
     """Parameters: the reward's map (1, d) at unit size, and logit reliabilities (U,), all the same if global."""
 
     weights: Tensor
     logits: Tensor
 
 
-class FlipFit:
-    """A flip mixture on one set of comparisons; `personal` reliabilities or one for everybody."""
+class FlipEM:
+    """A flip mixture on one set of comparisons; `personal` reliabilities or one for all users."""
 
-    def __init__(self, head: FlipMixture, data: Comparisons, prior: Beta, *, personal: bool) -> None:
+    def __init__(self, head: FlipMixture, data: Comparisons, prior: BetaPrior, *, personal: bool) -> None:
         self.head, self.prior, self.personal = head, prior, personal
         standardise(head, data)
         self.rows = Tensors.of(data, head)
@@ -45,17 +45,17 @@ class FlipFit:
         features = self.head.features(rows.items, None)[:, 0]
         return (features[rows.first] - features[rows.second]).double()
 
-    def start(self, weights: Tensor, reliability: float) -> Flips:
-        """A reward and one reliability for everybody."""
+    def start(self, weights: Tensor, reliability: float) -> FlipParameters:
+        """A reward and one reliability for all users."""
         logit = torch.logit(torch.tensor(reliability, dtype=torch.float64, device=self.rows.user.device))
-        return Flips(weights.clone(), logit.expand(self.n_units))
+        return FlipParameters(weights.clone(), logit.expand(self.n_units))
 
-    def em(self, start: Flips, decay: float, *, max_iter: int, tol: float) -> EMResult[Flips, Tensor]:
+    def em(self, start: FlipParameters, decay: float, *, max_iter: int, tol: float) -> EMResult[FlipParameters, Tensor]:
         """EM on reward and reliabilities; responsibilities are P(the clean preference is first), (N,)."""
         rows, head = self.rows, self.head
         label, weight = rows.label.double(), rows.weight.double()
 
-        def e_step(flips: Flips) -> tuple[Tensor, float]:
+        def e_step(flips: FlipParameters) -> tuple[Tensor, float]:
             with torch.no_grad():
                 head.projector.linear.copy_(flips.weights)
                 gap, logit = self.gap(), flips.logits[self.unit]
@@ -63,21 +63,21 @@ class FlipFit:
                 bound = float(fit + self._log_prior(flips.logits) - head.penalty(decay))
                 return clean_probability(gap, label, logit), bound
 
-        def m_step(clean: Tensor, flips: Flips) -> Flips:
+        def m_step(clean: Tensor, flips: FlipParameters) -> FlipParameters:
             weights = self._reward(clean, flips.weights, decay)
             with torch.no_grad():
                 gap, logits = self.gap(), flips.logits
                 for _ in range(INNER):
                     logits = self._reliabilities(gap, label, weight, logits)
-            return Flips(weights, logits)
+            return FlipParameters(weights, logits)
 
         cut = start.weights.numel()
 
-        def to_vector(flips: Flips) -> Tensor:
+        def to_vector(flips: FlipParameters) -> Tensor:
             return torch.cat([flips.weights.flatten().double(), flips.logits])
 
-        def from_vector(vector: Tensor) -> Flips:
-            return Flips(vector[:cut].view(1, -1).to(start.weights), vector[cut:].clamp(-20, 20))
+        def from_vector(vector: Tensor) -> FlipParameters:
+            return FlipParameters(vector[:cut].view(1, -1).to(start.weights), vector[cut:].clamp(-20, 20))
 
         leaping = squared(e_step, m_step, to_vector, from_vector)  # flips against scale is a long narrow valley
         return em(start, e_step, leaping, max_iter=max_iter, tol=tol)
@@ -120,12 +120,12 @@ def right_probability(gap: Tensor, label: Tensor, logit: Tensor) -> Tensor:
     return label * prob(logit + gap) + (1 - label) * prob(logit - gap)
 
 
-def anchored(flips: Flips, mean: float) -> Flips:
+def anchored(flips: FlipParameters, mean: float) -> FlipParameters:
     """The mirror image with mean reliability above one half, which the likelihood cannot tell from the other."""
-    return flips if mean >= 0.5 else Flips(-flips.weights, -flips.logits)
+    return flips if mean >= 0.5 else FlipParameters(-flips.weights, -flips.logits)
 
 
-def given_gaps(head: FlipMixture, gap: Tensor, rows: Tensors, prior: Beta, n_users: int) -> Posterior:
+def given_gaps(head: FlipMixture, gap: Tensor, rows: Tensors, prior: BetaPrior, n_users: int) -> Posterior:
     """Reliability of every user from gaps that were not fitted to their labels: (N,) -> (U, 1)."""
     column = gap.double().cpu()[:, None]
     user, label, weight = rows.user.cpu(), rows.label.double().cpu(), rows.weight.double().cpu()
@@ -133,7 +133,7 @@ def given_gaps(head: FlipMixture, gap: Tensor, rows: Tensors, prior: Beta, n_use
     return head.doubled().infer(evidence, prior.prior(), n_users)
 
 
-def best_stretch(gap: Tensor, rows: Tensors, prior: Beta, n_users: int) -> float:
+def best_stretch(gap: Tensor, rows: Tensors, prior: BetaPrior, n_users: int) -> float:
     """The factor on gaps out of sample at which they and reliabilities, one a user or one in all, explain labels best.
 
     Ridge shrinks gaps, and overfitting stretches them; either would be taken for flips, or hide them.

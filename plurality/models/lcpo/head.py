@@ -1,4 +1,4 @@
-"""Labels turned round: the flip mixture on utility gaps, how reliable people are, and whether that can be known.
+"""Flipped labels: the flip mixture on utility gaps, how reliable people are, and whether that can be known.
 
 P(label says first) = η σ(s) + (1 − η) σ(−s), gap s in log-odds, reliability η. Its mirror image (−s, 1 − η) says the
 same, and with small gaps only (2η − 1) s is seen: what is read off such data has to say how surely it is known.
@@ -15,8 +15,8 @@ from plurality.reward.heads import Projected, Projector
 from plurality.reward.links import log_prob, prob
 from plurality.reward.posterior import Evidence, Posterior, Prior
 
-CERTAIN = 40.0  # a gap, in log-odds, at which σ is 0 or 1 to double precision
-FAINT = 1e-9  # precision of the Gaussian beside which only the Beta prior counts
+SATURATED = 40.0  # a gap, in log-odds, at which σ is 0 or 1 to double precision
+NEGLIGIBLE_PRECISION = 1e-9  # precision of the Gaussian beside which only the Beta prior counts
 
 
 def flip_log_odds(gap: Tensor, logit: Tensor) -> Tensor:
@@ -36,16 +36,16 @@ def clean_probability(gap: Tensor, label: Tensor, logit: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Beta:
+class BetaPrior:
     """Prior of a reliability by its mode and how many labels it counts for: Beta(n m + 1, n (1 − m) + 1)."""
 
     mode: float
     labels: float
 
     @staticmethod
-    def of(a: float, b: float) -> "Beta":
+    def of(a: float, b: float) -> "BetaPrior":
         """From the usual parameters, both above 1."""
-        return Beta((a - 1) / (a + b - 2), a + b - 2)
+        return BetaPrior((a - 1) / (a + b - 2), a + b - 2)
 
     def prior(self) -> Prior:
         """In code space, logit η: the mode, and the precision n m (1 − m) there."""
@@ -55,7 +55,7 @@ class Beta:
 
 
 class FlipMixture(Projected):
-    """One linear reward for everybody; the code is the reliability of a user's labels, z = logit η.
+    """One linear reward for all users; the code is the reliability of a user's labels, z = logit η.
 
     `utility` and gaps are the clean preference, log-odds those of the label. Without codes one reliability serves all.
     """
@@ -67,7 +67,7 @@ class FlipMixture(Projected):
         self.n_embedding, self.n_codes = width, int(personal)
         self.projector = Projector(width, 1, 0, generator)
         torch.nn.init.zeros_(self.projector.linear)
-        self.register_buffer("log_odds_right", torch.tensor(CERTAIN))
+        self.register_buffer("log_odds_right", torch.tensor(SATURATED))
 
     def coefficients(self, codes: Tensor) -> Tensor:
         return codes.new_ones(*codes.shape[:-1], 1)
@@ -87,7 +87,7 @@ class FlipMixture(Projected):
             return super().infer(evidence, prior, n_users, start=start, tol=tol)
         mode = prob(prior.mean).expand(n_users, 1)[:, 0]
         labels = (prior.precision[0, 0] / (mode * (1 - mode))).expand(n_users)
-        sure = torch.full((2 * n_users, 1), CERTAIN, dtype=evidence.first.dtype)
+        sure = torch.full((2 * n_users, 1), SATURATED, dtype=evidence.first.dtype)
         sure[n_users:] *= -1
         more = Evidence(
             torch.cat([evidence.first, sure]),
@@ -96,9 +96,9 @@ class FlipMixture(Projected):
             torch.cat([evidence.label, torch.ones(2 * n_users, dtype=evidence.label.dtype)]),
             torch.cat([evidence.weight, labels * mode, labels * (1 - mode)]),
         )
-        flat = Prior(prior.mean, torch.full_like(prior.precision, FAINT))
-        begin = prior.mean.expand(n_users, 1) if start is None else start
-        return super().infer(more, flat, n_users, start=begin, tol=tol)
+        flat = Prior(prior.mean, torch.full_like(prior.precision, NEGLIGIBLE_PRECISION))
+        init = prior.mean.expand(n_users, 1) if start is None else start
+        return super().infer(more, flat, n_users, start=init, tol=tol)
 
 
 def fisher_error(gap: Tensor, difference: Tensor, weight: Tensor, reliability: float, ridge: float) -> float:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from plurality.fitting.optimisers import adam
-from plurality.models.lcpo.fit import FlipFit, Flips, right_probability
+from plurality.models.lcpo.fit import FlipEM, FlipParameters, right_probability
 from plurality.models.lcpo.head import clean_probability
 from plurality.reward.links import nll
 
@@ -14,7 +14,7 @@ BATCH, MEMORY, START = 64, 0.1, 0.9  # the paper's, §5
 RATE = 0.05
 
 
-def one_pass(fit: FlipFit, weights: Tensor, decay: float, seed: int) -> Flips:
+def one_pass(fit: FlipEM, weights: Tensor, decay: float, seed: int) -> FlipParameters:
     """Reward and reliabilities after every batch was seen once; biased towards the start where noise is high.
 
     η_k ← (1 − α) η_k + α mean of P(right) over the batch's labels of k, others unchanged (eq. 7); α = .1, η₀ = .9.
@@ -41,4 +41,4 @@ def one_pass(fit: FlipFit, weights: Tensor, decay: float, seed: int) -> Flips:
 
     adam(loss, [([linear], RATE)], steps=math.ceil(len(order) / BATCH))
     linear.requires_grad_(False)
-    return Flips(linear.detach().clone(), torch.logit(eta))
+    return FlipParameters(linear.detach().clone(), torch.logit(eta))

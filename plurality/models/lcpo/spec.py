@@ -1,4 +1,4 @@
-"""LCPO (RE-PO): one reward for everybody, and for each person how often their label is what they preferred."""
+"""LCPO (RE-PO): one reward for all users, and for each person how often their label is what they preferred."""
 
 import math
 import warnings
@@ -21,9 +21,9 @@ from plurality.fitting.search import descend
 from plurality.fitting.tuning import POOLED_DECAY, Candidate, FitOptions, inner_parts, pooled, standardise
 from plurality.io.progress import stages
 from plurality.models.family import Spec
-from plurality.models.lcpo.diagnostics import judged, profile
-from plurality.models.lcpo.fit import FlipFit, Flips, anchored, best_stretch, given_gaps
-from plurality.models.lcpo.head import Beta, FlipMixture, fisher_error
+from plurality.models.lcpo.diagnostics import profile, unreliable_users
+from plurality.models.lcpo.fit import FlipEM, FlipParameters, anchored, best_stretch, given_gaps
+from plurality.models.lcpo.head import BetaPrior, FlipMixture, fisher_error
 from plurality.models.lcpo.online import one_pass
 from plurality.models.lcpo.preference_losses import smoothed_label, unbiased_label
 from plurality.reward.fitted import Fitted, Trace
@@ -32,7 +32,7 @@ from plurality.reward.posterior import Posterior, Prior
 from plurality.reward.tensors import Tensors
 
 NOISES = ("mixture", "smoothing", "unbiased")
-UNSURE = 0.05  # standard error of a reliability from which on it is said aloud
+UNSURE = 0.05  # standard error of a reliability from which on it is reported
 APART = 0.02  # how far ends of starts that explain labels equally well may lie apart, for want of convergence
 FLAT = 1.92  # nats by which a 95 % likelihood interval ends
 CROSS = 3  # parts whose gaps are predicted by the others
@@ -42,7 +42,7 @@ CROSS = 3  # parts whose gaps are predicted by the others
 class LCPO(Spec):
     """Label-flip mixture: P(label first) = η_u σ(s) + (1 − η_u) σ(−s), s = r(x₁) − r(x₂), r linear.
 
-    reliability  "unit": every user, or value of `unit`, has an η of its own; "global": one for everybody
+    reliability  "unit": every user, or value of `unit`, has an η of its own; "global": one for all users
     prior        a and b of the Beta prior of reliabilities in EM; afterwards fitted to the population
     eta_starts   reliabilities that EM begins with; how far their ends lie apart tells what is known
     noise        "mixture"; or one reward with a given `flip_rate`: "smoothing" (cDPO), "unbiased" (rDPO)
@@ -71,7 +71,7 @@ class LCPO(Spec):
             (self.unidentified, ("stop", "warn", "report")),
         ):
             if value not in choices:
-                raise InputError(f"lcpo: {value!r} is no choice; give one of {', '.join(choices)}")
+                raise InputError(f"lcpo: {value!r} is not a valid option; give one of {', '.join(choices)}")
         if min(self.prior) <= 1 or not self.eta_starts or not all(0.5 < e < 1 for e in self.eta_starts):
             raise InputError("lcpo: prior must be two numbers above 1, eta_starts lie between ½ and 1")
         if (self.flip_rate is None) != (self.noise == "mixture"):
@@ -123,20 +123,20 @@ class LCPO(Spec):
         start = POOLED_DECAY if self.decay is None else self.decay
         done = fit([Candidate(self.noise, lambda g: self.head(data.dim, g), start)], moved, plan, run)
         assert isinstance(done.head, FlipMixture)
-        if self.noise == "unbiased":  # its gap is the clean one, labels are turned round beside it
+        if self.noise == "unbiased":  # its gap is the clean one, labels are flipped beside it
             done.head.log_odds_right.fill_(math.log((1 - self.flip_rate) / max(self.flip_rate, 1e-12)))
         return replace(done, report={"flip_rate": self.flip_rate})
 
-    def _built(self, data: Comparisons, run: FitOptions) -> FlipFit:
+    def _built(self, data: Comparisons, run: FitOptions) -> FlipEM:
         head = self.head(data.dim, torch.Generator()).to(run.device).requires_grad_(False)
         if data.items.size <= MAX_DOUBLE and run.device != "mps":
             head = head.double()
-        return FlipFit(head, data, Beta.of(*self.prior), personal=self.personal)
+        return FlipEM(head, data, BetaPrior.of(*self.prior), personal=self.personal)
 
     def _fit(self, data: Comparisons, run: FitOptions, decay: float, trace: Trace) -> "_Ends":
         """EM from every start, at the same pooled reward."""
         made = self._built(data, run)
-        weights = _pooled_start(data, run, made)
+        weights = _pooled_init(data, run, made)
         if self.online:
             ends = [made.em(one_pass(made, weights, decay, run.seed), decay, max_iter=0, tol=1e-9)]
         else:
@@ -159,7 +159,7 @@ class LCPO(Spec):
             trace.add("too few comparisons to hold items out: the default decay is used", POOLED_DECAY, math.nan)
             return POOLED_DECAY
         fits = [self._built(inner, run) for inner, _ in parts]
-        warm = [f.start(_pooled_start(inner, run, f), 0.9) for f, (inner, _) in zip(fits, parts, strict=True)]
+        warm = [f.start(_pooled_init(inner, run, f), 0.9) for f, (inner, _) in zip(fits, parts, strict=True)]
         others = [Tensors.of(outer, f.head) for f, (_, outer) in zip(fits, parts, strict=True)]
 
         def nats(decay: float) -> float:
@@ -180,7 +180,7 @@ class LCPO(Spec):
         return descend(nats, FitPlan.decays, POOLED_DECAY)
 
     def _cross_fitted(
-        self, data: Comparisons, run: FitOptions, decay: float, warm: Flips
+        self, data: Comparisons, run: FitOptions, decay: float, warm: FlipParameters
     ) -> tuple[Tensor, "np.ndarray[Any, np.dtype[np.bool_]]"]:
         """Gaps of comparisons under rewards fitted to other items, and which have one: (N,), (N,)."""
         gap, known = torch.zeros(len(data), dtype=torch.float64), np.zeros(len(data), dtype=bool)
@@ -213,19 +213,19 @@ class LCPO(Spec):
         with torch.no_grad():
             gap = gap[torch.as_tensor(known)] if len(some) < len(data) or known.all() else made.gap().cpu()
         head = made.head.cpu().float().requires_grad_(False).eval()
-        stretch = best_stretch(gap, rows, Beta.of(*self.prior), data.users.height if self.personal else 1)
+        stretch = best_stretch(gap, rows, BetaPrior.of(*self.prior), data.users.height if self.personal else 1)
         gap = stretch * gap
         head.projector.linear.mul_(stretch)
-        posterior, population = _population(head, gap, rows, Beta.of(*self.prior), data.users.height)
+        posterior, population = _population(head, gap, rows, BetaPrior.of(*self.prior), data.users.height)
         if self.personal:
             prior = population.prior()
         else:
             prior = Prior.isotropic(0, 1.0)
-            posterior = Posterior.of_strangers(prior, data.users.height)
+            posterior = Posterior.of_prior(prior, data.users.height)
             head.log_odds_right.fill_(math.log(population.mode / (1 - population.mode)))
         report = self._report(data, some, ends, flips, gap, rows, population)
         if self.personal:
-            report |= judged(some, gap, posterior, population, report["identified"], run.seed)
+            report |= unreliable_users(some, gap, posterior, population, report["identified"], run.seed)
         if not report["identified"] and self.unidentified != "report":
             warnings.warn(f"lcpo: {report['verdict']}", InputWarning, stacklevel=2)
         return Fitted(head, prior, posterior, trace, report=report)
@@ -235,10 +235,10 @@ class LCPO(Spec):
         data: Comparisons,
         some: Comparisons,
         ends: "_Ends",
-        flips: Flips,
+        flips: FlipParameters,
         gap: Tensor,
         rows: Tensors,
-        population: Beta,
+        population: BetaPrior,
     ) -> dict[str, Any]:
         difference = torch.as_tensor(data.items[some.first].astype(np.float64) - data.items[some.second])
         few = slice(None, None, max(1, len(some) // 20_000))
@@ -248,7 +248,7 @@ class LCPO(Spec):
         )
         spread = max(ends.rivals) - min(ends.rivals)
         known = se <= UNSURE and spread <= max(se, APART)
-        about = f"share of labels turned round {1 - population.mode:.3f} ± {se:.3f} (standard error)"
+        about = f"share of labels flipped {1 - population.mode:.3f} ± {se:.3f} (standard error)"
         verdict = about if known else (
             f"reliabilities are not identified: {about}, starts end {spread:.3f} apart; utility gaps have sd "
             f"{float(gap.std()):.2f}; trust ratios (2η − 1), not values"
@@ -268,8 +268,8 @@ class LCPO(Spec):
 class _Ends:
     """The fit on everything, EM's best end, and the mean reliability and bound that each start ended on."""
 
-    made: FlipFit
-    end: EMResult[Flips, Tensor]
+    made: FlipEM
+    end: EMResult[FlipParameters, Tensor]
     means: list[float]
     bounds: list[float]
 
@@ -293,17 +293,19 @@ def _halves(data: Comparisons) -> tuple[Tensor, Tensors]:
         return rows.gap(head, torch.zeros(data.users.height, 0)).double(), rows
 
 
-def _pooled_start(data: Comparisons, run: FitOptions, made: FlipFit) -> Tensor:
+def _pooled_init(data: Comparisons, run: FitOptions, made: FlipEM) -> Tensor:
     """The map of one pooled reward, where EM begins on the side of the majority."""
     weights, _ = pooled(data, None, run)
     return weights[None].to(made.head.projector.linear) * data.dim**0.5
 
 
-def _population(head: FlipMixture, gap: Tensor, rows: Tensors, prior: Beta, n_users: int) -> tuple[Posterior, Beta]:
+def _population(
+    head: FlipMixture, gap: Tensor, rows: Tensors, prior: BetaPrior, n_users: int
+) -> tuple[Posterior, BetaPrior]:
     """Empirical Bayes: reliabilities under the prior, the population they show, and again under that."""
     one = FlipMixture(head.n_embedding, personal=True, generator=torch.Generator())
     together = replace(rows, user=torch.zeros_like(rows.user))
-    mode = float(prob(given_gaps(one, gap, together, Beta(0.75, 1.0), 1).codes)[0, 0])
+    mode = float(prob(given_gaps(one, gap, together, BetaPrior(0.75, 1.0), 1).codes)[0, 0])
     for _ in range(2):
         found = given_gaps(one, gap, rows, prior, n_users)
         seen = torch.bincount(rows.user.cpu(), minlength=n_users) > 0
@@ -311,5 +313,5 @@ def _population(head: FlipMixture, gap: Tensor, rows: Tensors, prior: Beta, n_us
         error = found.covariance[seen, 0, 0] * (eta * (1 - eta)).square()
         spread = max(float((eta - eta.mean()).square().mean() + error.mean()), 1e-4)
         labels = float(np.clip(mode * (1 - mode) / spread - 1, 2.0, 200.0))
-        prior = Beta(float(np.clip(mode, 1e-3, 1 - 1e-3)), labels)
+        prior = BetaPrior(float(np.clip(mode, 1e-3, 1 - 1e-3)), labels)
     return given_gaps(one, gap, rows, prior, n_users), prior

@@ -17,7 +17,7 @@ GRID = torch.linspace(-5, 5, 101, dtype=torch.float64)  # logit reliabilities
 
 
 @dataclass(frozen=True)
-class Judgement:
+class TasteVsNoise:
     """Held-out log-likelihoods (nats a comparison) of a taste of one's own, and of the common one with flips.
 
     `difference` is own − noise, with a 95 % interval over comparisons; verdict "own taste", "noise" or "undecided".
@@ -35,7 +35,7 @@ class Judgement:
         return "own taste" if self.lo > 0 else "noise" if self.hi < 0 else "undecided"
 
 
-def judge(difference: Array, gap: Float, label: Float, *, seed: int) -> Judgement:
+def taste_vs_noise(difference: Array, gap: Float, label: Float, *, seed: int) -> TasteVsNoise:
     """Compare the two explanations of one person's labels on labels held out: (n, d), (n,), (n,).
 
     Own taste: ridge logistic regression on item differences, its strength chosen within. Noise: the gaps (log-odds)
@@ -50,7 +50,7 @@ def judge(difference: Array, gap: Float, label: Float, *, seed: int) -> Judgemen
         noise[test] = _log_prob(_flipped(gap[train], label[train], gap[test]), label[test])
     off = own - noise
     error = 1.96 * off.std(ddof=1) / np.sqrt(len(off))
-    return Judgement(len(off), own.mean(), noise.mean(), off.mean(), off.mean() - error, off.mean() + error)
+    return TasteVsNoise(len(off), own.mean(), noise.mean(), off.mean(), off.mean() - error, off.mean() + error)
 
 
 def _own_gap(x: Array, label: Float, new: Array, seed: int) -> Float:

@@ -254,7 +254,7 @@ def _pooled_init(pooled: LowRankHead, rows: DifferenceRows) -> EMState:
     """Where one reward for all users begins."""
     prior = Prior.isotropic(0, 1.0)
     rewards = torch.zeros(1, pooled.n_embedding, dtype=torch.float64)
-    return EMState(rewards, prior, Posterior.of_strangers(prior, rows.n_users))
+    return EMState(rewards, prior, Posterior.of_prior(prior, rows.n_users))
 
 
 def _spectral_init(
@@ -285,7 +285,7 @@ def _simplex_around(splits: Sequence[LowRankSplit], own: LowRankCandidate) -> Lo
 
 def _inferred_at(head: LowRankHead, rows: DifferenceRows, rewards: Tensor, prior: Prior) -> EMState:
     """Users' places among these rewards, from no idea of them."""
-    return infer(head, rows, EMState(rewards, prior, Posterior.of_strangers(prior, rows.n_users)), tol=1e-2)
+    return infer(head, rows, EMState(rewards, prior, Posterior.of_prior(prior, rows.n_users)), tol=1e-2)
 
 
 def _simplex_vertices(places: Tensor, count: int) -> Tensor:

@@ -23,14 +23,14 @@ M_STEPS = 6  # line searches an M-step takes: it need not arrive, EM comes by ag
 
 
 @dataclass(frozen=True)
-class Groups:
+class MixtureParameters:
     """Parameters of the mixture: maps (K, d) of the head's projector at unit size, log-shares (K,)."""
 
     maps: Tensor
     log_shares: Tensor
 
 
-class MixtureFit:
+class MixtureEM:
     """A mixture of `groups` rewards on one set of comparisons."""
 
     def __init__(self, head: Mixture, data: Comparisons) -> None:
@@ -49,11 +49,13 @@ class MixtureFit:
         gap = features[rows.first] - features[rows.second]
         return rows.weight[:, None].double() * nll(gap.double(), rows.label[:, None].double())
 
-    def em(self, start: Groups, decay: float, *, max_iter: int, tol: float) -> EMResult[Groups, Tensor]:
+    def em(
+        self, start: MixtureParameters, decay: float, *, max_iter: int, tol: float
+    ) -> EMResult[MixtureParameters, Tensor]:
         """EM from these rewards and shares; the bound is the penalised log-likelihood, hard or soft."""
         head = self.head
 
-        def e_step(groups: Groups) -> tuple[Tensor, float]:
+        def e_step(groups: MixtureParameters) -> tuple[Tensor, float]:
             with torch.no_grad():
                 head.projector.linear.copy_(groups.maps)
                 likelihood = self.likelihood()[self.present]
@@ -63,17 +65,19 @@ class MixtureFit:
             evidence = (likelihood + groups.log_shares).logsumexp(1).sum() + PSEUDO * groups.log_shares.sum()
             return assign(likelihood, groups.log_shares, False), float(evidence) - penalty
 
-        def m_step(belonging: Tensor, groups: Groups) -> Groups:
-            return self.m_step(belonging, groups.maps, decay)
+        def m_step(responsibilities: Tensor, groups: MixtureParameters) -> MixtureParameters:
+            return self.m_step(responsibilities, groups.maps, decay)
 
         return em(start, e_step, m_step, max_iter=max_iter, tol=tol)
 
-    def m_step(self, belonging: Tensor, maps: Tensor, decay: float, steps: int = M_STEPS) -> Groups:
+    def m_step(self, responsibilities: Tensor, maps: Tensor, decay: float, steps: int = M_STEPS) -> MixtureParameters:
         """Every group's reward by ridge logistic regression on its share of the users, all groups at once."""
         head, rows = self.head, self.rows
         with torch.no_grad():
             head.projector.linear.copy_(maps)
-        share = belonging.new_zeros(self.data.users.height, head.n_codes).index_copy(0, self.present, belonging)
+        share = responsibilities.new_zeros(self.data.users.height, head.n_codes).index_copy(
+            0, self.present, responsibilities
+        )
         share, total = share[rows.user], float(rows.weight.sum())
         head.projector.linear.requires_grad_(True)
 
@@ -82,14 +86,14 @@ class MixtureFit:
 
         lbfgs(loss, [head.projector.linear], steps=steps)
         head.projector.linear.requires_grad_(False)
-        mass = belonging.sum(0) + PSEUDO
-        return Groups(head.projector.linear.detach().clone(), (mass / mass.sum()).log())
+        mass = responsibilities.sum(0) + PSEUDO
+        return MixtureParameters(head.projector.linear.detach().clone(), (mass / mass.sum()).log())
 
-    def start(self, belonging: Tensor, decay: float) -> Groups:
+    def start(self, responsibilities: Tensor, decay: float) -> MixtureParameters:
         """The rewards of users who belong like this (U present, K)."""
-        return self.m_step(belonging, torch.zeros_like(self.head.projector.linear), decay, steps=3 * M_STEPS)
+        return self.m_step(responsibilities, torch.zeros_like(self.head.projector.linear), decay, steps=3 * M_STEPS)
 
-    def starts(self, init: str, decay: float, seed: int, n_init: int) -> Iterator[Groups]:
+    def starts(self, init: str, decay: float, seed: int, n_init: int) -> Iterator[MixtureParameters]:
         """The start asked for, then random ones; none knows the order or the names of users."""
         groups, order = self.head.n_codes, np.lexsort(_user_marks(self.data))
         for restart in range(n_init):
@@ -103,20 +107,20 @@ class MixtureFit:
                 people = found[self.data.present][order]
                 distinct = min(groups, len(np.unique(people.round(12), axis=0)))
                 place = KMeans(distinct, n_init=4, random_state=seed).fit_predict(people)
-            belonging = np.full((len(order), groups), 0.1 / groups)
-            belonging[order, place] += 0.9
-            yield self.start(torch.as_tensor(belonging).to(self.rows.user.device), decay)
+            responsibilities = np.full((len(order), groups), 0.1 / groups)
+            responsibilities[order, place] += 0.9
+            yield self.start(torch.as_tensor(responsibilities).to(self.rows.user.device), decay)
 
-    def evidence(self, belonging: Tensor, log_shares: Tensor, other: Tensors) -> Tensor:
+    def evidence(self, responsibilities: Tensor, log_shares: Tensor, other: Tensors) -> Tensor:
         """Log-evidence (nats) of other comparisons by the same users, log Σ_k ρ_uk P(comparisons of u | k): (U,)."""
         prior = log_shares.expand(self.data.users.height, -1).clone()
-        prior[self.present] = belonging.clamp_min(1e-300).log()
+        prior[self.present] = responsibilities.clamp_min(1e-300).log()
         with torch.no_grad():
             return (prior + self.likelihood(other)).logsumexp(1).cpu()
 
     def best(
-        self, decay: float, starts: Iterable[Groups], *, max_iter: int, tol: float
-    ) -> tuple[EMResult[Groups, Tensor], list[float]]:
+        self, decay: float, starts: Iterable[MixtureParameters], *, max_iter: int, tol: float
+    ) -> tuple[EMResult[MixtureParameters, Tensor], list[float]]:
         """EM from every start: the best end, at which the head is left, and the bounds of all ends."""
         end, bounds = best_of(starts, lambda groups: self.em(groups, decay, max_iter=max_iter, tol=tol))
         with torch.no_grad():

@@ -37,8 +37,8 @@ class Mixture(Projected):
         loss = nll(evidence.first - evidence.second, evidence.label[:, None]) * evidence.weight[:, None]
         likelihood = -loss.new_zeros(n_users, self.n_codes).index_add(0, evidence.user, loss)
         codes = assign(likelihood, prior.mean.log(), self.hard)
-        said = torch.bincount(evidence.user, minlength=n_users) > 0
-        codes = torch.where(said[:, None], codes, prior.mean)
+        seen = torch.bincount(evidence.user, minlength=n_users) > 0
+        codes = torch.where(seen[:, None], codes, prior.mean)
         return Posterior(codes, torch.diag_embed(codes) - codes[:, :, None] * codes[:, None, :])
 
     def points(self, posterior: Posterior) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from plurality.fitting.search import descend
 from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts
 from plurality.io.progress import Bar, stages
 from plurality.models.family import Spec
-from plurality.models.maxmin.fit import Groups, MixtureFit
+from plurality.models.maxmin.fit import MixtureEM, MixtureParameters
 from plurality.models.maxmin.head import Mixture
 from plurality.reward.fitted import Fitted, Trace
 from plurality.reward.posterior import Posterior, Prior
@@ -73,7 +73,7 @@ class MaxMin(Spec):
         ):
             groups, decay = self._choose(data, run, trace, bar, most)
             bar(f"all comparisons, {groups} groups")
-            fit = MixtureFit(
+            fit = MixtureEM(
                 replace(self, n_groups=groups).built(data, run, precise=data.items.size <= MAX_DOUBLE), data
             )
             starts = fit.starts(self.init, decay, run.seed, self.n_init)
@@ -99,10 +99,10 @@ class MaxMin(Spec):
         if not parts:
             trace.add("too few comparisons to hold items out: defaults are used", start, math.nan)
             return self.n_groups or 1, start
-        best: _Held | None = None
+        best: _HeldOutFit | None = None
         for groups in range(1, most + 1) if self.n_groups is None else (self.n_groups,):
             bar(f"{groups} groups")
-            trial = _Trial(replace(self, n_groups=groups), parts, run, trace)
+            trial = _GroupCountTrial(replace(self, n_groups=groups), parts, run, trace)
             found = trial.walk(best.decay if best else start, plan.decays)
             if best is not None and not found.clearly_better(best):
                 break
@@ -112,7 +112,7 @@ class MaxMin(Spec):
 
 
 @dataclass(frozen=True)
-class _Held:
+class _HeldOutFit:
     """How a number of groups does at a decay: minus log-evidence of each user's held-out items (nats), (U,)."""
 
     groups: int
@@ -125,28 +125,28 @@ class _Held:
         """A comparison."""
         return float(self.loss.sum()) / self.weight
 
-    def clearly_better(self, other: "_Held") -> bool:
+    def clearly_better(self, other: "_HeldOutFit") -> bool:
         """Whether the gain is worth a group, and more than a standard error over users."""
         gain = other.loss - self.loss
         error = float(gain.std()) * math.sqrt(len(gain))
         return float(gain.sum()) > max(error, WORTH * self.weight)
 
 
-class _Trial:
+class _GroupCountTrial:
     """One number of groups on the inner splits, along the decays."""
 
     def __init__(
         self, spec: MaxMin, parts: list[tuple[Comparisons, Comparisons]], run: FitOptions, trace: Trace
     ) -> None:
         self.spec, self.run, self.trace = spec, run, trace
-        self.fits = [MixtureFit(spec.built(inner, run, precise=False), inner) for inner, _ in parts]
+        self.fits = [MixtureEM(spec.built(inner, run, precise=False), inner) for inner, _ in parts]
         self.others = [Tensors.of(outer, fit.head) for (_, outer), fit in zip(parts, self.fits, strict=True)]
         self.present = [torch.as_tensor(outer.present) for _, outer in parts]
-        self.warm: list[Groups] = []
+        self.warm: list[MixtureParameters] = []
 
-    def walk(self, start: float, decays: tuple[float, ...]) -> _Held:
+    def walk(self, start: float, decays: tuple[float, ...]) -> _HeldOutFit:
         """The best decay: weaker ones, and if that does not help stronger ones, while held-out evidence grows."""
-        tried: dict[float, _Held] = {}
+        tried: dict[float, _HeldOutFit] = {}
 
         def nats(decay: float) -> float:
             tried[decay] = self.held_out(decay)
@@ -154,7 +154,7 @@ class _Trial:
 
         return tried[descend(nats, decays, start)]
 
-    def held_out(self, decay: float) -> _Held:
+    def held_out(self, decay: float) -> _HeldOutFit:
         """The evidence of held-out items at this decay, users of every split."""
         if not self.warm:
             self.warm = [next(fit.starts(self.spec.init, decay, self.run.seed, 1)) for fit in self.fits]
@@ -164,12 +164,14 @@ class _Trial:
             self.warm[i] = end.params
             losses.append(-fit.evidence(end.responsibilities, end.params.log_shares, other)[present])
             weight += float(other.weight.sum())
-        held = _Held(self.spec.n_groups or 1, decay, torch.cat(losses), weight)
+        held = _HeldOutFit(self.spec.n_groups or 1, decay, torch.cat(losses), weight)
         self.trace.add(f"{held.groups} groups", decay, math.nan, held.nats)
         return held
 
 
-def _by_share(head: Mixture, end: EMResult[Groups, Tensor], data: Comparisons) -> tuple[Mixture, Prior, Posterior]:
+def _by_share(
+    head: Mixture, end: EMResult[MixtureParameters, Tensor], data: Comparisons
+) -> tuple[Mixture, Prior, Posterior]:
     """The largest group first, and every user's responsibilities."""
     shares = end.responsibilities.mean(0).cpu() if head.hard else end.params.log_shares.exp().cpu()
     order = torch.argsort(-shares, stable=True)
@@ -182,7 +184,7 @@ def _by_share(head: Mixture, end: EMResult[Groups, Tensor], data: Comparisons) -
     return head.cpu().float().requires_grad_(False).eval(), prior, Posterior(codes, spread)
 
 
-def _report(end: EMResult[Groups, Tensor], bounds: list[float], prior: Prior) -> dict[str, Any]:
+def _report(end: EMResult[MixtureParameters, Tensor], bounds: list[float], prior: Prior) -> dict[str, Any]:
     """What EM did, ready for JSON."""
     return {
         "shares": prior.mean.tolist(),

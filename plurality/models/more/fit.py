@@ -1,4 +1,4 @@
-"""Fitting one reward to several sources at once, each step weighing them so that it serves all."""
+"""Fitting one reward to several sources at once, each step weighting them so that it serves all."""
 
 from dataclasses import dataclass, replace
 
@@ -19,7 +19,7 @@ RATE = 0.1
 
 
 @dataclass(frozen=True)
-class Weighing:
+class SourceWeighting:
     """How sources are weighed in each step.
 
     balance     "min_norm": λ of the shortest combination of head gradients; "plain": 1/K
@@ -32,11 +32,11 @@ class Weighing:
     batch: int
 
 
-class Balanced:
+class MultiSourceFit:
     """A head without codes on comparisons from K sources (N,)."""
 
-    def __init__(self, head: Head, data: Comparisons, source: Int, weighing: Weighing) -> None:
-        self.head, self.weighing = head, weighing
+    def __init__(self, head: Head, data: Comparisons, source: Int, weighting: SourceWeighting) -> None:
+        self.head, self.weighting = head, weighting
         standardise(head, data)
         self.n_sources = int(source.max()) + 1
         self.rows = Tensors.of(data, head)
@@ -44,7 +44,7 @@ class Balanced:
         self.rows = self._by_source(self.rows, self.source)
         self.pair = combine(data.item_keys[data.first], data.item_keys[data.second])
         pairs = np.array([len(np.unique(self.pair[source == k])) for k in range(self.n_sources)])
-        self.share = np.minimum(1.0, weighing.batch / np.maximum(pairs, 1))[source]
+        self.share = np.minimum(1.0, weighting.batch / np.maximum(pairs, 1))[source]
         self.codes = torch.eye(self.n_sources).to(self.rows.items)[:, : head.n_codes]
         self.last = [m.outer if m.hidden else m.linear for m in head.modules() if isinstance(m, Projector)]
 
@@ -82,10 +82,10 @@ class Balanced:
 
     def weigh(self, losses: Tensor) -> Tensor:
         """λ of this batch, from gradients of the last layer alone: (K,)."""
-        if self.weighing.balance == "plain":
+        if self.weighting.balance == "plain":
             return torch.full((self.n_sources,), 1 / self.n_sources, dtype=torch.float64)
         rows = [
             torch.cat([g.flatten() for g in torch.autograd.grad(loss, self.last, retain_graph=True)]) for loss in losses
         ]
         gradients = torch.stack(rows).double().cpu()
-        return min_norm(normalised(gradients @ gradients.T, losses.detach().double().cpu(), self.weighing.normalise))
+        return min_norm(normalised(gradients @ gradients.T, losses.detach().double().cpu(), self.weighting.normalise))

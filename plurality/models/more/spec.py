@@ -18,7 +18,7 @@ from plurality.fitting.search import descend
 from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts
 from plurality.io.progress import stages
 from plurality.models.family import Spec
-from plurality.models.more.fit import Balanced, Weighing
+from plurality.models.more.fit import MultiSourceFit, SourceWeighting
 from plurality.models.more.head import Objectives
 from plurality.models.more.min_norm import NORMALISE
 from plurality.reward.fitted import Fitted, Trace
@@ -105,7 +105,7 @@ class MORE(Spec):
             bar("weight decay")
             decay = spec._decay(data, source, run, trace)
             bar("all comparisons")
-            fit = spec._balanced(data, source, run)
+            fit = spec._fit_on(data, source, run)
             taken = fit.minimise(decay, self.steps, run.seed)
             with torch.no_grad():
                 losses = fit.source_losses(fit.rows, fit.source)
@@ -114,9 +114,9 @@ class MORE(Spec):
             report = _report(names, taken, losses)
             return spec._finished(fit, data, trace, report)
 
-    def _balanced(self, data: Comparisons, source: Int, run: FitOptions) -> Balanced:
+    def _fit_on(self, data: Comparisons, source: Int, run: FitOptions) -> MultiSourceFit:
         head = self.head(data.dim, torch.Generator().manual_seed(run.seed)).to(run.device)
-        return Balanced(head, data, source, Weighing(self.balance, self.normalise, self.batch))
+        return MultiSourceFit(head, data, source, SourceWeighting(self.balance, self.normalise, self.batch))
 
     def _decay(self, data: Comparisons, source: Int, run: FitOptions, trace: Trace) -> float:
         """The decay at which held-out items of all sources are predicted best, sources alike."""
@@ -131,7 +131,7 @@ class MORE(Spec):
         def nats(decay: float) -> float:
             values = []
             for inner, inside, outer, outside in parts:
-                fit = self._balanced(inner, inside, run)
+                fit = self._fit_on(inner, inside, run)
                 fit.minimise(decay, max(1, int(CHOOSING * self.steps)), run.seed)
                 place = torch.as_tensor(outside, device=fit.source.device)
                 with torch.no_grad():
@@ -142,12 +142,12 @@ class MORE(Spec):
 
         return descend(nats, FitPlan.decays, POOLED_DECAY)
 
-    def _finished(self, fit: Balanced, data: Comparisons, trace: Trace, report: dict[str, Any]) -> Fitted:
+    def _finished(self, fit: MultiSourceFit, data: Comparisons, trace: Trace, report: dict[str, Any]) -> Fitted:
         head, chosen = fit.head.cpu().float().requires_grad_(False).eval(), {"n_sources": self.n_sources}
         if not isinstance(head, Objectives):
             prior = Prior.isotropic(0, 1.0)
-            nobody = Posterior.of_strangers(prior, data.users.height)
-            return Fitted(head, prior, nobody, trace, chosen, report)
+            unseen = Posterior.of_prior(prior, data.users.height)
+            return Fitted(head, prior, unseen, trace, chosen, report)
         with torch.no_grad():
             rows = Tensors.of(data, head)
             features = head.features(rows.items, None)

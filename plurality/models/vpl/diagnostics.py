@@ -61,7 +61,7 @@ def _swapped(parts: list[InnerFit]) -> dict[str, float]:
         prior = Prior(own.codes.new_zeros(head.n_codes), torch.eye(head.n_codes).to(own.codes))
         codes = {
             "own": own,
-            "prior": Posterior.of_strangers(prior, rows.n_users),
+            "prior": Posterior.of_prior(prior, rows.n_users),
             "another": _rolled(own, present),
             "shuffled": beliefs(head, _shuffled(rows)),
         }

@@ -6,8 +6,8 @@ import torch
 from scipy.special import log_expit
 
 from plurality.models.hierarchical.empirical_bayes import fit
-from plurality.models.hierarchical.estimates import Found
-from plurality.models.hierarchical.gaussian import Rows, infer
+from plurality.models.hierarchical.estimates import PopulationEstimate
+from plurality.models.hierarchical.gaussian import DifferenceRows, infer
 from plurality.reward.posterior import Prior
 from tests.models.hierarchical.worlds import world
 
@@ -19,7 +19,9 @@ def test_one_dimension_against_quadrature(n):
     """Mean and sd of one user's code after n comparisons, by summing the exact posterior over a grid."""
     rng = np.random.default_rng(n)
     difference, label = rng.normal(size=(n, 1)), rng.integers(2, size=n).astype(float)
-    rows = Rows(*(torch.as_tensor(a) for a in (difference, np.zeros(n, dtype=np.int64), label, np.ones(n))), 1)
+    rows = DifferenceRows(
+        *(torch.as_tensor(a) for a in (difference, np.zeros(n, dtype=np.int64), label, np.ones(n))), 1
+    )
     prior = Prior(torch.tensor([0.5], dtype=torch.float64), torch.tensor([[0.7]], dtype=torch.float64))
     found = infer(rows, prior)
     z = np.linspace(-12, 12, 24_001)
@@ -75,7 +77,7 @@ def test_intervals_cover_over_200_simulated_data_sets():
     for seed in range(200):
         planted = world(seed, 60, 20, 2, 3)
         problem, fitted = planted.problem, fit(planted.problem)
-        found, joint = Found.of(fitted), fitted.joint
+        found, joint = PopulationEstimate.of(fitted), fitted.joint
         inside("codes", found.posterior.codes.numpy(), planted.z, _diagonal(found.posterior.covariance))
         means = (problem.full_design @ joint.coefficients).numpy()
         inside("means by group", means, planted.means, _diagonal(joint.mean_covariance(problem.full_design)))

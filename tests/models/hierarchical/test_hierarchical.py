@@ -27,7 +27,7 @@ def half():
     return seen, new, train, query, Hierarchical().fit(train.data)
 
 
-def test_strangers_are_known_by_their_demographics(half):
+def test_unseen_users_are_known_by_their_demographics(half):
     """The planted means given region and age are the most that can be known; a standard error is .006."""
     _, new, _, query, model = half
     odds = model.log_odds(query.data, unknown="population")

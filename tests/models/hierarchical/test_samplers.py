@@ -11,7 +11,7 @@ from scipy.stats import halfnorm, multivariate_normal, norm
 from plurality.errors import InputWarning
 from plurality.models.hierarchical import pymc_model, svi
 from plurality.models.hierarchical.empirical_bayes import fit
-from plurality.models.hierarchical.estimates import Found
+from plurality.models.hierarchical.estimates import PopulationEstimate
 from tests.models.hierarchical.worlds import world
 
 ROOT = np.linalg.cholesky(np.array([[0.9, 0.2], [0.2, 0.5]]))
@@ -39,7 +39,7 @@ def test_draws_mix_and_carry_their_groups(draws, planted):
 
 
 def test_nuts_agrees_with_empirical_bayes(draws, planted):
-    by_nuts, by_bayes = pymc_model.found(draws, planted.problem), Found.of(fit(planted.problem))
+    by_nuts, by_bayes = pymc_model.found(draws, planted.problem), PopulationEstimate.of(fit(planted.problem))
     sd = _sd(by_nuts.posterior)
     assert (_codes(by_nuts) - _codes(by_bayes)).square().mean().sqrt() < 0.2 * sd.mean()  # Monte Carlo is half of it
     assert (_sd(by_bayes.posterior) / sd).mean() == pytest.approx(1, abs=0.1)

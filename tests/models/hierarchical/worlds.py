@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from plurality.models.hierarchical.empirical_bayes import Problem
-from plurality.models.hierarchical.gaussian import Rows
+from plurality.models.hierarchical.empirical_bayes import HierarchicalProblem
+from plurality.models.hierarchical.gaussian import DifferenceRows
 
 
 @dataclass(frozen=True)
 class World:
     """Truth: mu (C,), effects (G, C) of levels as coefficients, root of Σ (C, C), codes z (U, C)."""
 
-    problem: Problem
+    problem: HierarchicalProblem
     mu: np.ndarray
     effects: np.ndarray
     root: np.ndarray
@@ -41,8 +41,8 @@ def world(seed, n_users, each, width, levels, *, root=None, ratio=None):
     p = 1 / (1 + np.exp(-(difference * z[user]).sum(1)))
     label = (rng.random(len(user)) < p).astype(float)
     columns = (torch.as_tensor(c) for c in (difference, user, label, np.ones(len(user))))
-    problem = Problem(
-        Rows(*columns, n_users),
+    problem = HierarchicalProblem(
+        DifferenceRows(*columns, n_users),
         torch.as_tensor(design),
         torch.zeros(levels, dtype=torch.int64),
         torch.eye(width, dtype=torch.float64) / 4,

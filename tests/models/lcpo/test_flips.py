@@ -7,8 +7,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 from plurality.models.lcpo.fit import right_probability
-from plurality.models.lcpo.head import Beta, FlipMixture, clean_probability, fisher_error, flip_log_odds
-from plurality.models.lcpo.taste_vs_noise import judge
+from plurality.models.lcpo.head import BetaPrior, FlipMixture, clean_probability, fisher_error, flip_log_odds
+from plurality.models.lcpo.taste_vs_noise import taste_vs_noise
 from plurality.reward.links import nll
 from plurality.reward.posterior import Evidence
 
@@ -59,7 +59,7 @@ def test_the_gradient_of_the_mixture_is_the_reweighted_one():
 
 def test_beta_prior_is_that_of_its_density():
     """Mode and curvature, in logit η, of the Beta density maximised in η."""
-    prior = Beta.of(9.0, 1.5)
+    prior = BetaPrior.of(9.0, 1.5)
     assert prior.mode == pytest.approx(8 / 8.5)
     assert prior.labels == pytest.approx(8.5)
     z = prior.prior().mean.item()
@@ -76,7 +76,7 @@ def test_reliability_is_the_mode_under_the_beta_prior():
     gap = RNG.normal(size=90) * 3
     user = np.repeat([0, 1, 2], 30)
     label, weight = RNG.choice([0, 0.5, 1.0], 90), RNG.uniform(0.5, 2, 90)
-    prior = Beta.of(6.0, 2.0)
+    prior = BetaPrior.of(6.0, 2.0)
     head = FlipMixture(1, personal=True, generator=torch.Generator()).doubled()
     column = tensor(gap)[:, None]
     evidence = Evidence(column, torch.zeros_like(column), torch.as_tensor(user), tensor(label), tensor(weight))
@@ -119,7 +119,7 @@ def test_own_taste_and_noise_are_told_apart(kind, said):
         label = labels(gap, 0.75, 3)
     else:
         label = labels(gap, 0.5, 4)
-    found = judge(x, gap, label, seed=0)
+    found = taste_vs_noise(x, gap, label, seed=0)
     assert found.verdict == said
     assert found.lo < found.difference < found.hi
     assert found.difference == pytest.approx(found.own - found.noise)

@@ -13,8 +13,8 @@ from plurality.errors import InputError, InputWarning
 from plurality.fitting.optimisers import lbfgs
 from plurality.models import BradleyTerry
 from plurality.models.lcpo import LCPO
-from plurality.models.lcpo.fit import FlipFit
-from plurality.models.lcpo.head import Beta, flip_log_odds
+from plurality.models.lcpo.fit import FlipEM
+from plurality.models.lcpo.head import BetaPrior, flip_log_odds
 from plurality.models.lcpo.preference_losses import smoothed_label
 from plurality.reward.links import log_prob, nll
 
@@ -101,8 +101,8 @@ def test_a_taste_minority_is_not_called_careless():
 
 def test_em_is_direct_maximisation_of_the_flip_mixture():
     data = population(np.linspace(0.02, 0.4, 10), 10).sample(60, seed=6).data.in_key_order()
-    prior, head = Beta.of(9.0, 1.5), LCPO().head(5, torch.Generator()).double().requires_grad_(False)
-    fit = FlipFit(head, data, prior, personal=True)
+    prior, head = BetaPrior.of(9.0, 1.5), LCPO().head(5, torch.Generator()).double().requires_grad_(False)
+    fit = FlipEM(head, data, prior, personal=True)
     start = fit.start(torch.full((1, 5), 0.1, dtype=torch.float64), 0.75)
     end = fit.em(start, 1.0, max_iter=2000, tol=1e-13)
     linear, logits = head.projector.linear.requires_grad_(True), end.params.logits.clone().requires_grad_()
@@ -152,8 +152,8 @@ def test_one_published_pass_is_biased_towards_its_start():
 
 def test_settings_that_cannot_be():
     for text, settings in {
-        "'everybody' is no choice; give one of unit, global": {"reliability": "everybody"},
-        "'loud' is no choice": {"noise": "loud"},
+        "'everybody' is not a valid option; give one of unit, global": {"reliability": "everybody"},
+        "'loud' is not a valid option": {"noise": "loud"},
         "need a flip_rate": {"noise": "smoothing"},
         r"must lie in \[0, ½\)": {"noise": "unbiased", "flip_rate": 0.6},
         "prior must be two numbers above 1": {"prior": (1.0, 1.0)},

@@ -14,7 +14,7 @@ from plurality.errors import InputError
 from plurality.fitting.optimisers import lbfgs
 from plurality.models import BradleyTerry
 from plurality.models.maxmin import MaxMin
-from plurality.models.maxmin.fit import MixtureFit
+from plurality.models.maxmin.fit import MixtureEM
 from plurality.reward.posterior import Posterior
 
 UNEQUAL = (10 / 11, 1 / 11)
@@ -97,7 +97,7 @@ def test_em_is_direct_maximisation_of_the_mixture_likelihood():
     spec = MaxMin(n_groups=2, decay=2.0)
     model = spec.fit(data)
     head = spec.head(data.dim, torch.Generator()).double()
-    fit = MixtureFit(head, data)
+    fit = MixtureEM(head, data)
     generator = torch.Generator().manual_seed(0)
     for nudge in (0.0, 0.3):
         with torch.no_grad():
@@ -130,13 +130,13 @@ def test_predictions_are_the_exact_mixture():
     support, query = new.sample(3, seed=1).data, new.sample(5, seed=2).data
     model = MaxMin(n_groups=2, decay=2.0).fit(train.data).adapt(support)
     reward = model.features(query.items).double().numpy()
-    belonging = model.codes(query.users).numpy()[query.user]
-    np.testing.assert_allclose(belonging.sum(1), 1)
-    p = (belonging * expit(reward[query.first] - reward[query.second])).sum(1)
+    responsibilities = model.codes(query.users).numpy()[query.user]
+    np.testing.assert_allclose(responsibilities.sum(1), 1)
+    p = (responsibilities * expit(reward[query.first] - reward[query.second])).sum(1)
     np.testing.assert_allclose(model.prefer(query), p, atol=1e-6)
-    expected = (belonging * (reward[query.first] - reward[query.second])).sum(1)
+    expected = (responsibilities * (reward[query.first] - reward[query.second])).sum(1)
     np.testing.assert_allclose(model.gap(query), expected, atol=1e-5)
-    prior = Posterior.of_strangers(model.prior, query.users.height)
+    prior = Posterior.of_prior(model.prior, query.users.height)
     np.testing.assert_allclose(
         model.prefer(query, beliefs=prior),
         expit(reward[query.first] - reward[query.second]) @ np.array(model.report["shares"]),
@@ -144,7 +144,7 @@ def test_predictions_are_the_exact_mixture():
     )
 
 
-def test_belonging_is_bayes_rule():
+def test_responsibilities_are_bayes_rule():
     _, new, train, _ = drawn(15, (0.7, 0.3), 9)
     model = MaxMin(n_groups=2, decay=2.0).fit(train.data)
     support = new.sample(4, seed=3).data

@@ -170,7 +170,7 @@ def test_a_population_without_differences_is_not_torn_apart():
     data, test = seen.sample(30, seed=13).data, seen.sample(40, seed=14)
     model, pooled = PAL().fit(data), BradleyTerry().fit(data)
     assert accuracy(model.prefer(test.data), test.data) > accuracy(pooled.prefer(test.data), test.data) - 0.015
-    own, shared = model.prefer(test.data), model.prefer(test.data, beliefs=Posterior.of_strangers(model.prior, 60))
+    own, shared = model.prefer(test.data), model.prefer(test.data, beliefs=Posterior.of_prior(model.prior, 60))
     assert np.abs(own - shared).mean() < 0.05
 
 
