@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from plurality.encoders.protocol import Encoder
 from plurality.errors import InputError
 from plurality.io.paths import expanded
 from plurality.reward import hub, persistence
+from plurality.reward.compatibility import check_encoder
 from plurality.reward.fitted import Fitted, Parts
 from plurality.reward.links import log_predictive, prob, win
 from plurality.reward.model_card import CardDetails
@@ -302,13 +303,7 @@ class RewardModel(Parts):
     def check(self, data: Comparisons) -> None:
         """Raise InputError if `data` was not embedded as this model's training data was."""
         self._check_width(data.items)
-        if self.encoder is not None and data.encoder is not None:
-            mine, theirs = self.encoder, data.encoder
-            if mine.fingerprint != theirs.fingerprint:
-                raise InputError(
-                    f"{data.source}: embedded by {_called(theirs)}, but the model was fitted on {_called(mine)}; "
-                    "embed again with the model's own encoder"
-                )
+        check_encoder(self.encoder, data)
 
     def _check_width(self, items: Array) -> None:
         if items.ndim != 2 or items.shape[1] != self.head.n_embedding:
@@ -401,8 +396,3 @@ class RewardModel(Parts):
 def load(source: str | Path, *, revision: str | None = None, token: str | None = None) -> RewardModel:
     """Read a model from `source`, a folder or hub id (`revision`, `token`); see `RewardModel.from_pretrained`."""
     return RewardModel.from_pretrained(source, revision=revision, token=token)
-
-
-def _called(encoder: Encoder) -> str:
-    about: dict[str, Any] = encoder.describe()
-    return f"{about.get('kind', 'encoder')} {about.get('name', '')} [{encoder.fingerprint[:8]}]".replace("  ", " ")

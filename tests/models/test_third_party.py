@@ -30,7 +30,7 @@ from torch import nn
 
 from plurality import Spec
 from plurality.fitting.fit import fit
-from plurality.fitting.objective import Plan
+from plurality.fitting.objective import FitPlan
 from plurality.fitting.tuning import Candidate
 from plurality.reward.heads import Head
 
@@ -70,7 +70,7 @@ class Toy(Spec):
 
     def learn(self, data, run):
         candidate = Candidate("toy", lambda g: self.head(data.dim, g), self.decay)
-        return fit([candidate], data, Plan(decays=(self.decay,)), run)
+        return fit([candidate], data, FitPlan(decays=(self.decay,)), run)
 '''
 RECIPE = """
 model = "toy"

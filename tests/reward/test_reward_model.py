@@ -129,7 +129,7 @@ def test_adapting_on_known_users_forgets_what_they_said_before(data, model):
 
 def test_unknown_users_under_the_former_name(data, model):
     with pytest.warns(DeprecationWarning, match="strangers is now unknown_users"):
-        assert len(model.unknown_users(data)) == len(model.unknown_users(data)) == 0
+        assert len(model.strangers(data)) == len(model.unknown_users(data)) == 0
 
 
 def test_population_code_for_unknown_users(data, model):
