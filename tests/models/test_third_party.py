@@ -125,7 +125,7 @@ def test_it_is_saved_loaded_compared_and_rewards(model, data, tmp_path):
     again = plurality.load(model.save_pretrained(tmp_path / "reward"))
     assert (again.prefer(data) == model.prefer(data)).all()
     assert again.users.columns == ["user_id", "care", "n_comparisons", "uncertainty"]
-    result = plurality.compare(data, [spec_class("toy")()], shuffled=False, draws=20)
+    result = plurality.compare(data, [spec_class("toy")()], shuffled=False, n_bootstrap=20)
     assert {"bradley_terry", "toy"} <= set(result.table["model"])
     user = model.user_ids[0]
     rewards = RewardFunction(again, user_column="user_id")(prompts=["Hello"], completions=["A poem"], user_id=[user])
@@ -195,7 +195,7 @@ def test_a_broken_package_fails_when_it_is_asked_for_alone(broken, name, complai
 def test_compare_takes_every_family_and_says_which_it_could_not(broken, data, command, tmp_path, monkeypatch):
     few = {name: point for name, point in families().items() if name in {"bradley_terry", "toy", *BROKEN}}
     monkeypatch.setattr("plurality.models.families", lambda: few)
-    arguments = ["compare", data.save(tmp_path / "store"), "--no-shuffled", "--draws", 10]
+    arguments = ["compare", data.save(tmp_path / "store"), "--no-shuffled", "--n-bootstrap", 10]
     done = command(*arguments, "--json")
     assert (done.code, done.err) == (0, "")
     result = json.loads(done.out)
