@@ -44,7 +44,8 @@ class MeanVariance(Projected):
     def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
         spread = (first[..., 1].square() + second[..., 1].square()).sqrt()
         t = (first[..., 0] - second[..., 0]) / spread
-        return torch.special.log_ndtr(t) - torch.special.log_ndtr(-t)
+        odds: Tensor = torch.special.log_ndtr(t) - torch.special.log_ndtr(-t)
+        return odds
 
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         return {}

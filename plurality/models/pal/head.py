@@ -56,7 +56,7 @@ class IdealPoint(Projected):
         return softmax(codes, -1).mean(0).log()
 
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
-        f = self.projector(items)  # (M, p)
+        f: Tensor = self.projector(items)  # (M, p)
         if self.distance == "norm":
             return f
         return torch.cat([2 * f @ self.prototypes.T, -self.curvature * f.square().sum(-1, keepdim=True)], -1)
@@ -154,7 +154,7 @@ class PromptDirection(Projected):
     def _parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """f (..., p) and g (..., K, p) of the angle form's features."""
         f, g = features[..., : self.preference], features[..., self.preference :]
-        return f, g.unflatten(-1, self.constant.shape)
+        return f, g.reshape(*g.shape[:-1], *self.constant.shape)
 
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         return {f"weight_{k}": w for k, w in enumerate(softmax(codes, -1).T)}

@@ -51,7 +51,9 @@ def beliefs(head: VPLHead, rows: UserSortedRows, size: int | None = None) -> Pos
         f = head.features(rows.items, None)
         difference = f[rows.first[context]] - f[rows.second[context]]
         prior = standard(head, rows.n_users)
-        return head.encoder(difference, rows.user[context], rows.label[context], rows.weight[context], prior)
+        user, label, weight = (column[context] for column in (rows.user, rows.label, rows.weight))
+        found: Posterior = head.encoder(difference, user, label, weight, prior)
+    return found
 
 
 def log_odds(head: VPLHead, rows: UserSortedRows, posterior: Posterior) -> Tensor:

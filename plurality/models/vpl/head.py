@@ -91,7 +91,8 @@ class PosteriorEncoder(nn.Module):
         mass = weight * logit.exp() if self.aggregation == "attention" else weight
         n0, n1 = self.log_sizes.exp()
         total = n0 + mass.new_zeros(n_users).index_add(0, user, mass)
-        return n1 * mass / total[user]
+        share: Tensor = n1 * mass / total[user]
+        return share
 
 
 class VPLHead(Projected):

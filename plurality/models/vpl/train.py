@@ -104,7 +104,7 @@ def _features(head: VPLHead, rows: UserSortedRows, episode: EpisodeBatch) -> tup
     if len(rows.items) <= MAX_FULL_BATCH:
         return head.features(rows.items, None), rows.first, rows.second
     used = torch.cat([episode.context, episode.queries[episode.weight > 0]])
-    items, place = torch.cat([rows.first[used], rows.second[used]]).unique(return_inverse=True)
+    items, place = torch.unique(torch.cat([rows.first[used], rows.second[used]]), return_inverse=True)
     first, second = rows.first.clone().zero_(), rows.second.clone().zero_()
     first[used], second[used] = place[: len(used)], place[len(used) :]
     return head.features(rows.items[items], None), first, second
