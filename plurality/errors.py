@@ -4,6 +4,9 @@ A message is one line and says where (file, row, column), what is wrong, and the
 the command line prints it as it stands and leaves with exit code 2.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 __all__ = ["InputError", "InputWarning"]
 
 
@@ -13,3 +16,17 @@ class InputError(ValueError):
 
 class InputWarning(UserWarning):
     """Input that was usable after a change the reader should know of, such as dropped duplicates."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The known name closest to a mistyped word, as in " (did you mean pal?)", or nothing if none is close.
+
+    Swapped letters are the commonest slip, so a name of the same letters goes first.
+    """
+    names, plain = {_plain(name): name for name in known}, _plain(word)
+    close = sorted(get_close_matches(plain, names), key=lambda name: sorted(name) != sorted(plain))
+    return f" (did you mean {names[close[0]]}?)" if close else ""
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_").strip("_")

@@ -371,7 +371,7 @@ USES = {
     "a recipe that is not there": (
         lambda p: ["reproduce", p.here / "models" / "pal"],
         "models/pal/recipe.toml: No such file or directory",
-        "give a folder such as models/pal",
+        "give a family such as pal, or a folder such as models/pal",
     ),
     "predictions that are not there": (
         lambda p: ["audit", p.here / "none.parquet", "--out", p.out],

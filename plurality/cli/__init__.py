@@ -4,27 +4,30 @@ import argparse
 import io
 import json
 import os
+import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, TextIO
 
 import plurality
-from plurality.errors import InputError, InputWarning
+from plurality.cli.completion import answer, asked
+from plurality.errors import InputError, InputWarning, suggestion
 
 COMMANDS = {
-    "demo": "simulate a population, fit, compare and audit it: the whole road in one go",
-    "data": "a public data set as published -> comparisons and users, or a store",
-    "embed": "comparisons and users -> a store with frozen embeddings",
-    "fit": "a store -> a fitted reward model",
-    "compare": "several models and their controls on one split -> one table",
-    "audit": "predictions and demographics -> who is served how well (HTML, figures, parquet)",
-    "adapt": "a fitted model and new users' comparisons -> a model that knows them too",
-    "export": "a fitted model -> a Hugging Face checkpoint that trainers load",
-    "reproduce": "run a model's recipe and set it beside its golden numbers",
-    "score": "a fitted model and candidates -> a reward for every user and completion",
-    "serve": "a fitted model -> rewards over HTTP, as RL trainers ask for them",
+    "demo": "run an end-to-end demo: simulate data, embed, fit, compare, audit, adapt, score",
+    "data": "convert a public data set to comparisons and users, or check a store's data quality",
+    "embed": "embed comparisons with a frozen encoder and write a data store",
+    "fit": "fit a reward model to a data store",
+    "compare": "compare models with control baselines on one train/test split",
+    "audit": "audit predictions by demographic group and write a report (HTML, figures, parquet)",
+    "adapt": "add new users to a fitted model from a few comparisons each",
+    "score": "score completions with a fitted model (best-of-n ranking with --best-of-n)",
+    "export": "export a fitted model as a Hugging Face checkpoint for RL trainers",
+    "serve": "serve rewards over HTTP for RL trainers",
+    "reproduce": "run a model's recipe and compare it with its golden numbers",
+    "completion": "print shell completion code for bash, zsh or fish",
 }
 
 
@@ -33,16 +36,22 @@ EXTRAS |= {"starlette": "serve", "uvicorn": "serve"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, or 2 after one line on stderr for input that cannot be used."""
+    """Run one command (none: print help); returns 0, or 2 after one line on stderr for input that cannot be used."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ± must not cost the result
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments and (words := asked()) is not None:
+        answer(_parser(words[1:]))
+    if not arguments:
+        _parser([]).print_help()
+        return 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", InputWarning)
             warnings.filterwarnings("always", category=DeprecationWarning, module=r"plurality\.cli\.")
             warnings.showwarning = _note
-            args = parse(list(sys.argv[1:] if argv is None else argv))
+            args = parse(arguments)
             result = run(args)
         if args.json:
             print(json.dumps(result, default=str))
@@ -78,23 +87,49 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises InputError for wrong usage, so that this too is one line."""
+    """Raises InputError for wrong usage, so that this too is one line, and suggests the word that was meant."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see `{self.prog} --help`")
+        meant = ""
+        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            meant = suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
+        elif option := re.match(r"unrecognized arguments: (\S+)", message):
+            meant = suggestion(option[1].partition("=")[0], _options(self))
+        raise InputError(f"{message}{meant}; see `{self.prog} --help`")
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every option that a parser and those of its commands show in their help."""
+    for action in parser._actions:
+        if action.help != argparse.SUPPRESS:
+            yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _options(command)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """All commands by name; only the one that is asked for is imported, so that --help is quick."""
-    parser = _Parser(prog="plurality", description="Reward models that know whose preference they predict.")
+    parser = _Parser(
+        prog="plurality",
+        description="Reward models that know whose preference they predict.",
+        epilog="`plurality COMMAND --help` shows a command's options and an example; start with `plurality demo`.",
+    )
     parser.add_argument("--version", action="version", version=f"plurality {plurality.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    asked = next((a for a in arguments if a in COMMANDS), None)
+    wanted = next((a for a in arguments if a in COMMANDS), None)
     for name, what in COMMANDS.items():
-        command = commands.add_parser(name, help=what, description=what)
+        command = commands.add_parser(
+            name,
+            help=what,
+            description=what[0].upper() + what[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        if name == asked:
-            _module(name).add(command)
+        if name == wanted:
+            module = _module(name)
+            module.add(command)
+            command.epilog = f"example:\n  {module.EXAMPLE}"
     return parser
 
 

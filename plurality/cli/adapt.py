@@ -6,13 +6,17 @@ from typing import Any
 from plurality.cli.settings import say
 from plurality.io.paths import expanded
 
+EXAMPLE = "plurality adapt reward/ new_users.parquet --out reward2/"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", help="model folder that `fit` wrote, or hub id org/name")
-    parser.add_argument("comparisons", help="the new users' comparisons, in the format of `embed`")
-    parser.add_argument("--embeddings", help=".npy or .safetensors, when the columns hold row numbers instead of texts")
-    parser.add_argument("--out", required=True, type=expanded, help="model folder to write")
+    parser.add_argument("model", help="fitted model folder, or hub id org/name")
+    parser.add_argument("comparisons", help="comparisons of the new users, in the format of `plurality embed`")
+    parser.add_argument(
+        "--embeddings", help="precomputed embeddings (.npy, .safetensors), if the columns hold their row numbers"
+    )
+    parser.add_argument("--out", required=True, type=expanded, help="output folder for the adapted model")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

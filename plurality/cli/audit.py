@@ -8,19 +8,29 @@ from plurality.io.paths import expanded
 
 FORMER = {"--draws": "--n-bootstrap", "--publish": "--min-users-flag", "--suppress": "--min-users-show"}
 
+EXAMPLE = "plurality audit compare/predictions.parquet --users users.parquet --by age,gender --out audit/"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument(
-        "predictions", help="table with user_id, prob_first, label; or user_id, score_chosen, score_rejected"
+        "predictions", help="table with user_id, prob_first, label; or with user_id, score_chosen, score_rejected"
     )
     parser.add_argument("--users", help="table with user_id and demographics")
-    parser.add_argument("--by", action="append", help="columns of the users table, with commas (default: all)")
-    parser.add_argument("--model", help="which model of the predictions (default: the first that is no control)")
-    parser.add_argument("--cell", help="which cell (default: seen users, unseen items or prompts)")
-    parser.add_argument("--ways", type=int, choices=(1, 2, 3), default=2, help="columns crossed at most (default 2)")
-    parser.add_argument("--candidates", help="table with user_id, prompt, candidate, reward: who decides, who benefits")
-    parser.add_argument("--margins", help="table with attribute, level, share: weight users to this population")
+    parser.add_argument(
+        "--by", action="append", help="comma-separated demographic columns of the users table (default: all)"
+    )
+    parser.add_argument("--model", help="model to audit (default: the first that is not a control)")
+    parser.add_argument("--cell", help="test cell to audit (default: seen users, unseen items or prompts)")
+    parser.add_argument(
+        "--ways", type=int, choices=(1, 2, 3), default=2, help="maximum number of crossed columns (default 2)"
+    )
+    parser.add_argument(
+        "--candidates", help="table with user_id, prompt, candidate, reward, for the social-choice analysis"
+    )
+    parser.add_argument(
+        "--margins", help="table with attribute, level, share: population margins for post-stratification"
+    )
     parser.add_argument(
         "--min-users-flag", type=int, default=20, help="flag slices of fewer users than this (default 20)"
     )
@@ -28,9 +38,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--min-users-show", type=int, default=11, help="withhold slices of fewer users than this (default 11)"
     )
     parser.add_argument(
-        "--n-bootstrap", type=at_least(1), default=1000, help="bootstrap resamples of users (default 1000)"
+        "--n-bootstrap", type=at_least(1), default=1000, help="number of bootstrap resamples of users (default 1000)"
     )
-    parser.add_argument("--out", required=True, type=expanded, help="folder for the report")
+    parser.add_argument("--out", required=True, type=expanded, help="output folder for the report")
     for former, new in FORMER.items():
         add_former(parser, former, new)
     add_seed(parser)

@@ -6,33 +6,44 @@ from typing import Any
 from plurality.cli.settings import add_device, add_former, add_seed, at_least, say, spec_of
 from plurality.io.paths import expanded
 
+EXAMPLE = "plurality compare store/ --models pal,low_rank --split prompt --out compare/"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("store", type=expanded, help="store folder that `embed` wrote")
+    parser.add_argument("store", type=expanded, help="data store written by `plurality embed`")
     parser.add_argument(
-        "--models", default="all", help="comma-separated; by default all that can work on the data, others are named"
+        "--models", default="all", help="comma-separated model families (default: all that can use the data)"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="MODEL.NAME=VALUE", help="a setting, such as pal.n_prototypes=8"
+        "--set",
+        action="append",
+        default=[],
+        metavar="MODEL.NAME=VALUE",
+        help="hyperparameter of one model, such as pal.n_prototypes=8 (repeatable)",
     )
     parser.add_argument(
-        "--split", default="prompt", choices=("prompt", "group", "item", "row"), help="what test comparisons are new in"
+        "--split",
+        default="prompt",
+        choices=("prompt", "group", "item", "row"),
+        help="unit that test comparisons are held out by (default prompt)",
     )
-    parser.add_argument("--test-size", type=float, default=0.2, help="share of units held out (default .2)")
-    parser.add_argument("--unseen-users", type=float, default=0.2, help="share of users held out (default .2)")
     parser.add_argument(
-        "--support", type=at_least(0), default=20, help="comparisons an unseen user is adapted on (default 20)"
+        "--test-size", type=float, default=0.2, help="share of units held out for testing (default 0.2)"
     )
-    parser.add_argument("--folds", type=at_least(1), default=1, help="disjoint test parts to go through (default 1)")
-    parser.add_argument("--no-shuffled", action="store_true", help="leave out the fits on shuffled users")
+    parser.add_argument("--unseen-users", type=float, default=0.2, help="share of users held out (default 0.2)")
     parser.add_argument(
-        "--n-bootstrap", type=at_least(1), default=1000, help="bootstrap resamples of users (default 1000)"
+        "--support", type=at_least(0), default=20, help="comparisons that each unseen user is adapted on (default 20)"
+    )
+    parser.add_argument("--folds", type=at_least(1), default=1, help="number of disjoint test folds (default 1)")
+    parser.add_argument("--no-shuffled", action="store_true", help="skip the control fits on shuffled users")
+    parser.add_argument(
+        "--n-bootstrap", type=at_least(1), default=1000, help="number of bootstrap resamples of users (default 1000)"
     )
     add_former(parser, "--test", "--test-size")
     add_former(parser, "--draws", "--n-bootstrap")
     add_device(parser)
-    parser.add_argument("--out", type=expanded, help="folder for table, predictions and figure")
+    parser.add_argument("--out", type=expanded, help="output folder for table, predictions and figure")
     add_seed(parser)
 
 
@@ -44,16 +55,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.evaluation.comparison_table import MARKER
     from plurality.io.atomic import check_target
     from plurality.models import families
+    from plurality.reward.registry import family_name
 
     if args.out:
         import plurality.analyses.figures  # noqa: F401 - where matplotlib is missing, that shows now
 
         check_target(args.out, MARKER)
     everything = args.models == "all"
-    names = list(families()) if everything else [name.strip() for name in args.models.split(",") if name.strip()]
+    names = list(families()) if everything else [family_name(n) for n in args.models.split(",") if n.strip()]
     settings: dict[str, list[str]] = {name: [] for name in names}
     for setting in args.set:
         name, dot, rest = setting.partition(".")
+        name = name if name in settings else name.lower().replace("-", "_")
         if not dot or name not in settings:
             raise InputError(f"--set {setting}: write MODEL.NAME=VALUE with a model of --models {args.models}")
         settings[name].append(rest)

@@ -12,6 +12,8 @@ from plurality.io.paths import expanded
 CHECKS = {"check": "plurality.cli.data_check"}
 """Words that stand where a data set's name does, and the module with `add` and `run` that each is a command of."""
 
+EXAMPLE = "plurality data prism FOLDER --out prism/"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """A command for every data set, each with its own settings in its help."""
@@ -23,10 +25,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         settings = ", ".join(f"{p.name}={p.default}" for p in datasets.options(name).values()) or "none"
         what = _first_line(module)
         about = f"{what} Licence: {module.ABOUT.licence}. Settings: {settings}."
-        _add_set(names.add_parser(name, help=what, description=about.replace("%", "%%")))
+        epilog = f"example: plurality data {name} FOLDER --out {name}/"
+        _add_set(names.add_parser(name, help=what, description=about.replace("%", "%%"), epilog=epilog))
     for name, where in CHECKS.items():
         module = import_module(where)
-        command = names.add_parser(name, help=_first_line(module))
+        command = names.add_parser(name, help=_first_line(module), epilog=f"example: {module.EXAMPLE}")
         _add_json(command)
         module.add(command)
 
@@ -61,11 +64,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="file or folder as published, or owner/name[@revision] on the Hugging Face hub")
-    parser.add_argument("--out", required=True, type=expanded, help="folder to write: a store if an encoder is named")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the data set")
+    parser.add_argument("source", help="file or folder as published, or a Hugging Face hub id owner/name[@revision]")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=expanded,
+        help="output folder: a data store if --encoder is given, otherwise parquet files",
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="loader setting (repeatable)")
     _add_json(parser)
-    add_encoder(parser, "lsa, a hub id or a model folder: write a store with embeddings")
+    add_encoder(parser, "lsa, a hub id or a model folder: write a data store with embeddings")
 
 
 def _first_line(module: ModuleType) -> str:
@@ -74,4 +82,6 @@ def _first_line(module: ModuleType) -> str:
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     """--json may also stand behind the name."""
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print the result as one JSON object"
+    )

@@ -1,4 +1,4 @@
-"""Look at a store before a model does: format leaks, consistency of users, room for personalisation."""
+"""Check a store's data quality: format leaks, annotator consistency, headroom for personalisation."""
 
 import argparse
 from typing import Any
@@ -6,19 +6,26 @@ from typing import Any
 from plurality.cli.settings import add_former, add_seed, at_least, say
 from plurality.io.paths import expanded
 
+EXAMPLE = "plurality data check store/"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("store", type=expanded, help="store folder that `embed` wrote")
+    parser.add_argument("store", type=expanded, help="data store written by `plurality embed`")
     parser.add_argument(
-        "--split", choices=("group", "prompt", "item"), help="what is held out (default: item where items recur)"
+        "--split",
+        choices=("group", "prompt", "item"),
+        help="unit that test comparisons are held out by (default: item if items recur)",
     )
-    parser.add_argument("--folds", type=at_least(1), default=2, help="disjoint test parts for the room (default 2)")
     parser.add_argument(
-        "--n-bootstrap", type=at_least(1), default=1000, help="bootstrap resamples of users (default 1000)"
+        "--folds", type=at_least(1), default=2, help="cross-validation folds of the headroom estimate (default 2)"
     )
-    parser.add_argument("--no-room", action="store_true", help="leave out the estimate of room, which fits models")
-    parser.add_argument("--out", type=expanded, help="folder for the tables as parquet")
+    parser.add_argument(
+        "--n-bootstrap", type=at_least(1), default=1000, help="number of bootstrap resamples of users (default 1000)"
+    )
+    parser.add_argument("--no-headroom", action="store_true", help="skip the headroom estimate, which fits models")
+    add_former(parser, "--no-room", "--no-headroom")
+    parser.add_argument("--out", type=expanded, help="output folder for the tables (parquet)")
     add_former(parser, "--draws", "--n-bootstrap")
     add_seed(parser)
 
@@ -37,7 +44,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         split=args.split,
         folds=args.folds,
         n_bootstrap=args.n_bootstrap,
-        estimate_room=not args.no_room,
+        estimate_room=not args.no_headroom,
         seed=args.seed,
         progress=not args.json,
     )

@@ -1,4 +1,4 @@
-"""`plurality demo`: the whole road on a simulated population, or on one's own data, text to report, no download."""
+"""`plurality demo`: an end-to-end demo on simulated or own data, from text to audit report, without a download."""
 
 import argparse
 from pathlib import Path
@@ -10,14 +10,23 @@ from plurality.io.paths import expanded
 if TYPE_CHECKING:
     import polars as pl
 
+EXAMPLE = "plurality demo --out demo/"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("--out", type=expanded, default=Path("demo"), help="folder to write (default demo/)")
-    parser.add_argument("--users", type=at_least(1), default=300, help="simulated people (default 300)")
-    parser.add_argument("--comparisons", type=at_least(1), default=60, help="comparisons each (default 60)")
-    parser.add_argument("--data", type=expanded, help="folder of comparisons.parquet and users.parquet to run on")
-    parser.add_argument("--split", default="prompt", choices=("prompt", "group", "item"), help="split of compare")
+    parser.add_argument("--out", type=expanded, default=Path("demo"), help="output folder (default demo/)")
+    parser.add_argument("--users", type=at_least(1), default=300, help="number of simulated users (default 300)")
+    parser.add_argument(
+        "--comparisons", type=at_least(1), default=60, help="comparisons per simulated user (default 60)"
+    )
+    parser.add_argument("--data", type=expanded, help="folder with your own comparisons.parquet and users.parquet")
+    parser.add_argument(
+        "--split",
+        default="prompt",
+        choices=("prompt", "group", "item"),
+        help="unit that test comparisons are held out by (default prompt)",
+    )
     add_seed(parser)
 
 

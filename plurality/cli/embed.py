@@ -9,37 +9,49 @@ from plurality.io.paths import expanded
 
 ENCODER_SETTINGS = ("template", "pooling", "dtype", "device", "revision", "dim", "max_length")
 
+EXAMPLE = "plurality embed comparisons.parquet --users users.parquet --out store/"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("comparisons", help="parquet, JSONL or CSV: user_id, prompt, chosen, rejected")
-    parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and whatever is known of people")
-    parser.add_argument("--out", required=True, type=expanded, help="store folder to write")
-    parser.add_argument("--embeddings", help=".npy or .safetensors, when the columns hold row numbers instead of texts")
-    add_encoder(parser, "lsa (no download, default), a hub id or a model folder")
+    parser.add_argument("comparisons", help="parquet, JSONL or CSV with user_id, prompt, chosen, rejected")
+    parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and demographic columns")
+    parser.add_argument("--out", required=True, type=expanded, help="data store to write")
+    parser.add_argument(
+        "--embeddings", help="precomputed embeddings (.npy, .safetensors), if the columns hold their row numbers"
+    )
+    add_encoder(parser, "text encoder: lsa (default, no download), a hub id or a model folder")
 
 
 def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
     """Arguments of whatever embeds comparisons."""
     parser.add_argument("--encoder", help=encoder_help)
-    parser.add_argument("--prompts", action="store_true", help="embed prompts too (for PAL form B)")
+    parser.add_argument("--prompts", action="store_true", help="also embed prompts alone (for PAL form B)")
     parser.add_argument(
-        "--repeats", choices=("drop", "keep"), default="drop", help="exact duplicate rows: once, or all"
+        "--repeats",
+        choices=("drop", "keep"),
+        default="drop",
+        help="exact duplicate rows: keep one (drop, default) or all (keep)",
     )
-    parser.add_argument("--strength-as", choices=("weight", "label"), default="weight", help="what `strength` means")
     parser.add_argument(
-        "--cache", type=expanded, help="where transformers' embeddings lie (default ~/.cache/plurality)"
+        "--strength-as",
+        choices=("weight", "label"),
+        default="weight",
+        help="use the `strength` column as a row weight (default) or as a soft label",
     )
+    parser.add_argument("--cache", type=expanded, help="embedding cache folder (default ~/.cache/plurality)")
     for name, help_ in (
-        ("template", "conversation or completion"),
-        ("pooling", "last, mean or first"),
-        ("dtype", "float32, bfloat16 or float16"),
-        ("device", "cpu, cuda, mps or auto"),
-        ("revision", "hub revision"),
+        ("template", "text format, conversation or completion"),
+        ("pooling", "token pooling, last, mean or first"),
+        ("dtype", "precision, float32, bfloat16 or float16"),
+        ("device", "torch device, cpu, cuda, mps or auto"),
+        ("revision", "hub revision (branch, tag or commit)"),
     ):
         parser.add_argument(f"--{name}", help=f"encoder: {help_}")
-    parser.add_argument("--dim", type=int, help="encoder lsa: dimensions to keep")
-    parser.add_argument("--max-length", type=int, help="encoder: tokens, the beginning is cut")
+    parser.add_argument("--dim", type=int, help="encoder lsa: embedding dimension")
+    parser.add_argument(
+        "--max-length", type=int, help="encoder: maximum number of tokens; longer texts are truncated from the left"
+    )
     add_seed(parser)
 
 

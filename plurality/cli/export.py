@@ -9,27 +9,29 @@ from plurality.io.paths import expanded
 
 KINDS = ("baked", "custom", "adapters")
 
+EXAMPLE = "plurality export reward/ --kind baked --population --out checkpoint/"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", help="model folder that `fit` or `adapt` wrote, or hub id org/name")
-    parser.add_argument("--out", required=True, type=expanded, help="folder to write")
+    parser.add_argument("model", help="fitted model folder, or hub id org/name")
+    parser.add_argument("--out", required=True, type=expanded, help="output folder for the checkpoint")
     parser.add_argument(
         "--kind",
         required=True,
         choices=KINDS,
-        help="baked: a plain classifier of one person's reward; custom: everybody's, with its own code; "
-        "adapters: a plain classifier and a LoRA for everybody",
+        help="baked: a standard classifier with one user's, group's or the population's reward; custom: all users, "
+        "with custom modelling code; adapters: a standard classifier and a LoRA adapter per user",
     )
     whose = parser.add_mutually_exclusive_group()
-    whose.add_argument("--user", help="a user's reward (of custom: where nobody is named; of adapters: theirs alone)")
-    whose.add_argument("--group", metavar="COLUMN=VALUE", help="the mean reward of a group of the users table")
-    whose.add_argument("--population", action="store_true", help="the population's reward")
-    parser.add_argument("--users", help="users table, for --group")
-    parser.add_argument("--backbone", type=expanded, help="where the encoder's model lies now, if not where it was")
-    parser.add_argument(
-        "--tolerance", type=float, default=1e-4, help="largest error of a gap of two probes, log-odds (default 1e-4)"
+    whose.add_argument(
+        "--user", help="user id to export (custom: the default user; adapters: only this user's adapter)"
     )
+    whose.add_argument("--group", metavar="COLUMN=VALUE", help="export the mean reward of a group of the users table")
+    whose.add_argument("--population", action="store_true", help="export the population's reward")
+    parser.add_argument("--users", help="users table with demographics, for --group")
+    parser.add_argument("--backbone", type=expanded, help="folder of the encoder's model, if it has moved")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="maximum parity error in log-odds (default 1e-4)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,18 +7,23 @@ from plurality.cli.settings import add_device, add_former, add_seed, say, spec_o
 from plurality.io.paths import expanded
 from plurality.models import families
 
+EXAMPLE = "plurality fit pal store/ --out reward/ --set n_prototypes=4"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", help=f"one of {', '.join(families())}")
-    parser.add_argument("store", type=expanded, help="store folder that `embed` wrote")
-    parser.add_argument("--out", required=True, type=expanded, help="model folder to write")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the model")
+    model = parser.add_argument("model", help=f"model family: {', '.join(families())}")
+    model.completer = lambda prefix, **_: list(families())  # type: ignore[attr-defined]  # of argcomplete
+    parser.add_argument("store", type=expanded, help="data store written by `plurality embed`")
+    parser.add_argument("--out", required=True, type=expanded, help="output folder for the fitted model")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="hyperparameter of the model (repeatable)"
+    )
     parser.add_argument(
         "--new-items-for",
         choices=("anybody", "user"),
         default="anybody",
-        help="choose settings on items new to anybody (default), or new to the user only",
+        help="tune hyperparameters on items new to all users (anybody, default) or new to the user only (user)",
     )
     add_former(parser, "--new-to", "--new-items-for")
     add_device(parser)

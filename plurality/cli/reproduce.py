@@ -1,4 +1,4 @@
-"""`plurality reproduce models/<name>`: run a family's recipe and set it beside its golden numbers."""
+"""`plurality reproduce NAME`: run a model family's recipe and compare the results with its golden numbers."""
 
 import argparse
 from dataclasses import asdict
@@ -7,10 +7,14 @@ from typing import Any
 from plurality.cli.settings import add_seed, say
 from plurality.io.paths import expanded
 
+EXAMPLE = "plurality reproduce pal"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("folder", type=expanded, help="a folder with recipe.toml and golden.json, such as models/pal")
+    parser.add_argument(
+        "folder", type=expanded, help="model family such as pal, or a folder with recipe.toml and golden.json"
+    )
     add_seed(parser)
 
 

@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from plurality.arrays import Int
     from plurality.data.read import Candidates
 
+EXAMPLE = "plurality score reward/ candidates.parquet --out scored.parquet"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("model", help="model folder that `fit` or `adapt` wrote, or hub id org/name")
-    parser.add_argument("candidates", help="parquet, JSONL or CSV: user_id, prompt, completion")
-    parser.add_argument("--out", required=True, type=expanded, help="parquet to write: rows and `reward` (log-odds)")
+    parser.add_argument("model", help="fitted model folder, or hub id org/name")
+    parser.add_argument("candidates", help="parquet, JSONL or CSV with user_id, prompt, completion")
+    parser.add_argument(
+        "--out", required=True, type=expanded, help="output parquet: the input rows with a `reward` column (log-odds)"
+    )
     parser.add_argument(
         "--unknown",
         choices=("error", "population"),
         default="error",
-        help="users the model does not know: refuse (default), or give the population's reward",
+        help="unknown users: raise an error (default) or give the population's reward",
     )
     parser.add_argument(
         "--best-of-n",
@@ -30,9 +34,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=at_least(1),
         const=0,
         metavar="N",
-        help="add `rank` and `best` among each user's completions of a prompt; with N, of the first N of them",
+        help="add `rank` and `best` among each user's completions of a prompt (with N: among the first N)",
     )
-    parser.add_argument("--only-best", action="store_true", help="with --best-of-n, write the best row of each alone")
+    parser.add_argument(
+        "--only-best", action="store_true", help="with --best-of-n: write only the best row of each user and prompt"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`plurality serve`: rewards over HTTP, for OpenRLHF's --reward.remote_url and whoever speaks its contract."""
+"""`plurality serve`: rewards over HTTP, for OpenRLHF's --reward.remote_url and other clients of its API."""
 
 import argparse
 import contextlib
@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 
     from plurality.encoders.protocol import Corpus
 
+EXAMPLE = "plurality serve reward/ --port 5000 --unknown population"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     whole = at_least(1)
-    parser.add_argument("model", help="model folder that `fit` or `adapt` wrote, or hub id org/name")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine)")
-    parser.add_argument("--port", type=at_least(0), default=5000, help="port (default 5000; 0: any that is free)")
+    parser.add_argument("model", help="fitted model folder, or hub id org/name")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1, this machine only)"
+    )
+    parser.add_argument("--port", type=at_least(0), default=5000, help="port (default 5000; 0: any free port)")
     parser.add_argument(
         "--unknown",
         choices=("error", "population"),
         default="error",
-        help="users the model does not know: refuse (default), or give the population's reward",
+        help="unknown users: raise an error (default) or give the population's reward",
     )
     parser.add_argument(
         "--normalise",
@@ -35,20 +39,27 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="raw",
         help="reward: log-odds (default), or mean win probability against --reference",
     )
-    parser.add_argument("--reference", help="parquet, JSONL or CSV of prompt, completion: what --normalise win beats")
-    parser.add_argument("--blank", type=float, help="reward of a completion without a word (default: refuse it)")
-    parser.add_argument("--max-batch", type=whole, default=64, help="completions embedded at once (default 64)")
+    parser.add_argument(
+        "--reference", help="reference completions for --normalise win: parquet, JSONL or CSV with prompt, completion"
+    )
+    parser.add_argument("--blank", type=float, help="reward of an empty completion (default: reject the request)")
+    parser.add_argument("--max-batch", type=whole, default=64, help="maximum batch size in completions (default 64)")
     parser.add_argument(
         "--max-wait-ms",
         type=at_least(0),
         default=20,
-        help="silence to wait out for the last batch's callers (default 20)",
+        help="maximum batching delay in milliseconds (default 20)",
     )
-    parser.add_argument("--max-queue", type=whole, default=4096, help="completions that may wait (default 4096)")
-    parser.add_argument("--max-body-mb", type=whole, default=4, help="size of a request (default 4)")
-    parser.add_argument("--timeout", type=whole, default=60, help="seconds a request may take (default 60)")
     parser.add_argument(
-        "--eos", nargs="*", metavar="TOKEN", help="tokens cut off a completion's end (default: the usual tokenizers')"
+        "--max-queue", type=whole, default=4096, help="maximum queue length in completions (default 4096)"
+    )
+    parser.add_argument("--max-body-mb", type=whole, default=4, help="maximum request size in MiB (default 4)")
+    parser.add_argument("--timeout", type=whole, default=60, help="request timeout in seconds (default 60)")
+    parser.add_argument(
+        "--eos",
+        nargs="*",
+        metavar="TOKEN",
+        help="end-of-sequence tokens to strip from completions (default: those of common tokenizers)",
     )
 
 

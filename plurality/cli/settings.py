@@ -18,13 +18,16 @@ WORDS = {int: "whole number", float: "number", str: "text"}
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """`--seed`."""
     parser.add_argument(
-        "--seed", type=at_least(0), default=0, help="the same seed and data give the same bits (default 0)"
+        "--seed",
+        type=at_least(0),
+        default=0,
+        help="random seed; the same seed and data give identical results (default 0)",
     )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """`--device` for fits."""
-    parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), cuda or mps")
+    parser.add_argument("--device", type=_device, default="cpu", help="torch device: cpu (default), cuda or mps")
 
 
 class _Former(argparse.Action):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plurality.datasets._tools.frames import Frames
-from plurality.errors import InputError
+from plurality.errors import InputError, suggestion
 from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def loader(name: str) -> Callable[..., Frames]:
     name    one of `NAMES`
     """
     if name not in NAMES:
-        raise InputError(f"data set {name!r} is unknown; choose {', '.join(NAMES)}")
+        raise InputError(f"data set {name!r} is unknown{suggestion(name, NAMES)}; choose {', '.join(NAMES)}")
     made: Callable[..., Frames] = import_module(f"plurality.datasets.{name}").frames
     return made
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 Advance = Callable[[int, int], None]
 LINE_EVERY_S = 30.0
+SHORT_S = 2.0
 
 
 @contextmanager
@@ -27,9 +28,19 @@ def meter(what: str, texts: int, work: int, shown: bool) -> Iterator[Advance]:
 
 @contextmanager
 def spinner(what: str, shown: bool) -> Iterator[None]:
-    """Say what is going on while it goes on, when its length cannot be foreseen."""
-    if not (shown and sys.stderr.isatty()):
+    """Say what is going on while it goes on, when its length cannot be foreseen; in a log file a line at its end.
+
+    Work of less than two seconds leaves no line.
+    """
+    if not shown:
         yield
+        return
+    if not sys.stderr.isatty():
+        start = time.monotonic()
+        yield
+        elapsed = time.monotonic() - start
+        if elapsed >= SHORT_S:
+            sys.stderr.write(f"{what}: done, {elapsed:.0f} s\n")
         return
     from rich.console import Console
 

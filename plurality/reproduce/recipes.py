@@ -17,6 +17,9 @@ from plurality.reproduce.measures import Measured, RecipeRun, measure
 
 __all__ = ["Result", "reproduce"]
 
+CARDS = Path(__file__).resolve().parent / "cards"
+"""Where a wheel has the models/ folder of a checkout."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -54,21 +57,40 @@ def reproduce(folder: str | Path, *, seed: int = 0) -> Iterator[Result]:
     Seen users have 100 comparisons and unseen ones 20 supports, as in PAL's protocol, unless the case says otherwise;
     both are judged on items in no other comparison. Raises InputError for a folder without a readable recipe.
 
-    folder    folder with recipe.toml and golden.json
+    folder    a family's name such as "pal", or a folder with recipe.toml and golden.json
     seed      makes the result the same again, whatever the machine; default 0
     """
-    folder = expanded(folder)
+    folder = recipe_folder(folder)
     try:
         recipe = tomllib.loads((folder / "recipe.toml").read_text())
         golden = json.loads((folder / "golden.json").read_text())
     except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}; give a folder such as models/pal") from None
+        raise InputError(
+            f"{error.filename}: {error.strerror}; give a family such as pal, or a folder such as models/pal"
+        ) from None
     except ValueError as error:
         raise InputError(f"{folder}: recipe.toml or golden.json cannot be read ({error})") from None
     for case in recipe["case"]:
         run = RecipeRun.of(recipe["model"], case, seed)
         for name, entry in golden[case["name"]].items():
             yield _result(case["name"], name, entry, measure(name, run))
+
+
+def recipe_folder(name: str | Path) -> Path:
+    """The folder with a family's card, recipe and golden numbers, by its path or by the family's name.
+
+    "pal" and "models/pal", where there is no such folder, are the one that came with the package (in a checkout, that
+    in its models/).
+
+    name    path or name; ~ is the home folder
+    """
+    folder = expanded(name)
+    if folder.is_dir() or folder.parts not in ((folder.name,), ("models", folder.name)):
+        return folder
+    for cards in (CARDS, CARDS.parents[2] / "models"):
+        if (cards / folder.name).is_dir():
+            return cards / folder.name
+    return folder
 
 
 def _result(case: str, name: str, entry: dict[str, Any], found: Measured) -> Result:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plurality.errors import InputError, InputWarning
+from plurality.errors import InputError, InputWarning, suggestion
 
 if TYPE_CHECKING:
     from plurality.reward.settings import Settings
@@ -31,18 +31,28 @@ def families() -> dict[str, EntryPoint]:
     return own | {point.name: point for point in sorted(entry_points(group=GROUP)) if point.name not in own}
 
 
+def family_name(name: str) -> str:
+    """The name of a family however it is written: "low_rank" for "low-rank" or "Low_Rank".
+
+    Raises InputError for an unknown name, and says which known one is close to it.
+    """
+    known = families()
+    plain = name if name in known else name.strip().lower().replace("-", "_")
+    if plain not in known:
+        raise InputError(f"model {name!r} is unknown{suggestion(name, known)}; choose one of {', '.join(known)}")
+    return plain
+
+
 def spec_class(name: str) -> "type[Settings]":
-    """The spec class of a family by its name, such as "pal".
+    """The spec class of a family by its name, such as "pal"; hyphens and capitals are accepted, as in "low-rank".
 
     Raises InputError for an unknown name, for one that several packages register, and for a registered class that
     cannot be imported or is no family. Warns with InputWarning where a package registers a built-in family's name.
     """
     from plurality.reward.settings import Settings
 
-    known = families()
-    if name not in known:
-        raise InputError(f"model {name!r} is unknown; choose one of {', '.join(known)}")
-    point = known[name]
+    name = family_name(name)
+    point = families()[name]
     _check_unique(point)
     try:
         cls = point.load()

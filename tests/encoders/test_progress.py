@@ -48,3 +48,9 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     written = capsys.readouterr().err
     assert "embedding" in written
     assert "10/10 texts" in written
+
+
+def test_a_log_file_says_how_long_a_long_wait_was(capsys, clock):
+    with progress.spinner("fitting", True):
+        clock.now += 7
+    assert capsys.readouterr().err == "fitting: done, 7 s\n"
