@@ -122,7 +122,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(
             name,
             help=what,
-            description=what[0].upper() + what[1:] + ".",
+            description=what,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("--json", action="store_true", help="print the result as one JSON object")
