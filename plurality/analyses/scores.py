@@ -17,6 +17,11 @@ def predictions_from_scores(
 
     Which response is called the first is drawn by `seed`, since a file with the winner first says nothing of order.
     Other columns are passed on. Raises InputError for scores that are missing or no finite numbers.
+
+    table          table, or file, with the two columns of scores
+    chosen         column with the score of the preferred response
+    rejected       column with the score of the other
+    temperature    what score differences are divided by
     """
     frame = read_table(table, "scores")
     missing = [c for c in (chosen, rejected) if c not in frame.columns]

@@ -1,4 +1,4 @@
-"""Parameters of public names that their docstrings do not name: `python tests/docs/missing.py`, by file."""
+"""Parameters of public names that their docstrings do not name: `python tests/docs/missing.py [FILE]`, by file."""
 
 import inspect
 import re
@@ -23,7 +23,7 @@ def named(docstring: str) -> set[str]:
     A row is `name, other    text`, at the start of a line.
     """
     spans = " ".join(re.findall(r"`+([^`]+)`+", docstring))
-    rows = re.findall(r"^ *((?:\*{0,2}\w+(?:, )?)+)(?: {2,}|$)", docstring, flags=re.MULTILINE)
+    rows = re.findall(r"^ *(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: {2,}|$)", docstring, flags=re.MULTILINE)
     valued = re.findall(r"(\w+)(?:=|,? \()", docstring)
     return set(re.findall(r"\w+", spans)) | set(valued) | {word for row in rows for word in re.findall(r"\w+", row)}
 
@@ -93,7 +93,8 @@ def gaps() -> list[Gap]:
 if __name__ == "__main__":
     by_file: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for place, full, parameter in gaps():
-        by_file[place][full].append(parameter)
+        if place in (sys.argv[1:] or [place]):
+            by_file[place][full].append(parameter)
     for place, functions in sorted(by_file.items()):
         sys.stdout.write(f"{place}\n")
         for full, missing in functions.items():

@@ -187,6 +187,13 @@ def krippendorff_alpha(
     D_o is the mean over units, weighted by their m ratings, of the metric's mean over pairs of different raters, D_e
     its mean over all pairs of pairable ratings. Units with fewer than two ratings are dropped; NaN without variation.
     The ordinal metric is the squared difference of mid-ranks among pairable ratings. Krippendorff (2004).
+
+    unit           (n,) what was rated
+    rater          (n,) who rated it
+    value          (n,) the rating
+    n_bootstrap    resamples of users behind the interval
+    seed           makes the result the same again
+    level          coverage of the interval, in (0, 1)
     """
     n = np.size(value)
     units, raters = codes_of(n, (("unit", unit), ("rater", rater)))
@@ -233,6 +240,13 @@ def group_agreement(
     their mean difference within a unit, weighted by its ratings, d_e that over all units (κ_x of Wong et al. 2021).
     GAI is NaN unless both are positive. Members and others are resampled apart. After the GRASP of Prabhakaran et al.
     (2024).
+
+    unit           (n,) what was rated
+    rater          (n,) who rated it
+    value          (n,) the rating
+    n_bootstrap    resamples of users behind the interval
+    seed           makes the result the same again
+    level          coverage of the interval, in (0, 1)
     """
     n = np.size(value)
     units, raters, _ = codes_of(n, (("unit", unit), ("rater", rater), ("member", member)))

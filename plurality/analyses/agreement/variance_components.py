@@ -40,6 +40,13 @@ def icc(
 
     k0 = (N − Σn_g²/N)/(a − 1) for a groups of unequal size. A row (n,) of weight 3 is three rows. The interval
     resamples groups. It may be negative; NaN without variation, two groups, or a group of two. Shrout & Fleiss (1979).
+
+    value          (n,) what was measured
+    group          (n,) group of each
+    weights        non-negative weights; equal by default
+    n_bootstrap    resamples of users behind the interval
+    seed           makes the result the same again
+    level          coverage of the interval, in (0, 1)
     """
     y = numbers(value)
     (code,) = codes_of(len(y), (("group", group),))
@@ -109,6 +116,13 @@ def variance_shares(
     may be unbalanced; shares may be negative; a constant gives NaN.
     The interval resamples users within groups, so it holds for these items, and groups of these sizes. Raises
     InputError on a user of two groups.
+
+    value          (n,) what was measured
+    item           (n,) item of each
+    user           (n,) user of each
+    n_bootstrap    resamples of users behind the interval
+    seed           makes the result the same again
+    level          coverage of the interval, in (0, 1)
     """
     y = numbers(value) - (0.0 if centre is None else centre)
     one = np.zeros(len(y), np.intp) if group is None else group

@@ -91,7 +91,10 @@ class Audit(Findings, Readable):
         }
 
     def to_html(self, path: str | Path) -> Path:
-        """Write one self-contained page that needs no network."""
+        """Write one self-contained page that needs no network.
+
+        path    file to write
+        """
         from plurality.analyses.audit.report import html
 
         path = expanded(path)
@@ -104,6 +107,8 @@ class Audit(Findings, Readable):
 
         The per-user frame is not written: its rows are people. Raises InputError for a folder that holds something
         other than an audit.
+
+        folder    folder to write
         """
         from plurality.analyses.audit.report import html
         from plurality.analyses.figures import as_bytes
@@ -161,6 +166,9 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     table of attribute, level, share, that users are weighted to. Intervals have coverage `level` and resample users
     `n_bootstrap` times from `seed`. `disclosure` says how many users a slice needs to be shown. `progress` draws a bar
     in the terminal. Raises InputError on input that cannot give a right answer.
+
+    model    which `model` of the predictions is audited
+    cell     which `cell` of the predictions is audited
     """
     frame = read_table(predictions, "predictions")
     if "prob_first" not in frame.columns and {CHOSEN, REJECTED} <= set(frame.columns):

@@ -47,6 +47,11 @@ def brier_parts(
     or more: REL − c, RES − c + UNC/(n − 1), UNC·n/(n − 1); the sum stays. Symmetrised labels have the mean .5
     by construction, which needs no estimate, so there UNC stays and RES loses c alone. Corrected parts may be
     negative. NaN without rows, and parts of a single row to be corrected; bad rows raise InputError.
+
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    bins           number of bins at most
+    mass           bins of equal mass rather than equal width
+    weights        (n,) frequencies; equal by default
     """
     points = bin_points(p, y, weights, orientation, bins, mass)
     total = points.weight.sum()

@@ -45,6 +45,13 @@ def ece(
     """Expected calibration error Σ_b q_b |Ȳ_b − P̄_b|, in probability.
 
     Biased upwards, the more so the fewer the rows: set it beside `ece_null`, and never rank groups by it.
+
+    p              (n,) P(first preferred)
+    y              (n,) labels in [0, 1]
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    bins           number of bins at most
+    mass           bins of equal mass rather than equal width
+    weights        (n,) frequencies; equal by default
     """
     points = bin_points(p, y, weights, orientation, bins, mass)
     gaps = points.sums(points.observed - points.predicted)
@@ -65,6 +72,14 @@ def ece_null(
     draw.
 
     Consistency resampling of Bröcker & Smith (2007).
+
+    p              (n,) P(first preferred)
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    bins           number of bins at most
+    mass           bins of equal mass rather than equal width
+    weights        (n,) frequencies; equal by default
+    draws          simulated data sets, or resamples
+    seed           of simulations and resamples
     """
     points = bin_points(p, np.full(np.shape(p), 0.5), weights, orientation, bins, mass)
     gaps = consistency_sums(points, draws, seed)
@@ -98,6 +113,13 @@ def debiased_l2(
     Zero on average for a calibrated model with independent rows, so it may be negative and may be averaged
     and compared between groups. Bins with fewer than two rows are left out. Kumar et al. (2019), Bröcker
     (2012).
+
+    p              (n,) P(first preferred)
+    y              (n,) labels in [0, 1]
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    bins           number of bins at most
+    mass           bins of equal mass rather than equal width
+    weights        (n,) frequencies; equal by default
     """
     points = bin_points(p, y, weights, orientation, bins, mass)
     return float(
@@ -121,7 +143,12 @@ def l2_from_sums(weight: Floats, gap: Floats, outcome: Floats, square: Floats) -
 
 
 def brier(p: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Brier score, the mean of (p − y)²; the same in every orientation."""
+    """Brier score, the mean of (p − y)²; the same in every orientation.
+
+    p          (n,) P(first preferred)
+    y          (n,) labels in [0, 1]
+    weights    (n,) frequencies; equal by default
+    """
     p, y, w = checked(p, y, weights)
     return _ratio((w * (p - y) ** 2).sum(), w.sum())
 
@@ -133,6 +160,11 @@ def log_loss(
 
     Nothing is clipped: where p is exactly 0 or 1 against the label the loss is infinite, and an InputWarning
     says so.
+
+    p          (n,) P(first preferred)
+    y          (n,) labels in [0, 1]
+    gap        (n,) log-odds
+    weights    (n,) frequencies; equal by default
     """
     if p is None and gap is None:
         raise InputError("log_loss: neither p nor gap is given; give one of them")
@@ -179,6 +211,16 @@ def reliability(  # noqa: PLR0913 - the arguments of ece and of the bands
     `predicted` and `observed` are means, `n` rows, `weight` their sum. `lo`, `hi` is the confidence interval
     of `observed`: by resampling `users` (n,) where given, else Wilson's for independent rows. `null_lo`,
     `null_hi` is the consistency band around `predicted`: where a calibrated model would fall.
+
+    p              (n,) P(first preferred)
+    y              (n,) labels in [0, 1]
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    bins           number of bins at most
+    mass           bins of equal mass rather than equal width
+    weights        (n,) frequencies; equal by default
+    draws          simulated data sets, or resamples
+    seed           of simulations and resamples
+    level          coverage of the interval, in (0, 1)
     """
     points = bin_points(p, y, weights, orientation, bins, mass)
     weight = points.sums(np.ones(len(points.predicted)))
@@ -219,7 +261,12 @@ def _user_interval(points: Binned, users: np.ndarray, draws: int, seed: int, lev
 
 
 def wilson(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Wilson (1927) interval of a proportion; n may be an effective number. NaN where n = 0."""
+    """Wilson (1927) interval of a proportion; n may be an effective number. NaN where n = 0.
+
+    successes    number of successes
+    n            number of trials
+    level        coverage of the interval, in (0, 1)
+    """
     successes, n = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
     z2 = norm.ppf(0.5 + level / 2) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -44,6 +44,13 @@ def kuiper(
     users, as the range of C* − C, which allows for what one person's rows share. Tied p are one step. ECCE-R
     of Arrieta-Ibarra et al. (2022). All values are NaN without rows; ratio and p-value are NaN where every p
     is 0 or 1.
+
+    p              (n,) P(first preferred)
+    y              (n,) labels in [0, 1]
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    weights        (n,) frequencies; equal by default
+    draws          simulated data sets, or resamples
+    seed           of simulations and resamples
     """
     if orientation == "symmetrised":
         raise InputError('orientation: symmetrised gaps cancel in the cumulative sum; use "folded"')

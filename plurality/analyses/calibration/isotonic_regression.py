@@ -76,6 +76,8 @@ def isotonic(p: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Is
     q(p))².
 
     Bad rows raise InputError, and so does a sample without weight.
+
+    weights    (n,) frequencies; equal by default
     """
     steps = _steps(*checked(p, y, weights))
     if not len(steps.value):
@@ -101,6 +103,11 @@ def corp(
     one draw, rows independent), by `draws` simulations. `gap` (n,), the log-odds, keeps the log-loss of p
     finite; without it a p of 0 or 1 against its label makes S and MCB infinite. NaN without rows; bad rows
     raise InputError.
+
+    p          (n,) P(first preferred)
+    y          (n,) labels in [0, 1]
+    weights    (n,) frequencies; equal by default
+    seed       of simulations and resamples
     """
     if score not in ("brier", "log_loss"):
         raise InputError(f'score: {score!r}; use "brier" or "log_loss"')
@@ -141,6 +148,13 @@ def corp_curve(
     band from resampling `users` (n,), NaN without them; its level is approximate, since the bootstrap of a
     monotone fit is not consistent where the curve rises smoothly (Sen, Banerjee & Woodroofe 2010, for the
     Grenander estimator). Without weight no row; bad rows raise InputError.
+
+    p          (n,) P(first preferred)
+    y          (n,) labels in [0, 1]
+    weights    (n,) frequencies; equal by default
+    draws      simulated data sets, or resamples
+    seed       of simulations and resamples
+    level      coverage of the interval, in (0, 1)
     """
     p, y, w = checked(p, y, weights)
     steps = _steps(p, y, w)

@@ -105,6 +105,12 @@ def multicalibration(  # noqa: PLR0913 - the arguments of ece and of kuiper
     `p_adjusted` holds a segment against the largest ratio of all under it, which allows for the choice among
     segments. NaN where nothing can vary and, in the null of users, for a segment of one user. Bad rows, and
     symmetrised gaps, which cancel, raise InputError.
+
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    bins           number of bins at most
+    weights        (n,) frequencies; equal by default
+    draws          simulated data sets, or resamples
+    seed           of simulations and resamples
     """
     if orientation == "symmetrised":
         raise InputError('orientation: symmetrised gaps cancel in the cumulative sum; use "folded"')

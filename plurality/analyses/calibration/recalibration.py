@@ -84,6 +84,12 @@ def recalibrated(
     folds, or (isotonic) with fewer than LEAST_ISOTONIC comparisons there, takes the map of all groups; where
     even that cannot be fitted, the gap stays as it is. The gain is a weighted mean over comparisons. Bad
     rows, and fewer users than folds, raise InputError.
+
+    y              (n,) labels in [0, 1]
+    users          (n,) user of each row
+    weights        (n,) frequencies; equal by default
+    n_bootstrap    resamples of users behind the interval
+    seed           of simulations and resamples
     """
     d, y, w = checked_gaps(gap, y, weights)
     member = user_codes(users, len(d))

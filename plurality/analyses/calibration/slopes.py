@@ -69,6 +69,11 @@ def slope(
     the interval is Student's t with G − 1 degrees of freedom (Liang & Zeger 1986). Exchanging the sides of
     any comparison changes nothing. Without `users` there is no interval. NaN with a flag where the slope is
     not a finite number; bad rows raise InputError.
+
+    gap        (n,) log-odds
+    y          (n,) labels in [0, 1]
+    weights    (n,) frequencies; equal by default
+    level      coverage of the interval, in (0, 1)
     """
     frame = slopes_by_group(gap, y, np.zeros(len(np.asarray(gap)), int), users=users, weights=weights, level=level)
     if frame.is_empty():
@@ -89,6 +94,12 @@ def slopes_by_group(
 
     Beside the fields of `Slope`: `n` rows, `temperature_lo`, `temperature_hi`, and `temperature_shrunk`, the
     temperature after `shrunk_log_temperature`.
+
+    gap        (n,) log-odds
+    y          (n,) labels in [0, 1]
+    users      (n,) user of each row
+    weights    (n,) frequencies; equal by default
+    level      coverage of the interval, in (0, 1)
     """
     d, y, w = checked_gaps(gap, y, weights)
     names, code = distinct(groups)
@@ -171,6 +182,11 @@ def position_bias(
     The sandwich error is clustered by `users` (n,) and scaled by G/(G − 1) · (n − 1)/(n − 2), n the sum of
     weights. A gap that never varies, or that splits the labels without overlap, gives NaN and a flag. Labels
     all on one side raise InputError: then the winner was stored first, and there is no display order.
+
+    gap        (n,) log-odds
+    y          (n,) labels in [0, 1]
+    weights    (n,) frequencies; equal by default
+    level      coverage of the interval, in (0, 1)
     """
     d, y, w = checked_gaps(gap, y, weights)
     rows = w > 0

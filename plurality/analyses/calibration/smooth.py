@@ -24,6 +24,9 @@ def smooth_ece(
     Symmetrised is the natural order of writing: folded residuals would be blurred past .5, where no
     confidence lies. Like any error of a finite sample it is above 0 for a calibrated model: set it beside
     `smooth_ece_null`. NaN without rows or weight; bad rows raise InputError.
+
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    weights        (n,) frequencies; equal by default
     """
     points = _oriented(p, y, weights, orientation)
     return _fixed_point(_residuals(points, points.observed - points.predicted, orientation))
@@ -37,7 +40,13 @@ def smooth_ece_at(
     orientation: Orientation = "symmetrised",
     weights: ArrayLike | None = None,
 ) -> float:
-    """smECE_s at the kernel's standard deviation s = `width` ≥ 0, in probability; 0 blurs nothing."""
+    """smECE_s at the kernel's standard deviation s = `width` ≥ 0, in probability; 0 blurs nothing.
+
+    p              (n,) P(first preferred)
+    y              (n,) labels in [0, 1]
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    weights        (n,) frequencies; equal by default
+    """
     if not width >= 0:
         raise InputError(f"width: {width}; give a standard deviation >= 0")
     points = _oriented(p, y, weights, orientation)
@@ -55,6 +64,12 @@ def smooth_ece_null(
     """Mean smooth ECE of a calibrated model with these p: labels redrawn as y* ~ Bernoulli(p), a row one draw.
 
     Consistency resampling of Bröcker & Smith (2007); it takes the rows as independent.
+
+    p              (n,) P(first preferred)
+    orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
+    weights        (n,) frequencies; equal by default
+    draws          simulated data sets, or resamples
+    seed           of simulations and resamples
     """
     if draws < 1:
         raise InputError(f"draws: {draws}; give at least one")

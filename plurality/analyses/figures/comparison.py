@@ -17,6 +17,8 @@ def comparison(table: pl.DataFrame, *, width: float = 7.0) -> Figure:
 
     `table` has model, cell, metric, estimate, lo, hi and control (bool). A model's controls, named "model · control",
     are hollow marks on its line. The dashed line is the best control of the panel, the baseline.
+
+    width    of the figure, in inches
     """
     cells, metrics = (table[c].unique(maintain_order=True).to_list() for c in ("cell", "metric"))
     names = table.sort("control", maintain_order=True)["model"].unique(maintain_order=True).to_list()

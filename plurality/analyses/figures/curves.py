@@ -29,6 +29,13 @@ def growth(
 
     Best-of-N by group, accuracy by number of comparisons given. `level` is a mark to compare with. More than six lines
     are one panel each, on the others in grey.
+
+    frame      what is drawn, with the columns named above
+    line       column whose values have a line each
+    x_title    title of the x axis
+    y_title    title of the y axis
+    panel      column whose values have a panel each
+    width      of the figure, in inches
     """
     names = frame[line].unique(maintain_order=True).to_list()
     panels = names if panel is None and len(names) > MOST_LINES else [None]
@@ -95,6 +102,10 @@ def front(frame: pl.DataFrame, *, normalisation: str, width: float = 7.0) -> Fig
     """Rules of aggregation by the mean utility and that of the worst group: `rule`, `mean`, `worst`, and `_lo`, `_hi`.
 
     Rules that no other beats in both are filled and joined.
+
+    frame            what is drawn, with the columns named above
+    normalisation    how utilities were made comparable, for the title of the axis
+    width            of the figure, in inches
     """
     rows = frame.rows(named=True)
     mean, worst = frame["mean"].to_numpy(), frame["worst"].to_numpy()

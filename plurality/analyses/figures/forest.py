@@ -27,6 +27,11 @@ def forest(table: pl.DataFrame, metric: str = "utility", provenance: str = "obse
     named.
 
     Pairs of attributes are left to the table.
+
+    table         `table` of an audit
+    metric        metric to draw
+    provenance    "observed" or "predicted"
+    width         of the figure, in inches
     """
     rows = table.filter((pl.col("metric") == metric) & (pl.col("provenance") == provenance))
     if rows.is_empty():

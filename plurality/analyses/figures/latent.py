@@ -16,6 +16,11 @@ def latent_map(codes: ArrayLike, levels: ArrayLike, *, attribute: str, test: str
 
     `test` is a sentence of the permutation test, such as "R² .03, by chance .02, p = .14": a picture of 300 points
     finds clusters in noise. Raises InputError for shapes that do not match.
+
+    codes        (U, C)
+    levels       (U,) level of each user
+    attribute    name of what the levels are of
+    width        of the figure, in inches
     """
     z, names = np.asarray(codes, dtype=float), np.asarray(levels).astype(str)
     if z.ndim != 2 or len(z) != len(names):

@@ -15,6 +15,10 @@ from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure, t
 def lorenz(curve: pl.DataFrame, overall: pl.DataFrame, *, width: float = 7.0) -> Figure:
     """Lorenz curve of users' observed utility, and its distance from equality, beside what noise alone would
     show.
+
+    curve      `lorenz` of an audit
+    overall    `overall` of an audit
+    width      of the figure, in inches
     """
     gini = overall.filter(pl.col("metric") == "gini").row(0, named=True)
     users, utility, lo, hi = (curve[c].to_numpy() for c in ("users", "utility", "equal_lo", "equal_hi"))

@@ -9,7 +9,11 @@ from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure, t
 
 
 def margins(frame: pl.DataFrame, *, width: float = 7.0) -> Figure:
-    """Shares by `attribute` and `level`: dots the `sample`, bars the `population`; a withheld sample has no dot."""
+    """Shares by `attribute` and `level`: dots the `sample`, bars the `population`; a withheld sample has no dot.
+
+    frame    what is drawn, with the columns named above
+    width    of the figure, in inches
+    """
     rows, places, names, heads, y = frame.rows(named=True), [], [], [], 0.0
     for k, row in enumerate(rows):
         new = k == 0 or row["attribute"] != rows[k - 1]["attribute"]

@@ -32,6 +32,13 @@ def heat(  # noqa: PLR0913 - the axes and their words
     With `signed`, orange is below 0 and purple above, the darker the farther (a palette that colour-blind people tell
     apart), and the sign stands in the number. Rows and columns stand in the order of the frame. Raises InputError where
     a pair occurs twice, or nothing is left to show.
+
+    frame           what is drawn, with the columns named above
+    row_title       title of the rows
+    column_title    title of the columns
+    value_title     title of the values
+    places          decimals of a value
+    width           of the figure, in inches
     """
     down, across = (frame[c].unique(maintain_order=True).to_list()[:MOST_CELLS] for c in (rows, columns))
     if not down:
@@ -71,7 +78,14 @@ def heat(  # noqa: PLR0913 - the axes and their words
 def bump(
     frame: pl.DataFrame, columns: str, rows: str, rank: str, *, column_title: str, rank_title: str, width: float = 7.0
 ) -> Figure:
-    """The rank of each of `rows` in each of `columns`, a line each: lines that cross are findings that depend."""
+    """The rank of each of `rows` in each of `columns`, a line each: lines that cross are findings that depend.
+
+    frame           what is drawn, with the columns named above
+    rank            column with the rank
+    column_title    title of the columns
+    rank_title      title of the ranks
+    width           of the figure, in inches
+    """
     across = frame[columns].unique(maintain_order=True).to_list()
     names = frame.filter(pl.col(columns) == across[-1]).sort(rank)[rows].to_list()
     with mpl.rc_context(STYLE):
@@ -99,7 +113,13 @@ def bump(
 
 
 def shares(frame: pl.DataFrame, *, title: str, width: float = 7.0, names: Sequence[str] | None = None) -> Figure:
-    """Shares of a whole with their intervals: `component`, `share`, `lo`, `hi`, a line each."""
+    """Shares of a whole with their intervals: `component`, `share`, `lo`, `hi`, a line each.
+
+    frame    what is drawn, with the columns named above
+    title    title of the axis
+    width    of the figure, in inches
+    names    components to show, in order; all by default
+    """
     rows = frame.rows(named=True)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, 0.7 + 0.24 * len(rows)), layout="constrained")

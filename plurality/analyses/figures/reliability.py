@@ -18,6 +18,9 @@ def reliability(diagrams: pl.DataFrame, *, width: float = 7.0) -> Figure:
     """Folded reliability diagrams, a panel for everybody and each group, those with most users first.
 
     The band around the diagonal is where a calibrated model would fall, the bars are intervals over users.
+
+    diagrams    `reliability` of an audit
+    width       of the figure, in inches
     """
     panels = diagrams.group_by("attribute", "level", "n_users", "n_comparisons", maintain_order=True).agg(pl.all())
     shown = panels.sort("n_users", descending=True, maintain_order=True).head(

@@ -48,7 +48,11 @@ class Figure(figure.Figure):
 
 
 def as_bytes(drawn: figure.Figure, kind: str, dpi: int = 200) -> bytes:
-    """The figure as "png" (`dpi` dots an inch) or "svg"; the same figure gives the same bytes."""
+    """The figure as "png" (`dpi` dots an inch) or "svg"; the same figure gives the same bytes.
+
+    drawn    the figure
+    kind     "png" or "svg"
+    """
     buffer = BytesIO()
     with mpl.rc_context(STYLE):
         drawn.savefig(buffer, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else {"Software": None})

@@ -82,6 +82,10 @@ def separation(codes: ArrayLike, level: ArrayLike, *, permutations: int = 999, s
     permutations). It is the PERMANOVA of Anderson (2001), unchanged by shifts, rotations and a common scale.
     Spread that differs between levels of unequal size can reject too. Raises InputError for codes that are
     no finite numbers.
+
+    level           (U,) level of each user
+    permutations    number of shuffles
+    seed            makes the result the same again
     """
     points, index, k = _checked(codes, level)
     n = len(points)
@@ -145,6 +149,8 @@ def probe(codes: ArrayLike, level: ArrayLike, *, folds: int = 5, seed: int = 0) 
     and averaged, since pooled scores of different fits are biased downwards. p is one-sided and normal, from the
     Mann–Whitney variance (n₁ + n₀ + 1)/(12 n₁ n₀) of an AUC without information, averaged as if the levels'
     AUCs were one, which errs on the safe side. Levels with fewer than 2·`folds` users are left out.
+
+    seed    makes the result the same again
     """
     points, index, _ = _checked(codes, level)
     if folds < 2:
@@ -187,6 +193,10 @@ def separations(
 
     Users whose level is not known are left out of that attribute. `q` and `auc_q` are Benjamini & Hochberg's
     over attributes; `leaks` warns that codes betray the attribute: the probe is better than chance, auc_q < .05.
+
+    by              attributes; all with few levels by default
+    permutations    number of shuffles
+    seed            makes the result the same again
     """
     table = np.asarray(codes, dtype=float)
     names = tuple(str(name) for name in ids)

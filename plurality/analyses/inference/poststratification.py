@@ -84,6 +84,10 @@ def mrp(
     NUTS with `draws` after as many steps of warm-up; intervals are equal-tailed posterior ones. A half win is a tie.
     Levels without users get an estimate from the spread of the others. Raises InputError where users and cells do not
     fit; warns (InputWarning) where draws are not to be relied on.
+
+    chains    of the sampler
+    seed      makes the result the same again
+    level     coverage of the interval, in (0, 1)
     """
     if not 0 < level < 1 or draws < 4 or chains < 2:
         raise InputError(f"mrp: level {level}, {draws} draws, {chains} chains; give a level in (0, 1), >= 4 and >= 2")

@@ -27,6 +27,9 @@ def quantile(x: ArrayLike, q: float, weights: ArrayLike | None = None) -> float:
 
     With weights the least x with weighted distribution F(x) ≥ q, whole or not. NaN without people; q outside [0, 1]
     raises InputError.
+
+    q          in [0, 1]
+    weights    non-negative weights; equal by default
     """
     return float(WelfareDraws.one(x, weights).quantile(q, "linear" if weights is None else "inverted_cdf")[0])
 
@@ -35,6 +38,8 @@ def cvar(x: ArrayLike, share: float = 0.1, weights: ArrayLike | None = None) -> 
     """Mean utility of the worst-off `share` of people, the boundary person split: GL(share) / share.
 
     x (n,) of any sign. NaN without people; share outside (0, 1] raises InputError. Rockafellar & Uryasev (2000).
+
+    weights    non-negative weights; equal by default
     """
     return float(WelfareDraws.one(x, weights).cvar(share)[0])
 
@@ -44,6 +49,9 @@ def power_mean(x: ArrayLike, p: float, weights: ArrayLike | None = None) -> floa
 
     The smaller p, the more the worst off count. With p ≤ 0 a single zero makes it 0. NaN without people or
     with a negative utility.
+
+    p          the power
+    weights    non-negative weights; equal by default
     """
     return float(WelfareDraws.one(x, weights).power_mean(p)[0])
 
@@ -52,6 +60,8 @@ def nash(x: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Nash welfare as an equivalent utility, exp(E ln x), for x (n,) ≥ 0; one zero makes it 0.
 
     Its ranking of outcomes does not change when one person's utilities are rescaled. NaN as in `power_mean`.
+
+    weights    non-negative weights; equal by default
     """
     return power_mean(x, 0.0, weights)
 
@@ -61,6 +71,9 @@ def atkinson(x: ArrayLike, epsilon: float, weights: ArrayLike | None = None) -> 
 
     In [0, 1]; 1 where ε ≥ 1 and somebody has 0. NaN without people, with a negative utility or a mean of 0;
     ε < 0 raises InputError. Atkinson (1970).
+
+    epsilon    ε ≥ 0, aversion to inequality
+    weights    non-negative weights; equal by default
     """
     return float(WelfareDraws.one(x, weights).atkinson(epsilon)[0])
 
@@ -71,6 +84,9 @@ def generalised_entropy(x: ArrayLike, alpha: float = 0.0, weights: ArrayLike | N
     α = 0 is the mean log deviation −E ln(x/x̄) (infinite with a zero), 1 Theil's E[(x/x̄) ln(x/x̄)], 2 half
     the squared coefficient of variation. NaN without people, with a negative utility or a mean of 0.
     Shorrocks (1980).
+
+    alpha      α; smaller is more sensitive at the bottom
+    weights    non-negative weights; equal by default
     """
     return float(WelfareDraws.one(x, weights).generalised_entropy(alpha)[0])
 
@@ -89,6 +105,9 @@ def kolm_pollak(x: ArrayLike, kappa: float, weights: ArrayLike | None = None) ->
     Adding a constant to everybody adds it to the equivalent and leaves the index, so it suits rewards whose
     zero is arbitrary; κ ≥ 0 has the unit 1/x, and 0 gives the mean. NaN without people; κ < 0 raises
     InputError. Kolm (1976), Pollak (1971).
+
+    kappa      κ, aversion to inequality per unit of utility
+    weights    non-negative weights; equal by default
     """
     draw = WelfareDraws.one(x, weights)
     mean, ede = float(draw.mean[0]), float(draw.kolm_pollak(kappa)[0])
@@ -101,6 +120,9 @@ def generalised_lorenz(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[
     In units of x, of any sign; it ends at the mean, and GL(p) = p · CVaR_p. One distribution has more welfare
     than another under every increasing and concave welfare function if its curve is nowhere lower (Shorrocks
     1983). Without people the curve is NaN at its end.
+
+    x          (n,) utilities
+    weights    non-negative weights; equal by default
     """
     x, w = ascending(x, weights)
     if not len(x):
@@ -114,6 +136,8 @@ def gini_absolute(x: ArrayLike, weights: ArrayLike | None = None, corrected: boo
 
     x (n,) of any sign; adding a constant to everybody does not change it. `corrected` divides by W² − W
     instead of W². NaN without people, or for one person where corrected.
+
+    weights    non-negative weights; equal by default
     """
     draw = WelfareDraws.one(x, weights)
     if draw.total[0] <= (1 if corrected else 0):
@@ -128,6 +152,8 @@ def gini_negative(x: ArrayLike, weights: ArrayLike | None = None, corrected: boo
     Equal to `gini` where no x (n,) is negative. Without `corrected` the divisor has W instead of W − 1. NaN
     without people, for one person where corrected, or where every x is 0. Raffinetti, Siletti & Vernizzi
     (2015).
+
+    weights    non-negative weights; equal by default
     """
     ordered, w = ascending(x, weights)
     size = float(w @ np.abs(ordered))
@@ -167,6 +193,11 @@ def decompose(
     x (n,) ≥ 0, groups (n,) labels. The null puts people into groups of the same sizes at random, a whole
     weight w being w people; with other weights rows move with theirs. Values are NaN as in
     `generalised_entropy`; the share is NaN where the total is 0 or infinite. Shorrocks (1980).
+
+    alpha           α of the generalised entropy
+    weights         non-negative weights; equal by default
+    permutations    shuffles of the groups
+    seed            makes the result the same again
     """
     x, w = np.asarray(x, dtype=float), np.ones(len(np.asarray(x))) if weights is None else np.asarray(weights, float)
     ascending(x, w)

@@ -50,6 +50,9 @@ def win_probability(
     reward, user, prompt (n,). `reference` (n,) or (n, M), NaN where there are fewer, holds the user's rewards
     of reference responses to the prompt; without it they are the other candidates of the set, one that is alone
     has NaN and counts as flat. `weights` (n,): how many candidates a row stands for. Bad rows raise InputError.
+
+    reward    (n,) rewards
+    user      (n,) user of each
     """
     rows = CandidateSets.of(reward, user, prompt, weights)
     if not rows.weight.all():
@@ -81,6 +84,11 @@ def percentile(
     """Share of the other candidates of the set that are worse, ties half: (#worse + ½ #ties) / (K − 1).
 
     Shapes, weights and a candidate that is alone as in `win_probability`.
+
+    reward     (n,) rewards
+    user       (n,) user of each
+    prompt     (n,) prompt of each
+    weights    non-negative weights; equal by default
     """
     rows = CandidateSets.of(reward, user, prompt, weights)
     if not rows.weight.all():
@@ -105,6 +113,10 @@ def min_max(reward: ArrayLike, user: ArrayLike, prompt: ArrayLike) -> Normalised
 
     Relative utilitarianism when summed (Dhillon & Mertens 1999). How often a candidate occurs has no meaning
     here. Shapes as in `win_probability`.
+
+    reward    (n,) rewards
+    user      (n,) user of each
+    prompt    (n,) prompt of each
     """
     rows = CandidateSets.of(reward, user, prompt)
     low, span = rows.least, rows.greatest - rows.least
@@ -126,6 +138,10 @@ def normalised_regret(
     `reference` (n,) or (n, M) as in `win_probability`, averaged, and the same for all candidates of a set;
     without it a candidate drawn at random by `weights` (n,). NaN, and counted as flat, where nothing beats the
     reference. Near there it is unstable.
+
+    reward    (n,) rewards
+    user      (n,) user of each
+    prompt    (n,) prompt of each
     """
     rows = CandidateSets.of(reward, user, prompt, weights)
     if not rows.weight.all():
@@ -153,6 +169,10 @@ def z_score(reward: ArrayLike, user: ArrayLike, prompt: ArrayLike, *, weights: A
 
     The mean over a user's own candidates is 0 by construction, so it cannot compare levels between people. sd
     divides by n. `prompt` plays no part, `flat` counts users. Shapes as in `win_probability`.
+
+    reward     (n,) rewards
+    user       (n,) user of each
+    weights    non-negative weights; equal by default
     """
     rows = CandidateSets.of(reward, user, None, weights)
     if not rows.weight.all():

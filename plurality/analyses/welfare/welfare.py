@@ -27,6 +27,8 @@ def gini(x: ArrayLike, weights: ArrayLike | None = None, corrected: bool = True)
     `corrected` divides by W² − W instead of W², which is n/(n−1) without weights. NaN for one person or a
     mean of 0. It is not symmetric: gini(x) ≠ gini(1 − x). Negative x raise InputError, since the ratio has no
     meaning there.
+
+    weights    non-negative weights; equal by default
     """
     draw = WelfareDraws.one(x, weights)
     if draw.x[0] < 0:
@@ -38,6 +40,8 @@ def gini_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, co
     """Gini (draws,) of people whose true utility is all `mean`, seen through n (users,) comparisons each.
 
     x*_u ~ Binomial(n_u, mean) / n_u. NaN for one person or a mean of 0.
+
+    seed    makes the result the same again
     """
     users = len(np.asarray(n))
     if users < 2 or not 0 < mean <= 1:
@@ -56,7 +60,10 @@ def equal_people(n: ArrayLike, mean: float, draws: int, seed: int) -> Iterator[F
 
 
 def gini_noise_floor(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, corrected: bool = True) -> float:
-    """Mean Gini that noise alone gives when everybody's true utility is `mean`: see `gini_noise`."""
+    """Mean Gini that noise alone gives when everybody's true utility is `mean`: see `gini_noise`.
+
+    seed    makes the result the same again
+    """
     return float(np.mean(gini_noise(n, mean, draws=draws, seed=seed, corrected=corrected)))
 
 
@@ -67,6 +74,8 @@ def gini_shrunk(x: ArrayLike, noise_variance: ArrayLike, weights: ArrayLike | No
     Each x (n,) is an average with sampling variance `noise_variance` (n,), NaN where unknown; shrinking x
     towards its mean by √r gives it the variance of the truth and leaves its mean, so Gini shrinks by √r too.
     The shape stays that of the noisy values, so with few items it is near the truth, not at it.
+
+    weights    non-negative weights; equal by default
     """
     x, noise = np.asarray(x, dtype=float), np.asarray(noise_variance, dtype=float)
     w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=float)
@@ -83,6 +92,9 @@ def gini_shrunk(x: ArrayLike, noise_variance: ArrayLike, weights: ArrayLike | No
 def lorenz(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """Lorenz curve of utilities (n,): cumulative share of people and of utility, (n+1,) each, worst off
     first.
+
+    x          (n,) utilities
+    weights    non-negative weights; equal by default
     """
     x, w = ascending(x, weights)
     if len(x) == 0 or (x * w).sum() <= 0 or x[0] < 0:
@@ -92,7 +104,10 @@ def lorenz(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floa
 
 
 def lorenz_noise(n: ArrayLike, mean: float, shares: ArrayLike, *, draws: int = 200, seed: int = 0) -> Floats:
-    """Lorenz curves (draws, K) at `shares` (K,) of people whose true utility is `mean`: see `gini_noise`."""
+    """Lorenz curves (draws, K) at `shares` (K,) of people whose true utility is `mean`: see `gini_noise`.
+
+    seed    makes the result the same again
+    """
     grid = np.asarray(shares, dtype=float)
     users = len(np.asarray(n))
     place = grid * users
@@ -150,6 +165,8 @@ def posterior_draws(x: Floats, se: Floats, draws: int, seed: int) -> Floats:
     x_g ~ N(θ_g, se_g²), θ_g ~ N(m, τ²), m flat, τ half-normal with the scale of the data, integrated on a
     grid (Gelman et al. 2013, section 5.4). Unlike one best τ, which is often 0, it leaves room for
     difference.
+
+    seed    makes the result the same again
     """
     variance = np.maximum(se, np.max(se) * 1e-3 + 1e-12) ** 2
     scale = max(float(np.ptp(x)), float(np.sqrt(variance.mean())))
@@ -200,6 +217,8 @@ def worst_group(
     For a minimum: lo = min_g LCB_g at α/2, which needs no correction, and hi = min_g UCB_g at α/(2G), which
     does, since the group was chosen for being lowest. `n_users` (G,) makes the bounds Student's t with n − 1
     degrees of freedom. Groups with a NaN estimate or error cannot be worst; none left gives NaN and index −1.
+
+    seed    makes the result the same again
     """
     sign = 1.0 if higher_is_better else -1.0
     x, s = sign * np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)

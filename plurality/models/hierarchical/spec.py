@@ -120,6 +120,10 @@ class Hierarchical(Spec):
         Variables mu (C,), effects (P, C), scale (C,), correlation (C, C), ratio (F,), z (user, C). Raises InputError as
         `fit` does; warns (InputWarning) where R-hat, effective sample size or divergences say that draws are not to be
         relied on.
+
+        data        comparisons
+        seed        makes the result the same again
+        progress    show a progress bar
         """
         from plurality.models.hierarchical import pymc_model
 

@@ -51,6 +51,8 @@ class LCPO(Spec):
     online       Algorithm 1 as published: batches of 64, moving averages (.1) of reliabilities, one pass
     `decay` as in BradleyTerry. Reliabilities are read off gaps of a reward that was not fitted to those labels.
     Source: RE-PO, arXiv 2509.24159 (v1, v2: LCPO), eqs 3–7 and Algorithm 1.
+
+    unidentified    "stop", "warn" or "report", as above
     """
 
     reliability: str = "unit"

@@ -24,6 +24,8 @@ class LowRank(Spec):
     columns of V; None chooses it on held-out items, and 0 is one reward for all users. `decay` is the prior precision
     of rewards as functions, on inputs scaled as in BradleyTerry; None chooses it on held-out items.
     Sources: RFM, arXiv 2503.17338, and PReF, arXiv 2503.06358 (signed); LoRe, arXiv 2504.14439 (simplex).
+
+    weights    "deviations", "signed" or "simplex", as above; None has it chosen
     """
 
     rank: int | None = None

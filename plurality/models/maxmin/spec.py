@@ -84,7 +84,12 @@ class MaxMin(Spec):
         return Fitted(head, prior, posterior, trace, {"n_groups": groups}, report)
 
     def built(self, data: Comparisons, run: FitOptions, *, precise: bool) -> Mixture:
-        """A head to fit, in double precision where an optimum is sought that data in memory allow for."""
+        """A head to fit, in double precision where an optimum is sought that data in memory allow for.
+
+        data       comparisons
+        run        seed and device
+        precise    whether in double precision
+        """
         head = self.head(data.dim, torch.Generator().manual_seed(run.seed)).to(run.device).requires_grad_(False)
         return head.double() if precise and run.device != "mps" else head
 

@@ -30,6 +30,12 @@ class VPL(Spec):
     beta         weight of the KL, free_bits nats a dimension has for nothing; decay of the map of embeddings;
                  None has beta and decay chosen on held-out items, queries apart from contexts, contexts few and many
     draws        of z for each user in a training step; max_context: comparisons of a training context at most
+    centred      evidence is measured from what is expected of any user, rather than from indifference
+    floor        share of the prior's variance that the posterior's never falls below, in (0, 1)
+    max_context  comparisons of a training context at most
+    free_bits    nats a dimension has for nothing
+    decay        weight decay of the map of embeddings; None has it chosen on held-out items
+
     Source: VPL, arXiv 2408.10075, eqs 4 and 5; `RewardModel.win_probability` is its VPL-SPO reward.
     """
 
