@@ -13,7 +13,7 @@ from plurality.data.read import Candidates, read_candidates
 from plurality.errors import InputError
 from plurality.reward.links import win
 from plurality.reward.reward_model import RewardModel, Unknown
-from plurality.rl.people import Population
+from plurality.rl.people import UserPopulation
 from plurality.rl.rules.registry import BRME, ExponentiatedGradient, GroupMaxMin, Rule, rule_of
 from plurality.rl.rules.welfare import Float, Int
 
@@ -75,7 +75,7 @@ def best_of_n(
             raise InputError("a population chooses by a rule; give rule=, such as 'mean', or leave out population")
         reward.codes(flat.user_ids, unknown)  # unknown users are refused before any text is embedded
     else:
-        chooser, people = _chooser(rule), Population.of(reward, population, unknown=unknown)
+        chooser, people = _chooser(rule), UserPopulation.of(reward, population, unknown=unknown)
     items, of_prompt = _embedded(reward, flat.candidates, encoder)
     if rule is None:
         values = reward.score(items, flat.candidates.item, flat.user_ids, prompts=of_prompt, unknown=unknown)
@@ -190,7 +190,7 @@ def _flat(
     return _Flat(read_candidates(frame), rows["user_id"], prompt, np.cumsum(counts) - counts)
 
 
-def _wins(reward: RewardModel, people: Population, features: Tensor) -> Float:
+def _wins(reward: RewardModel, people: UserPopulation, features: Tensor) -> Float:
     """Mean probability that each person prefers each candidate to another one, ½ where there is none: (P, n)."""
     with torch.no_grad():
         u = reward.head.population(features, people.codes.to(features.dtype)).double()

@@ -21,7 +21,7 @@ STRANGER = ""  # no user has a blank id
 
 
 @dataclass(frozen=True, eq=False)
-class People:
+class KnownUsers:
     """The users a model knows, looked up without work that grows with their number.
 
     place   row in codes by user id
@@ -32,10 +32,10 @@ class People:
     codes: Tensor
 
     @staticmethod
-    def of(reward: RewardModel) -> "People":
+    def of(reward: RewardModel) -> "KnownUsers":
         """Everybody `reward` knows, and a stranger."""
         codes = reward.codes([*reward.user_ids, STRANGER], "population").float()
-        return People({user: row for row, user in enumerate(reward.user_ids)}, codes)
+        return KnownUsers({user: row for row, user in enumerate(reward.user_ids)}, codes)
 
     def rows(self, ids: Sequence[Any], unknown: Unknown) -> NDArray[np.int64]:
         """Row in codes of each id (n,); of a user the model does not know the population's, or −1 for "none".
@@ -62,7 +62,7 @@ def _id(value: Any, row: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
+class UserPopulation:
     """Whom a rule serves: codes (P, C) float32, weights (P,), group codes (P,), and the groups' names (G)."""
 
     codes: Tensor
@@ -71,7 +71,7 @@ class Population:
     names: tuple[str, ...]
 
     @staticmethod
-    def of(reward: RewardModel, source: Any, *, unknown: Unknown) -> "Population":
+    def of(reward: RewardModel, source: Any, *, unknown: Unknown) -> "UserPopulation":
         """The people of a table with `user_id`, optionally `weight` and `group`, and the demographics a model uses.
 
         Without a table all the model knows, of equal weight in one group. Users the model does not know have the
@@ -80,7 +80,7 @@ class Population:
         """
         if source is None:
             codes = reward.codes(list(reward.user_ids)).float()
-            return Population(codes, np.ones(len(codes)), np.zeros(len(codes), dtype=np.int64), ("everybody",))
+            return UserPopulation(codes, np.ones(len(codes)), np.zeros(len(codes), dtype=np.int64), ("everybody",))
         frame, place = open_frame(source, "users")
         place = place if isinstance(source, str | Path) else "population"
         ids = columns.ids(frame, "user_id", place)
@@ -103,7 +103,7 @@ class Population:
         number = {name: code for code, name in enumerate(names)}
         member = [0] * frame.height if groups is None else [number[g] for g in groups]
         codes = reward.codes(frame.with_columns(ids), "population").float()
-        return Population(codes, weights, np.array(member, dtype=np.int64), tuple(names))
+        return UserPopulation(codes, weights, np.array(member, dtype=np.int64), tuple(names))
 
 
 def _weights(frame: pl.DataFrame, place: str) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ class Reference:
         Raises InputError where the normalisation needs a reference and has none, or has one and needs none.
         """
         if how not in get_args(Normalise):
-            raise InputError(f"normalise={how!r} is no choice; give one of {', '.join(get_args(Normalise))}")
+            raise InputError(f"normalise={how!r} is not a valid option; give one of {', '.join(get_args(Normalise))}")
         if given is None:
             if how != "raw":
                 raise InputError(f"normalise={how!r} is relative to reference completions; give some as reference=")

@@ -16,10 +16,10 @@ from plurality.errors import InputError
 from plurality.reward.reward_model import RewardModel, load
 from plurality.rl.embedding import chosen_encoder, embed, uncached
 from plurality.rl.messages import Pairs, check_lists
-from plurality.rl.people import People, Population, Unknown
+from plurality.rl.people import KnownUsers, Unknown, UserPopulation
 from plurality.rl.reference import Reference, column
 from plurality.rl.rules.registry import Rule, rule_of
-from plurality.rl.scoring import Individuals, Normalise, Society
+from plurality.rl.scoring import Normalise, PopulationScorer, UserScorer
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder
@@ -35,7 +35,7 @@ class _Call:
     texts: Pairs
     row: NDArray[np.int64]  # (n,) pair of each completion, −1 where it is blank
     opponent: NDArray[np.int64] | None  # (n,)
-    who: NDArray[np.int64] | None  # (n,) row in People.codes, −1 for nobody
+    who: NDArray[np.int64] | None  # (n,) row in KnownUsers.codes, −1 for nobody
     n_strangers: int
 
 
@@ -59,17 +59,17 @@ class _Rewards:
     ) -> None:
         self.reward = reward if isinstance(reward, RewardModel) else load(reward)
         if unknown not in get_args(Unknown):
-            raise InputError(f"unknown={unknown!r} is no choice; give one of {', '.join(get_args(Unknown))}")
+            raise InputError(f"unknown={unknown!r} is not a valid option; give one of {', '.join(get_args(Unknown))}")
         if population is not None and rule is None:
             raise InputError("a population is for a rule; give rule=, or leave the population out")
         self.user_column = user_column or self.reward.spec.unit
         self.unknown, self.normalise, self.blank = unknown, normalise, blank
         self.rule = None if rule is None else rule_of(rule)
         self.reference = Reference.of(reference, normalise)
-        self.people = People.of(self.reward)
-        self.population = None if rule is None else Population.of(self.reward, population, unknown=unknown)
+        self.people = KnownUsers.of(self.reward)
+        self.population = None if rule is None else UserPopulation.of(self.reward, population, unknown=unknown)
         self.__name__ = name or ("user_reward" if self.rule is None else self.rule.name)
-        self._scorer: Individuals | Society | None = None
+        self._scorer: UserScorer | PopulationScorer | None = None
         if self.reference.texts is None:
             self._set_reference(self.reference.items, self.reference.prompts)
 
@@ -89,9 +89,9 @@ class _Rewards:
         head, self._scorer = self.reward.head, None
         with torch.no_grad():
             if self.rule is not None and self.population is not None:
-                self._scorer = Society(head, self.population, self.rule, self.normalise, pool)
+                self._scorer = PopulationScorer(head, self.population, self.rule, self.normalise, pool)
             else:
-                self._scorer = Individuals(head, self.people.codes, self.normalise, pool)
+                self._scorer = UserScorer(head, self.people.codes, self.normalise, pool)
 
     def _read(self, prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Any]) -> _Call:
         check_lists(prompts, completions)
@@ -135,7 +135,7 @@ class _Rewards:
         self, features: Tensor, opponents: Tensor | None, who: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.float64], dict[str, float]]:
         with torch.no_grad():
-            if isinstance(self._scorer, Society):
+            if isinstance(self._scorer, PopulationScorer):
                 rewards, groups = self._scorer.rewards(features, opponents)
                 return rewards, {f"group/{name}": value for name, value in groups.items()}
             assert self._scorer is not None

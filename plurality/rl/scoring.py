@@ -14,7 +14,7 @@ from torch import Tensor
 from plurality.errors import InputError
 from plurality.reward.heads import Head
 from plurality.reward.links import prob, win
-from plurality.rl.people import Population
+from plurality.rl.people import UserPopulation
 from plurality.rl.rules.registry import Rule
 
 Normalise = Literal["raw", "win", "z"]
@@ -56,7 +56,7 @@ class Scale:
 
 
 @dataclass(frozen=True, eq=False)
-class Individuals:
+class UserScorer:
     """Rewards of completions, each for its own user; reference features (R, F) set the users' scales."""
 
     head: Head
@@ -76,11 +76,11 @@ class Individuals:
         return scaled[:, 0].double().numpy()
 
 
-class Society:
+class PopulationScorer:
     """Rewards of completions by a rule over a population; one matrix product scores everybody."""
 
     def __init__(
-        self, head: Head, people: Population, rule: Rule, how: Normalise, reference: Tensor | None = None
+        self, head: Head, people: UserPopulation, rule: Rule, how: Normalise, reference: Tensor | None = None
     ) -> None:
         self.head, self.people, self.rule, self.how = head, people, rule, how
         against = None if reference is None else head.population(reference, people.codes)
@@ -105,7 +105,7 @@ class Society:
         return rewards, dict(zip(self.people.names, total.tolist(), strict=True))
 
 
-def _shares(people: Population) -> Float:
+def _shares(people: UserPopulation) -> Float:
     """Weight of each person within their group: (P,), of sum 1 in every group, or 0 where nobody counts."""
     mass = np.bincount(people.groups, people.weights, len(people.names))
     return people.weights / np.maximum(mass, np.finfo(float).tiny)[people.groups]

@@ -236,8 +236,8 @@ def test_standardised_rewards_do_not_know_scale_or_shift(plant, lsa, codes, mean
         ({"normalise": "win", "reference": 3}, "cannot be read"),
         ({"normalise": "win", "reference": np.zeros((3, 99), np.float32)}, "width 6"),
         ({"reference": "column"}, "raw"),
-        ({"normalise": "win?"}, "no choice"),
-        ({"unknown": "ignore"}, "no choice"),
+        ({"normalise": "win?"}, "not a valid option"),
+        ({"unknown": "ignore"}, "not a valid option"),
         ({"population": pl.DataFrame({"user_id": ["ann"]})}, "rule="),
     ],
 )

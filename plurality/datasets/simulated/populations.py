@@ -29,7 +29,7 @@ class Population:
 
     theta     (U, P) a row a user: prototype weights, directions, objective weights
     group     (U,) the planted group of each user (all zero where there is none)
-    flip      (U,) probability that a label is turned round: carelessness
+    flip      (U,) probability that a label is flipped: carelessness
     known     (U rows) what is known of users, or None: then their planted group is
 
     utility    (items, theta) -> utilities (users, items)
@@ -228,7 +228,7 @@ def careless(
     seed: int = 0,
     unseen: int = 100,
 ) -> tuple[Population, Population]:
-    """One taste for everybody, labels turned round with a probability that differs by user (cycled over `flips`).
+    """One taste for everybody, labels flipped with a probability that differs by user (cycled over `flips`).
 
     n_users    number of seen users
     width      dimensions of the item embeddings

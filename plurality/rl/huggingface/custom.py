@@ -21,7 +21,7 @@ from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.baked import notes_of
 from plurality.rl.huggingface.parity import Exported, Probes
 from plurality.rl.huggingface.readout import Readout
-from plurality.rl.huggingface.whose import Whose, mean_utility, whose
+from plurality.rl.huggingface.whose import RewardOwner, mean_utility, whose
 
 CODE = ("configuration_plurality.py", "modeling_plurality.py")
 AUTO_MAP = {
@@ -95,7 +95,7 @@ class _Table:
     default: str | None
 
     @staticmethod
-    def of(reward: RewardModel, meant: Whose, user: str | None, group: tuple[str, str] | None) -> "_Table":
+    def of(reward: RewardModel, meant: RewardOwner, user: str | None, group: tuple[str, str] | None) -> "_Table":
         readout = Readout.of(reward.head, torch.cat([reward.prior.mean[None], reward.posterior.codes, meant.codes]))
         names, default = tuple(reward.user_ids), user
         rows, of_group = readout.rows.split([1 + len(names), len(meant.codes)])

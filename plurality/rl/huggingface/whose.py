@@ -14,7 +14,7 @@ from plurality.reward.reward_model import RewardModel
 
 
 @dataclass(frozen=True)
-class Whose:
+class RewardOwner:
     """A name and the codes (n, C) whose mean utility is meant: one for a user, several for a group."""
 
     name: str
@@ -23,7 +23,7 @@ class Whose:
 
 def whose(
     reward: RewardModel, user: str | None = None, group: tuple[str, str] | None = None, users: Any = None
-) -> Whose:
+) -> RewardOwner:
     """Codes of a user, of a group (column, value) of the users table, or of the population where neither is given.
 
     A group's reward is the mean utility, in log-odds, of its users that the model knows. Where the column is the
@@ -34,12 +34,12 @@ def whose(
         raise InputError("an export is of a user or of a group; give one of them")
     if group is None:
         if user is None:
-            return Whose("population", reward.prior.mean[None])
-        return Whose(f"user {user}", reward.codes([user]))
+            return RewardOwner("population", reward.prior.mean[None])
+        return RewardOwner(f"user {user}", reward.codes([user]))
     column, value = group
     name = f"{column}={value}"
     if column == reward.spec.unit:
-        return Whose(name, reward.codes([value]))
+        return RewardOwner(name, reward.codes([value]))
     if reward.spec.unit != "user_id":
         raise InputError(f"group {name}: this model has codes of {reward.spec.unit!r}; give one of its values")
     if users is None:
@@ -50,7 +50,7 @@ def whose(
     ids = [u for u in members if u in known]
     if not ids:
         raise InputError(f"{place}: the model knows none of the {len(members):,} users with {name}; adapt it to them")
-    return Whose(name, reward.codes(ids))
+    return RewardOwner(name, reward.codes(ids))
 
 
 def _members(frame: pl.DataFrame, place: str, column: str, value: str) -> list[str]:
