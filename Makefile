@@ -56,7 +56,7 @@ test: lint
 # the site, offline and with warnings as errors: pages are gathered, then built; open build/docs/html/index.html
 docs: $(TEST)
 	$(BIN)/python docs/plurality_docs/stage.py build/docs/source
-	$(BIN)/python -m sphinx -W --keep-going -q -c docs build/docs/source build/docs/html
+	$(BIN)/python -m sphinx -E -W --keep-going -q -c docs build/docs/source build/docs/html
 
 # long simulations and samplers, and every notebook from its first cell to its last
 test-slow: $(TEST)
