@@ -193,8 +193,9 @@ def test_a_weight_is_so_many_repetitions():
     repeated = Evidence(*(t[rows] for t in (evidence.first, evidence.second, evidence.user, evidence.label)),
                         torch.ones(len(rows), dtype=torch.float64))  # fmt: skip
     a, b = laplace(gap_of(simplex), weighted, prior, 6), laplace(gap_of(simplex), repeated, prior, 6)
-    np.testing.assert_allclose(a.codes, b.codes, atol=1e-9)
-    np.testing.assert_allclose(a.covariance, b.covariance, atol=1e-9)
+    # within √eps ≈ 1.5e-8 of its mode an objective is flat to rounding, and which step is the last is chance
+    np.testing.assert_allclose(a.codes, b.codes, atol=1e-7)
+    np.testing.assert_allclose(a.covariance, b.covariance, atol=1e-7)
 
 
 def test_a_soft_label_is_that_share_of_either_answer():
