@@ -14,7 +14,7 @@ from plurality.fitting.spectral import Spectrum, spectrum
 from plurality.fitting.tuning import POOLED_DECAY, SPREADS, FitOptions, inner_parts
 from plurality.io.progress import Bar, stages
 from plurality.models.low_rank.head import LowRankHead
-from plurality.models.low_rank.laplace_em import Decays, DifferenceRows, EMState, em, held_out, infer, m_step
+from plurality.models.low_rank.laplace_em import Decays, EMState, LowRankRows, em, held_out, infer, m_step
 from plurality.reward.fitted import Fitted, Trace
 from plurality.reward.posterior import Posterior, Prior
 
@@ -46,8 +46,8 @@ class FixedSettings:
 class LowRankSplit:
     """One inner split: what is fitted, what it is judged on, and where users of the first part differ."""
 
-    train: DifferenceRows
-    valid: DifferenceRows
+    train: LowRankRows
+    valid: LowRankRows
     spectrum: Spectrum
 
 
@@ -78,7 +78,7 @@ def learn(data: Comparisons, pooled: LowRankHead, given: FixedSettings, run: Fit
         candidate = _choose(splits, pooled, given, trace, bar) if splits else _default_fit(data, pooled, given, trace)
         bar("all comparisons")
         del splits  # their differences are as large as those of everything
-        rows = DifferenceRows.of(data, pooled, run.device)
+        rows = LowRankRows.of(data, pooled, run.device)
         state = _refit(rows, candidate)
     loss = float(held_out(candidate.head, rows, state).sum() / rows.weight.sum())
     trace.add("refit", candidate.decays[candidate.head.n_codes > 0], loss)
@@ -93,8 +93,8 @@ def _inner_splits(data: Comparisons, pooled: LowRankHead, given: FixedSettings, 
     n_directions, centred = given.rank or MAX_RANK, given.linear != "signed"
     return [
         LowRankSplit(
-            DifferenceRows.of(inner, pooled, run.device),
-            DifferenceRows.of(outer, pooled),
+            LowRankRows.of(inner, pooled, run.device),
+            LowRankRows.of(outer, pooled),
             spectrum(inner, n_directions, centred=centred),
         )
         for inner, outer in inner_parts(data, PLAN, run)
@@ -105,7 +105,7 @@ def _default_fit(data: Comparisons, pooled: LowRankHead, given: FixedSettings, t
     """With too little to hold anything out: one reward for all users, or what was asked for."""
     trace.add("too few comparisons to hold items out: defaults are used", given.decay or POOLED_DECAY, math.nan)
     decays = (given.decay or POOLED_DECAY,) * 2
-    rows = DifferenceRows.of(data, pooled)
+    rows = LowRankRows.of(data, pooled)
     shared = LowRankCandidate(
         pooled, decays, [m_step(pooled, rows, _pooled_init(pooled, rows), decays, steps=POOLED_STEPS)]
     )
@@ -239,7 +239,7 @@ def _choose_spread(splits: Sequence[LowRankSplit], candidate: LowRankCandidate, 
     return best
 
 
-def _refit(rows: DifferenceRows, candidate: LowRankCandidate) -> EMState:
+def _refit(rows: LowRankRows, candidate: LowRankCandidate) -> EMState:
     """The fit on everything, from where the first inner one states."""
     head, decays, state = candidate.head, candidate.decays, candidate.states[0]
     if head.n_codes == 0:
@@ -250,7 +250,7 @@ def _refit(rows: DifferenceRows, candidate: LowRankCandidate) -> EMState:
     return infer(head, rows, state)
 
 
-def _pooled_init(pooled: LowRankHead, rows: DifferenceRows) -> EMState:
+def _pooled_init(pooled: LowRankHead, rows: LowRankRows) -> EMState:
     """Where one reward for all users begins."""
     prior = Prior.isotropic(0, 1.0)
     rewards = torch.zeros(1, pooled.n_embedding, dtype=torch.float64)
@@ -283,7 +283,7 @@ def _simplex_around(splits: Sequence[LowRankSplit], own: LowRankCandidate) -> Lo
     return replace(own, head=head, states=states, value=_value(splits, head, states))
 
 
-def _inferred_at(head: LowRankHead, rows: DifferenceRows, rewards: Tensor, prior: Prior) -> EMState:
+def _inferred_at(head: LowRankHead, rows: LowRankRows, rewards: Tensor, prior: Prior) -> EMState:
     """Users' places among these rewards, from no idea of them."""
     return infer(head, rows, EMState(rewards, prior, Posterior.of_prior(prior, rows.n_users)), tol=1e-2)
 

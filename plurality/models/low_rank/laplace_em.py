@@ -34,7 +34,7 @@ Decays = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class DifferenceRows:
+class LowRankRows:
     """Comparisons with their differences (N, d), or where items recur the items (M, d) and each side's row.
 
     size    what features are divided by, so that weights mean the same on any embeddings
@@ -50,14 +50,14 @@ class DifferenceRows:
     size: float
 
     @staticmethod
-    def of(data: Comparisons, head: LowRankHead, device: str = "cpu") -> "DifferenceRows":
+    def of(data: Comparisons, head: LowRankHead, device: str = "cpu") -> "LowRankRows":
         """Rows on a device, on the scale of the head's inputs."""
         recur = len(data.items) <= len(data) or len(data) * data.dim > MAX_COPIED
         double = min(len(data), len(data.items)) * data.dim <= MAX_DOUBLE and torch.device(device).type != "mps"
         like = torch.empty(0, dtype=torch.float64 if double else torch.float32, device=device)
         x = to_tensor(data.items, like) if recur else torch.cat([to_tensor(d, like) for d in _differences(data)])
         column = [torch.as_tensor(np.ascontiguousarray(c)) for c in (data.first, data.second, data.user)]
-        return DifferenceRows(
+        return LowRankRows(
             x=x,
             first=column[0].to(device) if recur else None,
             second=column[1].to(device) if recur else None,
@@ -104,9 +104,7 @@ class EMState:
         return replace(self, prior=self.prior.scaled(max(spread, 1e-6)))
 
 
-def infer(
-    head: LowRankHead, rows: DifferenceRows, state: EMState, *, tol: float = 1e-6, max_iter: int = 100
-) -> EMState:
+def infer(head: LowRankHead, rows: LowRankRows, state: EMState, *, tol: float = 1e-6, max_iter: int = 100) -> EMState:
     """Users' codes under the population and rewards as they stand."""
     evidence = rows.evidence(state.rewards)
 
@@ -118,7 +116,7 @@ def infer(
     return replace(state, posterior=found)
 
 
-def empirical(head: LowRankHead, rows: DifferenceRows, state: EMState, *, rounds: int = 2) -> EMState:
+def empirical(head: LowRankHead, rows: LowRankRows, state: EMState, *, rounds: int = 2) -> EMState:
     """Population fitted to users who have comparisons, by a few rounds of empirical Bayes."""
     for _ in range(rounds):
         state = infer(head, rows, state, tol=1e-2, max_iter=5)
@@ -164,7 +162,7 @@ def gap(features: Tensor, mean: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
     return (features * mean).sum(1), (turned.square().sum(1) + 1e-12).sqrt()
 
 
-def ridge(head: LowRankHead, rows: DifferenceRows, state: EMState, decays: Decays) -> Tensor:
+def ridge(head: LowRankHead, rows: LowRankRows, state: EMState, decays: Decays) -> Tensor:
     """A (F, F) of the penalty ½ tr(WᵀAW): decays times the mean square of what users share and of how they differ.
 
     With c̄ and Cov(c) of users' coefficients it is shared · c̄c̄ᵀ + own · Cov(c), so that the penalty is on rewards
@@ -177,7 +175,7 @@ def ridge(head: LowRankHead, rows: DifferenceRows, state: EMState, decays: Decay
     return decays[0] * mean[:, None] * mean + decays[1] * (moment + floor)
 
 
-def m_step(head: LowRankHead, rows: DifferenceRows, state: EMState, decays: Decays, *, steps: int) -> EMState:
+def m_step(head: LowRankHead, rows: LowRankRows, state: EMState, decays: Decays, *, steps: int) -> EMState:
     """Rewards that explain the labels best, codes as they are believed to be."""
     rewards = state.rewards.to(rows.x).contiguous().clone().requires_grad_()
     label, weight = rows.label.to(rewards), rows.weight.to(rewards)
@@ -196,14 +194,14 @@ def m_step(head: LowRankHead, rows: DifferenceRows, state: EMState, decays: Deca
     return replace(state, rewards=rewards.detach().double().cpu())
 
 
-def em(head: LowRankHead, rows: DifferenceRows, state: EMState, decays: Decays, *, rounds: int, steps: int) -> EMState:
+def em(head: LowRankHead, rows: LowRankRows, state: EMState, decays: Decays, *, rounds: int, steps: int) -> EMState:
     """A few rounds of empirical Bayes, E- and M-step, ending on the first two."""
     for _ in range(rounds):
         state = m_step(head, rows, rescaled(head, empirical(head, rows, state)), decays, steps=steps)
     return rescaled(head, empirical(head, rows, state)) if head.n_codes else state
 
 
-def held_out(head: LowRankHead, rows: DifferenceRows, state: EMState) -> Tensor:
+def held_out(head: LowRankHead, rows: LowRankRows, state: EMState) -> Tensor:
     """Nats of other comparisons by the same users times their weights, the codes' uncertainty averaged out: (N,)."""
     with torch.no_grad():
         features = rows.features(state.rewards.to(rows.x)).double().cpu()

@@ -17,8 +17,8 @@ from plurality.models import BradleyTerry
 from plurality.models.low_rank import LowRank
 from plurality.models.low_rank.head import LowRankHead
 from plurality.models.low_rank.laplace_em import (
-    DifferenceRows,
     EMState,
+    LowRankRows,
     coefficients,
     gap,
     held_out,
@@ -135,7 +135,7 @@ def state(weights, *, users=30, rank=2, width=5, seed=14):
         torch.as_tensor(rng.normal(size=rank)) * (weights != "deviations"),
         torch.diag(torch.arange(1.0, rank + 1)).double(),
     )
-    return head, DifferenceRows.of(data, head), EMState(head.projector.linear.detach().clone(), prior, posterior), data
+    return head, LowRankRows.of(data, head), EMState(head.projector.linear.detach().clone(), prior, posterior), data
 
 
 @pytest.mark.parametrize("weights", ["deviations", "signed", "simplex"])
@@ -253,10 +253,10 @@ def test_items_that_recur_and_are_scored_by_item_or_by_difference_are_the_same()
     seen, _ = planted_rank.signed(20, rank=2, width=6, seed=25)
     data = seen.sample(20, seed=26, items=50).data
     head = LowRankHead(6, rank=2, weights="signed", generator=torch.Generator().manual_seed(0))
-    by_item = DifferenceRows.of(data, head)
+    by_item = LowRankRows.of(data, head)
     apart = replace(data, items=np.concatenate([data.items[data.first], data.items[data.second]]),
                     first=np.arange(len(data)), second=np.arange(len(data)) + len(data))  # fmt: skip
-    by_difference = DifferenceRows.of(apart, head)
+    by_difference = LowRankRows.of(apart, head)
     assert by_item.first is not None
     assert by_difference.first is None
     w = head.projector.linear.detach().double()
