@@ -34,6 +34,8 @@ python_use_unqualified_type_names = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
+smartquotes = False  # `--option` in prose stays as it is
+html_sidebars = {page: [] for page in ("start", "command_line", "faq", "architecture", "contributing", "changelog")}
 html_theme = "pydata_sphinx_theme"
 html_title = "plurality"
 html_static_path = ["static"]
@@ -43,7 +45,7 @@ html_theme_options = {
     "navbar_align": "left",
     "show_nav_level": 1,
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 8,
+    "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
