@@ -9,6 +9,8 @@ from difflib import get_close_matches
 
 __all__ = ["InputError", "InputWarning"]
 
+CLOSE = 0.65  # similarity of two words, 0 to 1: one slip in three letters is .67
+
 
 class InputError(ValueError):
     """Input that cannot give a right answer; the message names the place, the cause and the remedy."""
@@ -24,7 +26,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     Swapped letters are the commonest slip, so a name of the same letters goes first.
     """
     names, plain = {_plain(name): name for name in known}, _plain(word)
-    close = sorted(get_close_matches(plain, names), key=lambda name: sorted(name) != sorted(plain))
+    close = sorted(get_close_matches(plain, names, cutoff=CLOSE), key=lambda name: sorted(name) != sorted(plain))
     return f" (did you mean {names[close[0]]}?)" if close else ""
 
 

@@ -200,7 +200,7 @@ def _ids(column: Array, name: int | str) -> pl.Series:
         if not whole.fill_null(True).all():
             row = int((~whole).arg_max() or 0)
             raise InputError(
-                f"X, row {row} (from 0): {column[row]!r} in column {name!r} is not a user id; give strings or whole "
+                f"X, row {row} (from 0): {ids[row]} in column {name!r} is not a user id; give strings or whole "
                 "numbers, untouched by scaling, or another user_column"
             )
         ids = ids.cast(pl.Int64)

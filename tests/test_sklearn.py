@@ -201,7 +201,7 @@ GAPS = np.where(np.arange(60)[:, None] == 7, [[0.5, *X[7]]], WHO)  # row 7 by us
         ({"user_column": 7}, X, Y, None, ["6 columns", "no column 7"]),
         ({"user_column": "who"}, X, Y, None, ["'who'", "frame"]),
         ({"user_column": 0}, GAPS, Y, None, ["row 7", "0.5", "scaling"]),
-        ({"user_column": 0}, WHO * np.r_[1e17, np.ones(6)], Y, None, ["row 1", "no user id"]),
+        ({"user_column": 0}, WHO * np.r_[1e17, np.ones(6)], Y, None, ["row 1", "1e+17", "not a user id"]),
         ({"user_column": 0}, np.column_stack([MIXED, X]), Y, None, ["mixes types", "strings"]),
         ({}, X, np.arange(60) % 3, None, ["binary"]),
         ({}, X, np.zeros(60, dtype=int), None, ["1 class"]),
