@@ -152,7 +152,10 @@ def test_it_is_in_every_command(site, town, data, tmp_path):
     }
     for command, arguments in walk.items():
         done = run(command, *arguments)
-        assert (done.returncode, done.stderr) == (0, ""), f"{command}: {done.stderr}"
+        said = [
+            line for line in done.stderr.splitlines() if not line.endswith(" s")
+        ]  # stages of long work, with seconds
+        assert (done.returncode, said) == (0, []), f"{command}: {done.stderr}"
     assert plurality.load(reward).spec.decay == 3
     assert "toy" in run("fit", "--help").stdout
     line = [sys.executable, "-m", "plurality", "serve", str(reward), "--port", "0"]
