@@ -154,7 +154,7 @@ def test_it_is_in_every_command(site, town, data, tmp_path):
         done = run(command, *arguments)
         said = [
             line for line in done.stderr.splitlines() if not line.endswith(" s")
-        ]  # stages of long work, with seconds
+        ]  # its stages
         assert (done.returncode, said) == (0, []), f"{command}: {done.stderr}"
     assert plurality.load(reward).spec.decay == 3
     assert "toy" in run("fit", "--help").stdout
