@@ -94,9 +94,9 @@ def test_order_and_names_do_not_matter_and_a_weight_is_as_many_people():
         (who_decides, ["mean", "n_prompts"]),
         (aggregation_front, ["mean", "worst", "worst_group"]),
     ):
-        base = function(reward, groups, weights=weights, draws=20)[columns]
-        moved = function(reward[order][:, :, other], groups[order], weights=weights[order], draws=20)[columns]
-        people = function(np.repeat(reward, weights, 0), np.repeat(groups, weights), draws=20)[columns]
+        base = function(reward, groups, weights=weights, n_bootstrap=20)[columns]
+        moved = function(reward[order][:, :, other], groups[order], weights=weights[order], n_bootstrap=20)[columns]
+        people = function(np.repeat(reward, weights, 0), np.repeat(groups, weights), n_bootstrap=20)[columns]
         for frame in (moved, people):
             for name in columns:
                 if name == "worst_group":
