@@ -152,9 +152,7 @@ def test_it_is_in_every_command(site, town, data, tmp_path):
     }
     for command, arguments in walk.items():
         done = run(command, *arguments)
-        said = [
-            line for line in done.stderr.splitlines() if not line.endswith(" s")
-        ]  # its stages
+        said = [line for line in done.stderr.splitlines() if not line.endswith(" s")]  # its stages
         assert (done.returncode, said) == (0, []), f"{command}: {done.stderr}"
     assert plurality.load(reward).spec.decay == 3
     assert "toy" in run("fit", "--help").stdout
