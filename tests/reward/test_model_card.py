@@ -32,7 +32,7 @@ def encoder(**about):
 
 def test_front_matter(model):
     data = read(model_card(model, CardDetails(license="apache-2.0"))).data
-    assert data.library_name == "plurality"
+    assert data.to_dict()["library_name"] == "plurality"
     assert data.pipeline_tag == "text-classification"
     assert data.license == "apache-2.0"
     assert {"reward-model", "pal"} <= set(data.tags)
