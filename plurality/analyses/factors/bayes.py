@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from plurality.analyses.factors.inputs import codes_of, grouped_rows
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.arviz_draws import convergence, dataset_of
 from plurality.errors import InputError, InputWarning
 from plurality.jax_precision import double_precision
 
@@ -81,7 +82,7 @@ def factors_bayes(  # noqa: PLR0913 - rows, their group, their user, and how to 
             ),
             stacklevel=2,
         )
-    posterior = {name: found["posterior"][name].values for name in _SHOWN}
+    posterior = {name: dataset_of(found, "posterior")[name].values for name in _SHOWN}
     mu, tau, person, beta = (posterior[n].reshape(-1, *posterior[n].shape[2:]) for n in _SHOWN)
     return BayesFactors(
         _table(beta, mu, [str(g) for g in groups], titles, level), _population(mu, tau, person, titles, level), state
@@ -118,15 +119,13 @@ def _sample(model: Any, draws: int, chains: int, seed: int, progress: bool) -> A
 
 def _diagnostics(found: Any) -> dict[str, float]:
     """Largest rank-normalised R-hat and smallest bulk effective sample size (Vehtari et al. 2021), divergences."""
-    import arviz
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rhat, ess = arviz.rhat(found), arviz.ess(found, method="bulk")
+        rhat, ess = convergence(dataset_of(found, "posterior"))
     return {
         "rhat_max": float(max(rhat[v].values.max() for v in _SHOWN)),
         "ess_min": float(min(ess[v].values.min() for v in _SHOWN)),
-        "divergences": float(found["sample_stats"]["diverging"].sum()),
+        "divergences": float(dataset_of(found, "sample_stats")["diverging"].sum()),
     }
 
 

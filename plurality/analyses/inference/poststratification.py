@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from plurality.analyses.audit.slices import CROSS, OVERALL
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.arviz_draws import convergence, dataset_of
 from plurality.errors import InputError, InputWarning
 from plurality.jax_precision import double_precision
 
@@ -205,7 +206,6 @@ def _sampled(
     wins: Floats, n: Floats, terms: _Terms, draws: int, chains: int, seed: int
 ) -> tuple[dict[str, Floats], dict[str, float]]:
     """Posterior draws (S, ...) of μ, of every effect and of the users' standard deviation, and their diagnostics."""
-    import arviz
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -225,13 +225,13 @@ def _sampled(
             nuts_sampler="numpyro", nuts_sampler_kwargs={"chain_method": "sequential"},
             compute_convergence_checks=False,
         )  # fmt: skip
-        posterior = trace["posterior"][kept]
-        rhat, ess = arviz.rhat(posterior), arviz.ess(posterior, method="bulk")
+        posterior = dataset_of(trace, "posterior")[kept]
+        rhat, ess = convergence(posterior)
     found = {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in kept}
     return found, {
         "rhat_max": float(np.max([rhat[name].values.max() for name in kept])),
         "ess_min": float(np.min([ess[name].values.min() for name in kept])),
-        "divergences": float(trace["sample_stats"]["diverging"].sum()),
+        "divergences": float(dataset_of(trace, "sample_stats")["diverging"].sum()),
         "draws": float(draws),
         "chains": float(chains),
     }

@@ -10,20 +10,18 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from plurality.arviz_draws import convergence, dataset_of, joined
 from plurality.data.demographics import Factor
 from plurality.errors import InputWarning
 from plurality.jax_precision import double_precision
 from plurality.models.hierarchical.empirical_bayes import HierarchicalProblem
 from plurality.models.hierarchical.estimates import PopulationEstimate
 from plurality.reward.posterior import Posterior
-
-if TYPE_CHECKING:
-    import arviz
 
 SPREAD = 3.0  # variance of a utility gap's scale over all dimensions together
 SHAPE = 2.0  # of the LKJ prior of correlations
@@ -115,10 +113,10 @@ def sample(
     seed: int,
     progress: bool,
     names: CoordinateNames | None = None,
-) -> "arviz.InferenceData":
+) -> Any:
     """Draws after as many steps of warm-up: posterior, sample_stats, observed_data. Warns where they do not mix."""
-    import arviz
     import pymc as pm
+    from xarray import Dataset
 
     with build(problem, names), double_precision(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of samplers and their compilers; what matters is looked at below
@@ -127,11 +125,11 @@ def sample(
             nuts_sampler="numpyro", nuts_sampler_kwargs={"chain_method": "sequential"},
             compute_convergence_checks=False,
         )  # fmt: skip
-        posterior = found["posterior"]
-        found = arviz.InferenceData(
+        posterior = dataset_of(found, "posterior")
+        found = joined(
             posterior=posterior[[name for name in VARIABLES if name in posterior]],
-            sample_stats=found["sample_stats"],
-            observed_data=arviz.dict_to_dataset({"label": problem.rows.label.numpy()}, default_dims=[]),
+            sample_stats=dataset_of(found, "sample_stats"),
+            observed_data=Dataset({"label": ("label_dim_0", problem.rows.label.numpy())}),
         )
     state = diagnostics(found)
     if state["rhat_max"] > RHAT or state["ess_min"] < ESS * chains or state["divergences"]:
@@ -146,22 +144,21 @@ def sample(
     return found
 
 
-def diagnostics(draws: "arviz.InferenceData") -> dict[str, Any]:
+def diagnostics(draws: Any) -> dict[str, Any]:
     """Largest rank-normalised R-hat, smallest bulk effective sample size, number of divergences.
 
-    Source: Vehtari et al. 2021, arXiv 1903.08008. Entries that cannot vary, as a correlation with itself, are left out.
+    Entries that cannot vary, as a correlation with itself, are left out.
     """
-    import arviz
-
+    posterior = dataset_of(draws, "posterior")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constants have no R-hat
-        rhat, ess = arviz.rhat(draws), arviz.ess(draws, method="bulk")
+        rhat, ess = convergence(posterior)
     return {
         "rhat_max": float(np.nanmax([np.nanmax(rhat[v].values) for v in _varying(rhat)])),
         "ess_min": float(np.nanmin([np.nanmin(ess[v].values) for v in _varying(ess)])),
-        "divergences": int(draws["sample_stats"]["diverging"].sum()),
-        "draws": int(draws["posterior"].sizes["draw"]),
-        "chains": int(draws["posterior"].sizes["chain"]),
+        "divergences": int(dataset_of(draws, "sample_stats")["diverging"].sum()),
+        "draws": int(posterior.sizes["draw"]),
+        "chains": int(posterior.sizes["chain"]),
     }
 
 
@@ -169,11 +166,11 @@ def _varying(values: Any) -> list[Any]:
     return [v for v in values.data_vars if v != "correlation" and np.isfinite(values[v].values).any()]
 
 
-def found(draws: "arviz.InferenceData", problem: HierarchicalProblem) -> PopulationEstimate:
+def found(draws: Any, problem: HierarchicalProblem) -> PopulationEstimate:
     """Gaussian moments of codes and coefficients, and the mean of Σ."""
 
     def flat(name: str) -> torch.Tensor:
-        values = draws["posterior"][name].values
+        values = dataset_of(draws, "posterior")[name].values
         return torch.tensor(values.reshape(-1, *values.shape[2:]), dtype=torch.float64)
 
     z, mu, scale, correlation = (flat(name) for name in ("z", "mu", "scale", "correlation"))

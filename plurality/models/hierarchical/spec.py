@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,9 +23,6 @@ from plurality.models.hierarchical.zero_shot import DemographicsGain, log_likeli
 from plurality.models.low_rank import LowRank
 from plurality.reward.fitted import Fitted, Trace
 from plurality.reward.posterior import Posterior
-
-if TYPE_CHECKING:
-    import arviz
 
 INFERENCE = ("empirical", "nuts", "svi")
 FEW = 16  # dimensions of an embedding that are all kept
@@ -114,8 +111,10 @@ class Hierarchical(Spec):
             head.requires_grad_(False).eval(), found.prior, _all_users(found, part, data), _trace(found), chosen, report
         )
 
-    def sample(self, data: Comparisons, *, seed: int = 0, progress: bool = False) -> "arviz.InferenceData":
+    def sample(self, data: Comparisons, *, seed: int = 0, progress: bool = False) -> Any:
         """Draws by NUTS of the model on these comparisons: groups posterior, sample_stats, observed_data.
+
+        An arviz.InferenceData, or with ArviZ 1 an xarray.DataTree.
 
         Variables mu (C,), effects (P, C), scale (C,), correlation (C, C), ratio (F,), z (user, C). Raises InputError as
         `fit` does; warns (InputWarning) where R-hat, effective sample size or divergences say that draws are not to be

@@ -8,6 +8,7 @@ import torch
 from numpyro.infer.util import log_density
 from scipy.stats import halfnorm, multivariate_normal, norm
 
+from plurality.arviz_draws import dataset_of
 from plurality.errors import InputWarning
 from plurality.models.hierarchical import pymc_model, svi
 from plurality.models.hierarchical.empirical_bayes import fit
@@ -32,7 +33,7 @@ def test_draws_mix_and_carry_their_groups(draws, planted):
     assert state["rhat_max"] < 1.02
     assert state["ess_min"] > 200
     assert state["divergences"] == 0
-    assert {"posterior", "sample_stats", "observed_data"} <= set(draws.groups())
+    assert all(len(dataset_of(draws, name)) for name in ("posterior", "sample_stats", "observed_data"))
     assert dict(draws["posterior"]["z"].sizes) == {"chain": 2, "draw": 1000, "user": 60, "dimension": 2}
     assert set(draws["posterior"].data_vars) == {"mu", "scale", "correlation", "effects", "ratio", "z"}
     np.testing.assert_array_equal(draws["observed_data"]["label"], planted.problem.rows.label)
