@@ -1,5 +1,6 @@
 """Draws of samplers under ArviZ 0 and ArviZ 1: groups of one are an InferenceData, of the other an xarray DataTree."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,14 +19,16 @@ def dataset_of(draws: Any, name: str) -> "Dataset":
     return found if isinstance(found, Dataset) else found.to_dataset()
 
 
-def joined(**groups: "Dataset") -> Any:
+def joined(groups: Mapping[str, "Dataset"]) -> Any:
     """Groups by name as the installed ArviZ has them."""
     import arviz
     from xarray import DataTree
 
     if int(arviz.__version__.split(".")[0]) < 1:
-        return arviz.InferenceData(**groups)
-    return DataTree.from_dict(groups)
+        draws = arviz.InferenceData()
+        draws.add_groups(dict(groups))
+        return draws
+    return DataTree.from_dict(dict(groups))
 
 
 def convergence(posterior: "Dataset") -> tuple["Dataset", "Dataset"]:

@@ -127,9 +127,11 @@ def sample(
         )  # fmt: skip
         posterior = dataset_of(found, "posterior")
         found = joined(
-            posterior=posterior[[name for name in VARIABLES if name in posterior]],
-            sample_stats=dataset_of(found, "sample_stats"),
-            observed_data=Dataset({"label": ("label_dim_0", problem.rows.label.numpy())}),
+            {
+                "posterior": posterior[[name for name in VARIABLES if name in posterior]],
+                "sample_stats": dataset_of(found, "sample_stats"),
+                "observed_data": Dataset({"label": ("label_dim_0", problem.rows.label.numpy())}),
+            }
         )
     state = diagnostics(found)
     if state["rhat_max"] > RHAT or state["ess_min"] < ESS * chains or state["divergences"]:
