@@ -208,7 +208,7 @@ def _cluster_variance(data: _Sorted, at: Ints, bins: int) -> Floats:
     users = np.bincount(column, minlength=bins)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = (own - (top / bottom)[column] * weight) ** 2
-        between = np.bincount(column, spread, minlength=bins) * users / (users - 1)
+        between = np.bincount(column, spread, minlength=bins) * users / np.where(users > 1, users - 1, np.nan)
     alike = between <= 1e-20 * np.bincount(column, weight**2, minlength=bins)  # but for rounding
     return np.where(alike, 0.0, between)
 
