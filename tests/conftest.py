@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch or a BLAS is imported
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # which numba makes OpenMP's number at its first parallel loop
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,7 @@ def _global_state() -> dict[str, object]:
     if torch is not None:
         state["torch's generator"] = torch.get_rng_state().numpy().tobytes()
         state["torch's default dtype"] = torch.get_default_dtype()
+        state["torch's threads"] = torch.get_num_threads()
     return state
 
 

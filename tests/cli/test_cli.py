@@ -282,6 +282,7 @@ def test_the_folder_one_is_in_is_no_place_for_output(road, town, command, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_demo(command, tmp_path):
     done = command("demo", "--users", 30, "--comparisons", 12, "--out", tmp_path / "demo", "--json")
     out = tmp_path / "demo"
