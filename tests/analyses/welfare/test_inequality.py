@@ -102,7 +102,7 @@ def test_ratios_ignore_scale_differences_ignore_shift_and_all_ignore_order(data,
 # of inequality 1.1.2 on the x and groups below: Theil's T, its parts, and Atkinson's index by epsilon
 THEIL, THEIL_BETWEEN, THEIL_WITHIN = 0.2595166439479377, 0.0007615038322934058, 0.2587551401156443
 ATKINSON = {0.5: 0.12124584516361192, 1: 0.2266431802139568, 2: 0.39847965892933324}
-# of quantecon 0.11.4 on the same x: Gini's index without correction, and Lorenz's curve at a tenth, half and nine tenths
+# of quantecon 0.11.4 on the same x: Gini's index without correction, and Lorenz's curve
 GINI = 0.38954981370045233
 LORENZ = {0.1: 0.024710305907283566, 0.5: 0.23416302436132813, 0.9: 0.7147600649043409}
 

@@ -120,6 +120,7 @@ def test_cells_of_a_table_may_have_the_codes(half):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inference", ["nuts", "svi"])
 def test_samplers_fit_through_the_same_door(inference, tmp_path):
     """Enough steps to go through; how good samplers are is tested in tests/bayes."""
