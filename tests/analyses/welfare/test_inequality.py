@@ -1,6 +1,5 @@
 """Inequality indices against closed forms, brute force over repeated people, identities and other libraries."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
