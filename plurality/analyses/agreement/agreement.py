@@ -161,7 +161,14 @@ def _one_minus(observed: Floats, expected: Floats, ratings: _Ratings) -> Floats:
 
 @dataclass(frozen=True)
 class Alpha:
-    """Krippendorff's alpha with its interval; pairable ratings, and the units and raters that they come from."""
+    """Krippendorff's alpha with its interval, and the ratings, units and raters that it comes from.
+
+    value         alpha, 1 for full agreement, 0 as by chance, negative below that; NaN without variation
+    lo, hi        ends of the interval; NaN without resamples
+    n_pairable    ratings of units that two or more raters rated
+    n_units       units that these ratings belong to
+    n_raters      raters who gave them
+    """
 
     value: float
     lo: float
@@ -188,10 +195,11 @@ def krippendorff_alpha(
     its mean over all pairs of pairable ratings. Units with fewer than two ratings are dropped; NaN without variation.
     The ordinal metric is the squared difference of mid-ranks among pairable ratings. Krippendorff (2004).
 
-    unit           (n,) what was rated
-    rater          (n,) who rated it
-    value          (n,) the rating
-    n_bootstrap    resamples of users behind the interval
+    unit           (n,) labels of what was rated
+    rater          (n,) labels of who rated it; each rates a unit at most once
+    value          (n,) the rating: any label if nominal, else a finite number
+    metric         "nominal" (same or not), "ordinal" (mid-ranks) or "interval" (squared difference of the values)
+    n_bootstrap    resamples of raters behind the interval; 0 gives none
     seed           makes the result the same again
     level          coverage of the interval, in (0, 1)
     """
@@ -210,7 +218,16 @@ def krippendorff_alpha(
 
 @dataclass(frozen=True)
 class GroupAgreement:
-    """Agreement within a group (`irr`), with everybody else (`xrr`), and `gai` = irr/xrr; a pair is an interval."""
+    """Agreement within a group, with everybody else, and the ratio of the two; an interval is a pair (lo, hi).
+
+    irr             alpha among the group's members
+    irr_interval    of irr
+    xrr             agreement of a member with somebody else
+    xrr_interval    of xrr
+    gai             irr / xrr, above 1 where the group agrees with itself more; NaN unless both are positive
+    gai_interval    of gai, over the resamples in which both are positive
+    n_in, n_out     raters who are members, and who are not
+    """
 
     irr: float
     irr_interval: tuple[float, float]
@@ -241,10 +258,12 @@ def group_agreement(
     GAI is NaN unless both are positive. Members and others are resampled apart. After the GRASP of Prabhakaran et al.
     (2024).
 
-    unit           (n,) what was rated
-    rater          (n,) who rated it
-    value          (n,) the rating
-    n_bootstrap    resamples of users behind the interval
+    unit           (n,) labels of what was rated
+    rater          (n,) labels of who rated it; each rates a unit at most once
+    value          (n,) the rating: any label if nominal, else a finite number
+    member         (n,) True where the rater belongs to the group, the same in all rows of a rater
+    metric         "nominal" (same or not), "ordinal" (mid-ranks) or "interval" (squared difference of the values)
+    n_bootstrap    resamples of raters behind the intervals; 0 gives none
     seed           makes the result the same again
     level          coverage of the interval, in (0, 1)
     """

@@ -11,9 +11,13 @@ from plurality.errors import InputError
 def dpl_r2(mean: ArrayLike, variance: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Share r² = Var(μ) / (Var(μ) + E σ²) of a distributional reward's spread that lies between responses, ddof 0.
 
-    `mean` and `variance` (n,) of the predicted distributions, chosen and rejected responses pooled. Low r² points
-    to hidden context; it is no explained variance of people's choices. NaN where nothing varies. Siththaranjan et
-    al. (2023), arXiv 2312.08358.
+    Chosen and rejected responses are pooled. Low r² points to hidden context; it is no explained variance of people's
+    choices. NaN where nothing varies. Raises InputError for a mean that is not finite or a variance below 0.
+    Siththaranjan et al. (2023), arXiv 2312.08358.
+
+    mean        (n,) means of the predicted distributions, in the unit of the reward
+    variance    (n,) their variances ≥ 0, in that unit squared
+    weights     (n,) non-negative weights of responses; equal by default
     """
     mu, spread = np.asarray(mean, dtype=float), np.asarray(variance, dtype=float)
     if mu.ndim != 1 or mu.shape != spread.shape:
@@ -32,7 +36,13 @@ def dpl_r2(mean: ArrayLike, variance: ArrayLike, weights: ArrayLike | None = Non
 
 
 def categorical_moments(probabilities: ArrayLike, atoms: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """Mean and variance (n,) of distributions (n, K) over `atoms` (K,), evenly from 0 to 1 unless given."""
+    """Mean and variance (n,) of distributions over K values, μ = Σ p_k x_k and Σ p_k (x_k − μ)².
+
+    NaN for a row of zeros. Raises InputError for negative or infinite probabilities, and for atoms that do not fit.
+
+    probabilities    (n, K) probabilities, or totals ≥ 0, which are scaled to one in each row
+    atoms            (K,) value of each category, in the unit of the result; evenly spaced from 0 to 1 by default
+    """
     p = shares(probabilities)
     x = np.linspace(0, 1, p.shape[-1]) if atoms is None else np.asarray(atoms, dtype=float)
     if x.shape != p.shape[-1:] or not np.isfinite(x).all():

@@ -12,7 +12,12 @@ from plurality.errors import InputError
 
 @dataclass(frozen=True)
 class Disagreement:
-    """How divided people are on items, (...,) each: 1 − |2p − 1|, 4p(1 − p), and the second without bias."""
+    """How divided people are on items, (...,) each, from 0 where all agree to 1 where they split evenly.
+
+    margin      1 − |2p − 1| for the share p that prefers the first response
+    variance    4p(1 − p)
+    unbiased    4p(1 − p)·n/(n − 1), which may exceed 1 in a small sample; NaN below two people
+    """
 
     margin: Floats
     variance: Floats
@@ -24,6 +29,9 @@ def disagreement(first: ArrayLike, n: ArrayLike) -> Disagreement:
 
     0 where all agree, 1 where they split evenly. `unbiased` is 4p(1 − p)·n/(n − 1), NaN below two people, and right
     on average for independent people whatever n; `margin` and `variance` fall with few people. n may be weights.
+
+    first    (...,) how many people prefer the first response, 0 ≤ first ≤ n; a tie counts half
+    n        (...,) how many people answered, or the sum of their weights; NaN is returned where it is 0
     """
     k, size = _choices(first, n)
     p = k / np.where(size > 0, size, np.nan)

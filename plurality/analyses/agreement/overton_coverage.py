@@ -16,7 +16,13 @@ _TIE = 1e-12  # a share this near to the threshold meets it
 
 @dataclass(frozen=True)
 class Overton:
-    """Covered share of (prompt, viewpoint) cells by their people, `unweighted` over cells, and what was counted."""
+    """Overton coverage with its interval, and what was counted; all NaN without rows of positive weight.
+
+    coverage            covered share of cells (a viewpoint on a prompt) by their people, in [0, 1]
+    lo, hi              ends of its interval over users
+    unweighted          covered share of cells, each cell alike
+    n_cells, n_users    cells and users with positive weight
+    """
 
     coverage: float
     lo: float
@@ -46,6 +52,16 @@ def overton(
     the most weight he has on one response of it. With few people a cell the maximum, and so the coverage, is biased
     upwards. Users are resampled. NaN without rows; InputError names a bad row. After the Overton pluralism of Sorensen
     et al. (2024).
+
+    user           (n,) labels of users
+    cell           (n,) labels of cells: one viewpoint on one prompt
+    response       (n,) labels of the responses that were selected for the prompt
+    accepts        (n,) how far the user accepts the response, from 0 to 1
+    weights        (n,) non-negative weights of rows; equal by default
+    threshold      mean acceptance from which on a response serves a cell, in (0, 1]; by default half
+    n_bootstrap    resamples of users behind the interval, at least 1
+    seed           makes the result the same again
+    level          coverage of the interval, in (0, 1)
     """
     if not 0 < threshold <= 1:
         raise InputError(f"threshold: {threshold}; give an acceptance in (0, 1], such as .5")

@@ -29,6 +29,9 @@ def shares(totals: ArrayLike, keep: ArrayLike | None = None) -> Floats:
     """Totals (..., K) scaled to one over the options to `keep` (..., K), the others 0; NaN where nothing is kept.
 
     Negative or infinite totals raise InputError; NaN makes its question NaN.
+
+    totals    (..., K) shares or survey-weighted totals ≥ 0 of the K options of a question
+    keep      (..., K) True for options that count; all by default
     """
     table = np.asarray(totals, dtype=float)
     if not table.ndim:
@@ -47,6 +50,10 @@ def alignment(model: ArrayLike, human: ArrayLike, ordinals: ArrayLike) -> Floats
     `ordinals` (Q, K) or (K,) places the options on a line; NaN marks a refusal or an option that a question
     lacks, which is dropped on both sides. W₁ = Σ |F_m − F_G| · gap between neighbours. NaN where one side has
     no answers or the question has fewer than two places. Santurkar et al. (2023), arXiv 2303.17548.
+
+    model       (..., Q, K) shares or totals of the model's choices among K options of Q questions
+    human       (..., Q, K) those of people; leading axes broadcast against the model's
+    ordinals    (Q, K) or (K,) place of each option on a line, in any unit; NaN for an option that is dropped
     """
     place = np.asarray(ordinals, dtype=float)
     if np.isinf(place).any():
@@ -84,6 +91,9 @@ def representativeness(aligned: ArrayLike, weights: ArrayLike | None = None) -> 
     """Representativeness (...,): weighted mean over questions of the alignment (..., Q), NaN questions left out.
 
     Formula: R = Σ_q w_q A_q / Σ_q w_q, with `weights` (Q,) of questions. NaN where no question is left.
+
+    aligned    (..., Q) alignment in each question, as from `alignment`; NaN is left out
+    weights    (Q,) non-negative weights of questions; equal by default
     """
     table = np.asarray(aligned, dtype=float)
     if not table.ndim:
@@ -95,7 +105,12 @@ def representativeness(aligned: ArrayLike, weights: ArrayLike | None = None) -> 
 
 
 def checked_weights(weights: ArrayLike | None, n: int, row: str) -> Floats:
-    """Weights (n,) of the rows called `row`, ones unless given; InputError names the first bad one."""
+    """Weights (n,) of the rows called `row`, ones unless given; InputError names the first bad one.
+
+    weights    (n,) weights, or None for ones
+    n          how many rows there are
+    row        what a row is called in messages, such as "question"
+    """
     w = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
     if w.shape != (n,):
         raise InputError(f"weights: shape {w.shape} for {n} {row}s; give one a {row}")
@@ -107,9 +122,13 @@ def checked_weights(weights: ArrayLike | None, n: int, row: str) -> Floats:
 
 @dataclass(frozen=True)
 class Representativeness:
-    """Representativeness of G groups, (G,) each, with its interval, users counted and questions they answered.
+    """Representativeness of G groups, (G,) each, with its interval and what a perfect model could reach.
 
-    `ceiling` is what a model that answers exactly as the group does is expected to get on so few answers.
+    value          mean of alignment over the questions that count for the group, in [0, 1]
+    lo, hi         ends of its interval over users
+    ceiling        what a model that answers exactly as the group does is expected to get on so few answers
+    n_users        users of the group with an answer of positive weight
+    n_questions    questions that enough of them answered
     """
 
     value: Floats
@@ -142,6 +161,18 @@ def group_representativeness(  # noqa: PLR0913 - four columns of answers, and th
     noise is distance too, so the value is biased downwards, by 1 − ceiling at the most (the mean of |d + noise| lies
     between |d| and |d| + mean |noise|): set the two side by side. The interval allows for any bias in between:
     R + (R* − mean R*) from draws R*, its upper end higher by 1 − ceiling.
+
+    model          (Q, K) shares or totals of the model's choices among K options of Q questions
+    ordinals       (Q, K) or (K,) place of each option on a line; NaN for an option that is dropped
+    user           (n,) labels of who answered
+    question       (n,) question of each answer, from 0 to Q − 1
+    option         (n,) option chosen, from 0 to K − 1, or below 0 where the answer was refused
+    group          (n,) group of each answer's user, from 0 to G − 1
+    weights        (n,) non-negative survey weights of answers; equal by default
+    fewest         people of a group who must answer a question for it to count, at least 2
+    n_bootstrap    resamples of users behind the interval and the ceiling, at least 1
+    seed           makes the result the same again
+    level          coverage of the interval, in (0, 1)
     """
     if fewest < 2:
         raise InputError(f"fewest: {fewest}; give at least 2 people, as the noise of one cannot be told")
@@ -200,7 +231,12 @@ def summed_draws(user: Ints, cell: Ints, value: Floats, cells: int, draws: int, 
 
 @dataclass(frozen=True)
 class Consistency:
-    """Share of topics whose best-represented group is the one best represented overall, `best` (−1: none or tied)."""
+    """In how many topics the group that is represented best is the one that is represented best overall.
+
+    value       share of topics, in [0, 1]; a tie counts 1 over the number tied
+    best        number of the group that is represented best overall, −1 where none is or several tie
+    n_topics    topics that could be compared
+    """
 
     value: float
     best: int
@@ -212,6 +248,10 @@ def consistency(aligned: ArrayLike, topics: ArrayLike, weights: ArrayLike | None
 
     `topics` (Q,) are labels. A tie within a topic counts 1 over the number tied; a tie overall, or fewer than
     two groups, gives NaN. A topic without questions of the best group is left out. Santurkar et al. (2023).
+
+    aligned    (G, Q) alignment of the model with each of G groups in each question, as from `alignment`
+    topics     (Q,) label of each question's topic
+    weights    (Q,) non-negative weights of questions; equal by default
     """
     table, label = np.asarray(aligned, dtype=float), np.asarray(topics)
     if table.ndim != 2 or label.shape != table.shape[1:]:
@@ -237,7 +277,13 @@ def consistency(aligned: ArrayLike, topics: ArrayLike, weights: ArrayLike | None
 
 @dataclass(frozen=True)
 class Steerability:
-    """Representativeness (...,) steered and unsteered, their difference, and the questions all of them answer."""
+    """Representativeness (...,) with and without steering.
+
+    steered        in the best way of telling the model whom to answer for
+    unsteered      without telling it
+    gain           steered − unsteered
+    n_questions    questions that all ways of steering and the unsteered model answer
+    """
 
     steered: Floats
     unsteered: Floats
@@ -257,6 +303,11 @@ def steerability(
     `form="question"`, of the paper: mean_q max_c A(q; c); "context", of its released notebook: max_c mean_q A(q; c),
     never larger. `steered` is alignment (..., C, Q), `unsteered` (..., Q). Questions that one of them lacks are left
     out of all. A mean of maxima is biased upwards by noise, and gain with it. Santurkar et al. (2023).
+
+    steered      (..., C, Q) alignment in each of Q questions under each of C ways of steering
+    unsteered    (..., Q) alignment without steering; leading axes broadcast
+    form         "question" picks the best way in each question (default), "context" one way for all questions
+    weights      (Q,) non-negative weights of questions; equal by default
     """
     if form not in ("question", "context"):
         raise InputError(f'form: {form!r}; use "question" (mean of maxima) or "context" (maximum of means)')
@@ -277,6 +328,9 @@ def distribution_distance(p: ArrayLike, q: ArrayLike, kind: Literal["tv", "js"] 
 
     "tv", total variation ½ Σ|p − q|; "js", Jensen–Shannon divergence KL(p‖m)/2 + KL(q‖m)/2 in bits, m = (p + q)/2.
     Totals are scaled to one. Lin (1991) for the second.
+
+    p, q    (..., K) probabilities, or totals ≥ 0, of the same K options; leading axes broadcast
+    kind    "tv" for total variation (default) or "js" for the Jensen–Shannon divergence
     """
     left, right = shares(p), shares(q)
     if left.shape[-1:] != right.shape[-1:] or not _broadcast(left.shape, right.shape):

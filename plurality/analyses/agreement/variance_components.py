@@ -17,7 +17,13 @@ from plurality.errors import InputError
 
 @dataclass(frozen=True)
 class Icc:
-    """ICC(1) of n_groups groups with its interval; k0 is the size of group that stands for unequal ones."""
+    """Intraclass correlation ICC(1) with its interval over groups.
+
+    value       share of variance between groups, at most 1, negative where groups differ less than by chance
+    lo, hi      ends of the interval
+    n_groups    groups with positive weight
+    k0          rows of a group that stand for groups of unequal size
+    """
 
     value: float
     lo: float
@@ -41,10 +47,10 @@ def icc(
     k0 = (N − Σn_g²/N)/(a − 1) for a groups of unequal size. A row (n,) of weight 3 is three rows. The interval
     resamples groups. It may be negative; NaN without variation, two groups, or a group of two. Shrout & Fleiss (1979).
 
-    value          (n,) what was measured
-    group          (n,) group of each
-    weights        non-negative weights; equal by default
-    n_bootstrap    resamples of users behind the interval
+    value          (n,) what was measured, in any unit
+    group          (n,) label of each row's group, such as a person
+    weights        (n,) non-negative frequencies; equal by default
+    n_bootstrap    resamples of groups behind the interval; 0 gives none
     seed           makes the result the same again
     level          coverage of the interval, in (0, 1)
     """
@@ -80,9 +86,14 @@ PARTS = ("item", "item × group", "item × user", "noise")
 
 @dataclass(frozen=True)
 class VarianceShares:
-    """Shares (4,) of the `total` variance, in the order of PARTS, with intervals, usable items and users counted.
+    """Shares of variance by their source, (4,) each in the order of PARTS: item, item × group, item × user, noise.
 
-    `repeated` says whether anybody saw an item twice: if not, noise is NaN and part of item × user.
+    total       variance that is divided up, in the unit of the values squared
+    share       parts over total; they may be negative
+    lo, hi      ends of their intervals over users
+    n_items     items with a pair of users of either kind, which alone are used
+    n_users     users in the data
+    repeated    whether anybody saw an item twice: if not, noise is NaN and part of item × user
     """
 
     total: float
@@ -117,10 +128,12 @@ def variance_shares(
     The interval resamples users within groups, so it holds for these items, and groups of these sizes. Raises
     InputError on a user of two groups.
 
-    value          (n,) what was measured
-    item           (n,) item of each
-    user           (n,) user of each
-    n_bootstrap    resamples of users behind the interval
+    value          (n,) what was measured, in any unit
+    item           (n,) label of each row's item
+    user           (n,) label of each row's user
+    group          (n,) label of the user's group, one a user; without groups by default
+    centre         value of indifference of comparisons, such as .5; by default None, for utilities
+    n_bootstrap    resamples of users behind the intervals; 0 gives none
     seed           makes the result the same again
     level          coverage of the interval, in (0, 1)
     """

@@ -16,7 +16,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Segments:
-    """S sets of the comparisons 0 … n − 1, the first one all of them: names (S,) and ascending `rows`."""
+    """S sets of the comparisons 0 … n − 1, of which the first one is all of them.
+
+    attribute    (S,) what a segment is a level of; crossed attributes are joined by " × "
+    level        (S,) name of the segment within its attribute
+    rows         (S,) ascending numbers of the comparisons in each segment
+    """
 
     attribute: tuple[str, ...]
     level: tuple[str, ...]
@@ -28,7 +33,11 @@ class Segments:
 
 
 def segments_of_slices(groups: Slices, user: ArrayLike) -> Segments:
-    """The comparisons of each slice of users, for the user (n,) of each comparison as a row of the slices."""
+    """The comparisons of each slice of users, for the user (n,) of each comparison as a row of the slices.
+
+    groups    slices of U users, as from `plurality.analyses.audit.slices.slices`
+    user      (n,) user of each comparison, as a row from 0 to U − 1 of the slices
+    """
     codes = np.asarray(user)
     users = groups.membership.shape[0]
     bad = np.flatnonzero((codes < 0) | (codes >= users))
@@ -47,7 +56,11 @@ def segments_of_slices(groups: Slices, user: ArrayLike) -> Segments:
 
 
 def segments_of_matrix(members: ArrayLike, names: Sequence[str] | None = None) -> Segments:
-    """Segments of a boolean matrix (n, S), after everybody; `names` (S,) are "0", "1", … by default."""
+    """Segments of a boolean matrix, after a first one of all comparisons. Raises InputError for another type or shape.
+
+    members    (n, S) True where a comparison belongs to a segment
+    names      (S,) names of the segments; "0", "1", … by default
+    """
     table = np.asarray(members)
     if table.ndim != 2 or table.dtype != bool:
         raise InputError(f"members: {table.dtype} of shape {table.shape}; give a boolean (comparisons, segments)")
@@ -59,8 +72,12 @@ def segments_of_matrix(members: ArrayLike, names: Sequence[str] | None = None) -
 
 
 def segments_of_attributes(attributes: pl.DataFrame, order: int = 2) -> Segments:
-    """Everybody, and every occurring combination of levels of up to `order` attributes (1 to 3), a row a
-    comparison.
+    """Segments by attributes: all comparisons, and every occurring combination of levels.
+
+    Raises InputError for another `order`.
+
+    attributes    a row a comparison and a column an attribute
+    order         how many attributes are crossed at most, 1 to 3; by default single ones and pairs
     """
     if order not in (1, 2, 3):
         raise InputError(f"order: {order}; cross 1, 2 or 3 attributes")

@@ -16,8 +16,13 @@ BROWNIAN_RANGE = 2 * np.sqrt(2 / np.pi)  # mean range of Brownian motion on [0, 
 
 @dataclass(frozen=True)
 class Kuiper:
-    """Kuiper calibration: `statistic` in probability, its `ratio` to `sigma`, `p_value`, null mean of the
-    ratio.
+    """Kuiper's statistic of calibration and what it is held against.
+
+    statistic    range of the cumulative gap, in probability
+    sigma        its scale for a calibrated model with independent rows, in probability
+    ratio        statistic / sigma
+    p_value      chance of as much for a calibrated model
+    null_mean    mean of the ratio for a calibrated model, 1.596 with independent rows
     """
 
     statistic: float
@@ -49,8 +54,9 @@ def kuiper(
     y              (n,) labels in [0, 1]
     orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
     weights        (n,) frequencies; equal by default
-    draws          simulated data sets, or resamples
-    seed           of simulations and resamples
+    users          (n,) user of each comparison, for the null by resampled users; independent rows by default
+    draws          resamples of users, at least 1; without users the p-value needs none
+    seed           of the resamples
     """
     if orientation == "symmetrised":
         raise InputError('orientation: symmetrised gaps cancel in the cumulative sum; use "folded"')
@@ -119,8 +125,11 @@ def cumulative_range(steps: Floats) -> Floats:
 
 
 def brownian_range_tail(ratio: ArrayLike) -> Floats:
-    """P(range of Brownian motion on [0, 1] > ratio) = 8 Σ_k (−1)^(k−1) k Φ̄(k·ratio); density in Feller
-    (1951).
+    """P(range of Brownian motion on [0, 1] > ratio) = 8 Σ_k (−1)^(k−1) k Φ̄(k·ratio).
+
+    The density is in Feller (1951).
+
+    ratio    (...,) range over the standard deviation at 1; below .3 the tail is 1 to double precision
     """
     x = np.asarray(ratio, dtype=float)
     k = np.arange(1, 100)

@@ -26,8 +26,11 @@ Score = Literal["brier", "log_loss"]
 
 @dataclass(frozen=True)
 class Isotonic:
-    """A calibration map: the frequency `calibrated` (K,) at each distinct `confidence` (K,), ascending, with
-    its weight (K,).
+    """A calibration map, fitted at K distinct confidences.
+
+    confidence    (K,) the distinct max(p, 1 − p), ascending
+    calibrated    (K,) fitted frequency with which the model's pick is preferred there, at least ½
+    weight        (K,) weight of the comparisons there
     """
 
     confidence: Floats
@@ -35,7 +38,10 @@ class Isotonic:
     weight: Floats
 
     def at(self, p: ArrayLike) -> Floats:
-        """q(p) of the shape of p, with q(1 − p) = 1 − q(p); linear between fitted points and flat beyond."""
+        """q(p) of the shape of p, with q(1 − p) = 1 − q(p); linear between fitted points and flat beyond.
+
+        p    P(first preferred) in [0, 1], of any shape
+        """
         p = np.asarray(p, dtype=float)
         upper = _between(np.maximum(p, 1 - p), self.confidence, self.calibrated)
         return np.where(p < 0.5, 1 - upper, upper)
@@ -45,8 +51,12 @@ class Isotonic:
 class Corp:
     """`score` = `miscalibration` − `discrimination` + `uncertainty`, in the units of the score.
 
-    `null_miscalibration` is the mean miscalibration of a calibrated model with these p, `p_value` the share
-    of such models that miss by as much.
+    score                  mean Brier score or log-loss (nats) of the model
+    miscalibration         what recalibration would save in this sample, ≥ 0
+    discrimination         what the recalibrated model gains over saying ½
+    uncertainty            score of saying ½
+    null_miscalibration    mean miscalibration of a calibrated model with these p; NaN without draws
+    p_value                share of such models that miss by as much, the data counted as one; NaN without draws
     """
 
     score: float
@@ -72,11 +82,12 @@ class _Steps:
 
 
 def isotonic(p: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Isotonic:
-    """Isotonic fit q of labels y (n,) on both ways of writing p (n,): the nondecreasing map of least Σ w (y −
-    q(p))².
+    """Isotonic fit q of labels on both ways of writing p: the nondecreasing map of least Σ w (y − q(p))².
 
     Bad rows raise InputError, and so does a sample without weight.
 
+    p          (n,) P(first preferred)
+    y          (n,) labels in [0, 1]
     weights    (n,) frequencies; equal by default
     """
     steps = _steps(*checked(p, y, weights))
@@ -106,8 +117,11 @@ def corp(
 
     p          (n,) P(first preferred)
     y          (n,) labels in [0, 1]
+    score      "brier" (default) or "log_loss", in nats
+    gap        (n,) log-odds behind p, which keep the log-loss of p near 0 and 1 exact; taken from p by default
     weights    (n,) frequencies; equal by default
-    seed       of simulations and resamples
+    draws      simulated data sets behind the null; 0 gives none
+    seed       of the simulations
     """
     if score not in ("brier", "log_loss"):
         raise InputError(f'score: {score!r}; use "brier" or "log_loss"')
@@ -140,21 +154,21 @@ def corp_curve(
     seed: int = 0,
     level: float = 0.95,
 ) -> pl.DataFrame:
-    """The CORP reliability curve: the first and last confidence of each block of the isotonic fit, two rows a
-    block.
+    """The CORP reliability curve: the two ends of each block of the isotonic fit, two rows a block.
 
-    `calibrated` is the frequency there and `weight` that of the block. `null_lo`, `null_hi` is the
-    consistency band around the diagonal, of labels y* ~ Bernoulli(p). `lo`, `hi` is the pointwise confidence
-    band from resampling `users` (n,), NaN without them; its level is approximate, since the bootstrap of a
-    monotone fit is not consistent where the curve rises smoothly (Sen, Banerjee & Woodroofe 2010, for the
-    Grenander estimator). Without weight no row; bad rows raise InputError.
+    Columns: `block`, `confidence`, the `calibrated` frequency there, the `weight` of the block. `null_lo`, `null_hi` is
+    the consistency band around the diagonal, of labels y* ~ Bernoulli(p). `lo`, `hi` is the pointwise confidence band
+    from resampling `users`, NaN without them; its level is approximate, since the bootstrap of a monotone fit is not
+    consistent where the curve rises smoothly (Sen, Banerjee & Woodroofe 2010, for the Grenander estimator). Without
+    weight no row; bad rows raise InputError.
 
     p          (n,) P(first preferred)
     y          (n,) labels in [0, 1]
     weights    (n,) frequencies; equal by default
-    draws      simulated data sets, or resamples
+    users      (n,) user of each comparison, for the confidence band; no such band by default
+    draws      simulated data sets and resamples of users behind the bands; 0 gives none
     seed       of simulations and resamples
-    level      coverage of the interval, in (0, 1)
+    level      coverage of the bands, in (0, 1)
     """
     p, y, w = checked(p, y, weights)
     steps = _steps(p, y, w)

@@ -106,10 +106,16 @@ def multicalibration(  # noqa: PLR0913 - the arguments of ece and of kuiper
     segments. NaN where nothing can vary and, in the null of users, for a segment of one user. Bad rows, and
     symmetrised gaps, which cancel, raise InputError.
 
+    p              (n,) P(first preferred)
+    y              (n,) labels in [0, 1]
+    segments       sets of the n comparisons, as from `segments_of_attributes`; the first is all of them
     orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
-    bins           number of bins at most
+    bins           number of bins of confidence at most
+    mass           "width" for bins equally wide (default), "equal" for bins of equal weight
     weights        (n,) frequencies; equal by default
-    draws          simulated data sets, or resamples
+    users          (n,) user of each comparison, for robust errors and the null by resampled users; none by default
+    least_mass     P(segment, bin) that a cell needs to enter `alpha_conditional`
+    draws          simulated data sets, or resamples of users, at least 1
     seed           of simulations and resamples
     """
     if orientation == "symmetrised":

@@ -85,11 +85,15 @@ def recalibrated(
     even that cannot be fitted, the gap stays as it is. The gain is a weighted mean over comparisons. Bad
     rows, and fewer users than folds, raise InputError.
 
+    gap            (n,) predicted log-odds that the first response is preferred
     y              (n,) labels in [0, 1]
     users          (n,) user of each row
+    groups         (n,) label of each row's group; one group by default
     weights        (n,) frequencies; equal by default
-    n_bootstrap    resamples of users behind the interval
-    seed           of simulations and resamples
+    kind           "temperature" (default) or "isotonic"
+    folds          parts that users are divided into at random, 2 to the number of users
+    n_bootstrap    resamples of users behind the intervals, of level .95, at least 1
+    seed           of the folds and the resamples
     """
     d, y, w = checked_gaps(gap, y, weights)
     member = user_codes(users, len(d))

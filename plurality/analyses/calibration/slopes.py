@@ -34,10 +34,14 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Slope:
-    """Calibration slope with its cluster-robust error, interval lo, hi and `temperature` = 1/slope.
+    """Calibration slope b of logit P(y = 1) = b·gap, 1 for a calibrated model, below 1 for an overconfident one.
 
-    `flag` is empty, or says why something is NaN: "no data", "no spread", "separable", "one user" or "slope
-    <= 0".
+    slope          b
+    se             its standard error, robust to what the rows of a user share; NaN without users
+    lo, hi         ends of its interval; NaN without users
+    temperature    1/b, by which log-odds are to be divided; NaN where b ≤ 0
+    n_users        users with a comparison of positive weight; 0 where users were not given
+    flag           empty, or why something is NaN: "no data", "no spread", "separable", "one user" or "slope <= 0"
     """
 
     slope: float
@@ -72,6 +76,7 @@ def slope(
 
     gap        (n,) log-odds
     y          (n,) labels in [0, 1]
+    users      (n,) user of each comparison; without them by default there is no error
     weights    (n,) frequencies; equal by default
     level      coverage of the interval, in (0, 1)
     """
@@ -97,7 +102,8 @@ def slopes_by_group(
 
     gap        (n,) log-odds
     y          (n,) labels in [0, 1]
-    users      (n,) user of each row
+    groups     (n,) label of each comparison's group
+    users      (n,) user of each comparison; without them by default there is no error
     weights    (n,) frequencies; equal by default
     level      coverage of the interval, in (0, 1)
     """
@@ -148,6 +154,9 @@ def shrunk_log_temperature(slopes: ArrayLike, se: ArrayLike) -> Shrunk:
 
     The error of log T is se/slope to first order, so a slope within two errors of 0 is not well described;
     groups whose slope is unknown or not positive stay NaN. See `welfare.shrink`.
+
+    slopes    (G,) calibration slopes of groups
+    se        (G,) their standard errors, in the same unit
     """
     b, s = np.asarray(slopes, dtype=float), np.asarray(se, dtype=float)
     positive = np.where(b > 0, b, np.nan)
@@ -156,8 +165,14 @@ def shrunk_log_temperature(slopes: ArrayLike, se: ArrayLike) -> Shrunk:
 
 @dataclass(frozen=True)
 class PositionBias:
-    """`intercept` in log-odds, above 0 where the response shown first is favoured, with its error and
-    interval, beside the slope fitted with it; `flag` as in `Slope`.
+    """Preference for the response that is shown first, a of logit P(y = 1) = a + b·gap.
+
+    intercept    a in log-odds, above 0 where the response shown first is favoured
+    se           its standard error, robust to what the rows of a user share; NaN without users
+    lo, hi       ends of its interval; NaN without users
+    slope        b, fitted with it
+    n_users      users with a comparison of positive weight; 0 where users were not given
+    flag         empty, or why something is NaN, as in `Slope`
     """
 
     intercept: float
@@ -185,6 +200,7 @@ def position_bias(
 
     gap        (n,) log-odds
     y          (n,) labels in [0, 1]
+    users      (n,) user of each comparison; without them by default there is no error
     weights    (n,) frequencies; equal by default
     level      coverage of the interval, in (0, 1)
     """

@@ -56,9 +56,20 @@ def factors_bayes(  # noqa: PLR0913 - rows, their group, their user, and how to 
 ) -> BayesFactors:
     """Posterior of the coefficients of every group, by NUTS; needs the extra `bayes` (PyMC, NumPyro).
 
-    `x` (n, F) differences of features first − second in standard deviations, `y` (n,) in [0, 1], `user` (n,) and
-    `group` (n,) labels of any kind. Withhold small groups before. Warns where draws did not mix; raises InputError
-    for rows that are no comparisons and where none has a positive weight.
+    Withhold small groups before. Warns where draws did not mix; raises InputError for rows that are no comparisons and
+    where none has a positive weight.
+
+    x           (n, F) differences of features, first − second, in standard deviations
+    y           (n,) labels in [0, 1]
+    user        (n,) user of each comparison, labels of any kind
+    group       (n,) group of each comparison, labels of any kind
+    weights     (n,) powers w ≥ 0 to which a row's likelihood is taken; 1 by default
+    names       (F,) names of the features; "feature 0", "feature 1", … by default
+    draws       posterior draws a chain, after as many steps of warm-up
+    chains      chains of the sampler
+    seed        of the sampler
+    level       coverage of the equal-tailed posterior intervals, in (0, 1)
+    progress    show the sampler's progress bar; off by default
     """
     every, codes = codes_of(group, "group")
     rows = grouped_rows(x, y, user, codes, weights)

@@ -83,7 +83,12 @@ class Factors(FactorFindings, Readable):
         )
 
     def figure(self, attribute: str | None = None) -> "Figure":
-        """Coefficients of every feature for everybody and each group of an attribute, the first by default."""
+        """Heat map of coefficients, features by groups, beside those of all users.
+
+        Raises InputError for an unknown attribute.
+
+        attribute    whose groups are shown; the first attribute of the table by default
+        """
         return view.figure(self, attribute)
 
 

@@ -23,7 +23,11 @@ LABELS = (0.0, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Scores:
-    """tau-b (G, F) in [−1, 1] with its interval over users."""
+    """tau-b of G groups and F features, with its interval over users.
+
+    tau       (G, F), in [−1, 1]
+    lo, hi    (G, F) ends of the interval; NaN for one user, or without draws
+    """
 
     tau: Floats
     lo: Floats
@@ -36,6 +40,10 @@ def tau_b(x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Float
     τ_b = S / √((N² − Σ m²)(N² − Σ m'²)/4), with m and m' the weights of tied values of d and of y and N their
     total. Labels are 0, ½ or 1; others raise InputError. NaN where no label is decided, or the feature never
     differs.
+
+    x          (n, F) differences of features, first − second, in any unit: only their order counts
+    y          (n,) labels: 1 if the first is preferred, 0 if the second, ½ for a tie
+    weights    (n,) non-negative frequencies; equal by default
     """
     user = np.zeros(len(np.asarray(y)), np.intp)
     return group_scores(x, y, user, weights=weights, n_groups=1, draws=0).tau[0]
@@ -58,6 +66,12 @@ def group_scores(
     `x` (n, F), `y` (n,), `user` (n,) labels of any kind, `group` (n,) codes from 0, negative for rows of no group.
     A group of one user has the interval NaN, and so have all with `draws` of 0. Raises InputError for labels other
     than 0, ½ and 1 and for rows that are no comparisons.
+
+    weights     (n,) non-negative frequencies; equal by default
+    n_groups    number of groups G; the largest code + 1 by default
+    draws       resamples of users behind the intervals; 0 gives none
+    seed        of the resamples
+    level       coverage of the intervals, in (0, 1)
     """
     rows = grouped_rows(x, y, user, group, weights, n_groups)
     label = np.asarray(y, dtype=float)

@@ -22,7 +22,12 @@ _ENTRIES = 8_000_000  # draws x users held at once in float64
 
 
 def resample_counts(n_users: int, draws: int, seed: int) -> Counts:
-    """Multinomial counts (draws, n_users): how often each user is drawn, n_users times with replacement."""
+    """Multinomial counts (draws, n_users): how often each user is drawn, n_users times with replacement.
+
+    n_users    how many users there are, at least 1, and how many are drawn
+    draws      how many resamples, at least 1
+    seed       of the generator; the same seed gives the same counts
+    """
     blocks = list(count_blocks(n_users, draws, seed))
     return blocks[0] if len(blocks) == 1 else np.concatenate([block.T for block in blocks], axis=1).T
 
@@ -31,6 +36,11 @@ def count_blocks(n_users: int, draws: int, seed: int, entries: int = _ENTRIES) -
     """The rows of `resample_counts` in blocks of bounded memory; the same counts whatever the block size.
 
     Blocks lie in memory user by user, so that taking the columns of a few users is cheap.
+
+    n_users    how many users there are, at least 1, and how many are drawn
+    draws      how many resamples, at least 1
+    seed       of the generator; the same seed gives the same counts
+    entries    counts (draws × users) held at once, which bounds memory
     """
     if n_users < 1 or draws < 1:
         raise InputError(f"bootstrap: {n_users} users and {draws} draws; give at least one of each")
@@ -47,10 +57,12 @@ def count_blocks(n_users: int, draws: int, seed: int, entries: int = _ENTRIES) -
 def per_user_sums(
     user_codes: ArrayLike, values: ArrayLike, weights: ArrayLike | None = None, n_users: int | None = None
 ) -> tuple[Floats, Floats]:
-    """Sums over each user's rows of w·v, (users, K), and of w, (users,), for codes (n,) and values (n, K) or
-    (n,).
+    """Sums over each user's rows of w·v, (users, K), and of w, (users,). Raises InputError where lengths differ.
 
-    Codes are integers from 0; `n_users` adds users without rows.
+    user_codes    (n,) user of each row, whole numbers from 0
+    values        (n, K) or (n,) numbers v to be summed
+    weights       (n,) weights w; 1 by default
+    n_users       number of users, if some have no rows; the largest code + 1 by default
     """
     codes, table = np.asarray(user_codes), np.asarray(values, dtype=float)
     table = table[:, None] if table.ndim == 1 else table
@@ -65,10 +77,13 @@ def per_user_sums(
 
 
 def ratio_draws(counts: Counts, numerator: ArrayLike, denominator: ArrayLike) -> Floats:
-    """Bootstrap draws (draws, K) of Σ_u n_u·numerator_u / Σ_u n_u·denominator_u, for (users, K) sums.
+    """Bootstrap draws (draws, K) of Σ_u n_u·numerator_u / Σ_u n_u·denominator_u, n_u how often user u was drawn.
 
-    A denominator of shape (users,) or (users, 1) serves every column. A draw in which nobody of the
-    denominator was drawn is NaN.
+    A draw in which nobody of the denominator was drawn is NaN. Raises InputError where numbers of users differ.
+
+    counts         (draws, users) how often each user was drawn, as from `resample_counts`
+    numerator      (users, K) or (users,) sums of each user
+    denominator    (users, K) sums of each user; (users,) or (users, 1) serves every column
     """
     top, bottom = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     top = top[:, None] if top.ndim == 1 else top
@@ -85,13 +100,23 @@ def ratio_draws(counts: Counts, numerator: ArrayLike, denominator: ArrayLike) ->
 
 
 def cluster_draws(numerator: ArrayLike, denominator: ArrayLike, *, draws: int, seed: int) -> Floats:
-    """`ratio_draws` (draws, K) on fresh counts, a block at a time."""
+    """`ratio_draws` (draws, K) on fresh counts, a block at a time so that memory is bounded.
+
+    numerator      (users, K) or (users,) sums of each user
+    denominator    (users, K) sums of each user; (users,) or (users, 1) serves every column
+    draws          how many resamples of users, at least 1
+    seed           of the resamples
+    """
     blocks = count_blocks(len(np.asarray(numerator)), draws, seed)
     return np.concatenate([ratio_draws(counts, numerator, denominator) for counts in blocks])
 
 
 def paired_differences(draws: Floats, reference: int) -> Floats:
-    """Draws (draws, K) minus the reference column of the same draw."""
+    """Differences (draws, K) of every column from the reference column of the same draw, which pairs them.
+
+    draws        (draws, K) bootstrap draws of K estimates on the same resamples
+    reference    number of the column that is subtracted
+    """
     return draws - draws[:, [reference]]
 
 
@@ -102,11 +127,16 @@ def interval(
     n_users: ArrayLike | None = None,
     estimate: ArrayLike | None = None,
 ) -> tuple[Floats, Floats]:
-    """Percentile interval over the first axis of draws (draws, ...); NaN draws (drop-outs) are left out.
+    """Percentile interval, lo and hi (...,), over the first axis of draws; NaN draws (drop-outs) are left out.
 
-    `n_users`, per column, widens the percentiles as Student's t does for that few people (Hesterberg 2015,
-    expanded percentiles). `estimate`, per column, corrects the median bias of a statistic such as a plug-in
-    ECE (Efron 1981, BC). A column with fewer than two draws, or one user, has the interval NaN.
+    A column with fewer than two draws, or one user, has the interval NaN. A level outside (0, 1) raises InputError.
+
+    draws       (draws, ...) bootstrap draws of each estimate
+    level       coverage of the interval, in (0, 1)
+    n_users     (...,) users behind each estimate: widens the percentiles as Student's t does for so few people
+                (expanded percentiles, Hesterberg 2015); not widened by default
+    estimate    (...,) estimates of the sample: corrects the median bias of a statistic such as a plug-in ECE (BC, Efron
+                1981); not corrected by default
     """
     if not 0 < level < 1:
         raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")
@@ -142,7 +172,13 @@ def _order_statistic(ordered: Floats, valid: NDArray[np.intp], share: Floats) ->
 
 
 def standard_error(draws: ArrayLike, n_users: ArrayLike) -> Floats:
-    """Standard deviation over draws (draws, ...) times √(n/(n−1)), n users; NaN for one user or one draw."""
+    """Standard error (...,) of a bootstrap: the standard deviation over draws, times √(n/(n − 1)) for n users.
+
+    Resampling n users falls short of their spread by that factor. NaN for one user or one draw.
+
+    draws      (draws, ...) bootstrap draws of each estimate; NaN draws are left out
+    n_users    (...,) users behind each estimate
+    """
     table, users = np.asarray(draws, dtype=float), np.asarray(n_users, dtype=float)
     valid = ~np.isnan(table)
     count = valid.sum(axis=0)
@@ -153,8 +189,13 @@ def standard_error(draws: ArrayLike, n_users: ArrayLike) -> Floats:
 
 
 def two_sided_p(estimate: ArrayLike, error: ArrayLike, n_users: ArrayLike) -> Floats:
-    """p-value of `estimate` = 0 by Student's t with n − 1 degrees of freedom; NaN where the error is 0 or
-    unknown.
+    """Two-sided p-value (...,) of an estimate being 0, by Student's t with n − 1 degrees of freedom for n users.
+
+    NaN where the error is 0 or unknown, and for one user.
+
+    estimate    (...,) estimates, in any unit
+    error       (...,) their standard errors, in the same unit
+    n_users     (...,) users behind each estimate
     """
     value, scale, users = (np.asarray(a, dtype=float) for a in (estimate, error, n_users))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -46,12 +46,16 @@ SEPARATION = {
 
 @dataclass(frozen=True)
 class Separation:
-    """Share of the variance of codes between levels, and what shuffled levels give.
+    """Share of the variance of codes between levels, and what shuffled levels give; NaN where undefined.
 
-    `r2` = SS_between / SS_total, `null_expectation` = (k − 1)/(n − 1), its mean over all permutations of n users
-    with k levels, whatever the codes, `effect` = r2 − null_expectation, `pseudo_f` = (SS_between/(k − 1)) /
-    (SS_within/(n − k)), `p` the share of permutations with as much, the data counted as one of them. NaN where
-    undefined, and `flag` says why.
+    n_users             users n that were compared
+    n_levels            levels k that they have
+    r2                  SS_between / SS_total, in [0, 1]
+    null_expectation    (k − 1)/(n − 1), the mean of r2 over all permutations, whatever the codes
+    effect              r2 − null_expectation
+    pseudo_f            (SS_between/(k − 1)) / (SS_within/(n − k))
+    p                   share of permutations with as much, the data counted as one of them
+    flag                why it is undefined, or None
     """
 
     n_users: int
@@ -66,7 +70,14 @@ class Separation:
 
 @dataclass(frozen=True)
 class Probe:
-    """Cross-validated AUC of guessing the level from the code, .5 by chance, and p of being no better than that."""
+    """How well a level can be guessed from the code, on users left out; NaN where it cannot be tried.
+
+    auc         cross-validated area under the ROC curve, .5 by chance
+    p           one-sided p-value of guessing no better than chance
+    n_users     users of the levels that were large enough
+    n_levels    levels that were large enough
+    flag        which levels were left out or why it cannot be tried, or None
+    """
 
     auc: float
     p: float
@@ -83,7 +94,8 @@ def separation(codes: ArrayLike, level: ArrayLike, *, permutations: int = 999, s
     Spread that differs between levels of unequal size can reject too. Raises InputError for codes that are
     no finite numbers.
 
-    level           (U,) level of each user
+    codes           (U, C) code of each user, finite; all C numbers in one unit, as distances add them up
+    level           (U,) level of each user, labels of any kind
     permutations    number of shuffles
     seed            makes the result the same again
     """
@@ -150,7 +162,10 @@ def probe(codes: ArrayLike, level: ArrayLike, *, folds: int = 5, seed: int = 0) 
     Mann–Whitney variance (n₁ + n₀ + 1)/(12 n₁ n₀) of an AUC without information, averaged as if the levels'
     AUCs were one, which errs on the safe side. Levels with fewer than 2·`folds` users are left out.
 
-    seed    makes the result the same again
+    codes    (U, C) code of each user, finite; scaled to unit variance here
+    level    (U,) level of each user, labels of any kind
+    folds    parts that users are divided into, at least 2, with each level's share kept
+    seed     of the division into folds
     """
     points, index, _ = _checked(codes, level)
     if folds < 2:
@@ -194,6 +209,9 @@ def separations(
     Users whose level is not known are left out of that attribute. `q` and `auc_q` are Benjamini & Hochberg's
     over attributes; `leaks` warns that codes betray the attribute: the probe is better than chance, auc_q < .05.
 
+    codes           (U, C) code of each user, finite
+    ids             (U,) user id of each code, every one different
+    users           table with user_id and a column an attribute
     by              attributes; all with few levels by default
     permutations    number of shuffles
     seed            makes the result the same again

@@ -32,11 +32,14 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Mrp:
-    """Estimates of the population and its groups, of its cells, and whether the draws can be relied on.
+    """Estimates of a population and its groups, of its cells, and whether the draws can be relied on.
 
-    `estimates` has a row per group: attribute, level, n_users (with data), population, raw (mean over those users of
-    wins/n), estimate (posterior mean), lo, hi. `cells` has the same for cells. `diagnostics` holds rhat_max, ess_min
-    and divergences; `reliable` says that they are within bounds.
+    estimates      a row a group: attribute, level, n_users (with data), population, raw (mean over those users of
+                   wins/n), estimate (posterior mean), lo, hi
+    cells          the same, a row a cell
+    user_sd        posterior mean of the standard deviation between users of a cell, in log-odds
+    diagnostics    rhat_max, ess_min, divergences, and draws and chains as asked for
+    reliable       whether R-hat, effective sample size and divergences are within bounds
     """
 
     estimates: pl.DataFrame
@@ -47,7 +50,11 @@ class Mrp:
 
 
 def normal_average(eta: ArrayLike, sd: ArrayLike) -> Floats:
-    """E σ(η + sd·z) over z ~ N(0, 1) by Gauss–Hermite quadrature, for log-odds η (...,) and sd ≥ 0 that broadcast."""
+    """Mean probability E σ(η + sd·z) over z ~ N(0, 1), by Gauss–Hermite quadrature.
+
+    eta    (...,) log-odds η at the centre
+    sd     (...,) standard deviation ≥ 0 around it, in log-odds; broadcasts against η
+    """
     node, weight = np.polynomial.hermite_e.hermegauss(NODES)
     centre, spread = np.asarray(eta, dtype=float), np.asarray(sd, dtype=float)
     total = np.zeros(np.broadcast_shapes(centre.shape, spread.shape))
@@ -78,17 +85,21 @@ def mrp(
     seed: int = 0,
     level: float = 0.95,
 ) -> Mrp:
-    """Win rate of a population, and of each of its groups, from users' wins (U,) among n (U,) comparisons.
+    """Win rate of a population, and of each of its groups, from users' wins among their comparisons.
 
-    `attributes` has a row a user and a column an attribute; `cells` the same columns and `count`, the people of the
-    population who share them. `interactions` are pairs of columns that get effects of their own. Sampled by NumPyro's
-    NUTS with `draws` after as many steps of warm-up; intervals are equal-tailed posterior ones. A half win is a tie.
-    Levels without users get an estimate from the spread of the others. Raises InputError where users and cells do not
-    fit; warns (InputWarning) where draws are not to be relied on.
+    Sampled by NumPyro's NUTS; intervals are equal-tailed posterior ones. Levels without users get an estimate from the
+    spread of the others. Raises InputError where users and cells do not fit; warns (InputWarning) where draws are not
+    to be relied on.
 
-    chains    of the sampler
-    seed      makes the result the same again
-    level     coverage of the interval, in (0, 1)
+    wins            (U,) comparisons each user won, 0 ≤ wins ≤ n, a tie half a win
+    n               (U,) comparisons of each user
+    attributes      a row a user and a column an attribute
+    cells           the same columns and `count`, people of the population in each cell
+    interactions    pairs of columns that get effects of their own; none by default
+    draws           posterior draws a chain, after as many steps of warm-up, at least 4
+    chains          chains of the sampler, at least 2
+    seed            makes the result the same again
+    level           coverage of the intervals, in (0, 1)
     """
     if not 0 < level < 1 or draws < 4 or chains < 2:
         raise InputError(f"mrp: level {level}, {draws} draws, {chains} chains; give a level in (0, 1), >= 4 and >= 2")

@@ -17,10 +17,14 @@ Margins = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Raked:
-    """Weights (users,) of mean 1; `error` is the largest miss of a share in them.
+    """Weights of users that meet margins, how well they do, and what they cost in precision.
 
-    `converged` is False where no weights meet all margins (and the cap): do not use those without saying so. `ess` is
-    Kish's effective sample size, `deff` the loss by unequal weights, users over ess.
+    weights       (users,) weights of mean 1
+    converged     False where no weights meet all margins (and the cap): do not use those without saying so
+    error         largest difference of a weighted share from the one asked for
+    iterations    rounds that were done, each over all margins
+    ess           Kish's effective sample size, in users
+    deff          design effect, the number of users over ess: the loss by unequal weights
     """
 
     weights: Floats
@@ -32,7 +36,10 @@ class Raked:
 
 
 def kish(weights: ArrayLike) -> float:
-    """Kish's effective sample size (Σw)²/Σw² of weights (n,); NaN without any weight. Kish (1965)."""
+    """Kish's effective sample size (Σw)²/Σw² of weights (n,); NaN without any weight. Kish (1965).
+
+    weights    (n,) non-negative weights, in any scale
+    """
     w = np.asarray(weights, dtype=float)
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
     if len(bad):
@@ -51,13 +58,19 @@ def rake(
     tolerance: float = 1e-10,
     iterations: int = 2000,
 ) -> Raked:
-    """Weights of users (a row each) whose share of every level of every column of `margins` is the share asked for.
+    """Weights of users whose share of every level of every column of `margins` is the share asked for.
 
     Iterative proportional fitting: w_u = d_u Π_c f_c(level of u), its factors scaled to each margin in turn, which of
-    all weights that meet the margins is nearest to the design weights d (`weights`, 1 by default) in Σ w ln(w/d).
-    `trim` caps weights, w_u = min(trim, d_u Π f), mean 1; the nearest under that cap. Shares of a margin add up to 1.
-    Raises InputError where a column, level or share does not fit, naming it; warns where margins cannot all be met.
-    Deming & Stephan (1940); for the cap, Deville & Särndal (1992).
+    all weights that meet the margins is nearest to the design weights d in Σ w ln(w/d). With `trim` it is w_u =
+    min(trim, d_u Π f), the nearest under that cap. Raises InputError where a column, level or share does not fit,
+    naming it; warns where margins cannot all be met. Deming & Stephan (1940); for the cap, Deville & Särndal (1992).
+
+    users         a row a user, with the columns that margins name
+    margins       column -> level -> share of the population; shares of a column add up to 1
+    weights       (users,) design weights d ≥ 0, in any scale; equal by default
+    trim          cap of a weight, above 1, the mean weight; no cap by default
+    tolerance     error of a share at which fitting stops
+    iterations    rounds over all margins at most
     """
     if users.is_empty() or not margins:
         raise InputError(f"rake: {len(users)} users and {len(margins)} margins; give at least one of each")

@@ -22,12 +22,20 @@ _SAME = 1e-12  # welfare this close is a tie, whatever the order of its sums
 
 
 def mean(utility: Floats, weights: Floats, member: Floats) -> Floats:
-    """Mean utility over users (P, K): the utilitarian rule."""
+    """Mean utility over users (P, K), Σ_u w_u u_u / Σ_u w_u over those who have the candidate: the utilitarian rule.
+
+    utility    (U, P, K) utilities of U users for the K candidates of P prompts, NaN where a user has none
+    weights    (U,) how much each user counts, ≥ 0
+    member     (U, G) weights in groups; plays no part
+    """
     return column_means(utility, weights[:, None])[0]
 
 
 def weighted(seats: ArrayLike) -> Rule:
-    """Mean utility over users by weights of their own, `seats` (U,), such as those of a census."""
+    """Rule: mean utility over users by weights of their own, such as those of a census. InputError for a bad weight.
+
+    seats    (U,) non-negative weight of each user, in place of the `weights` that the rule is called with
+    """
     given = np.asarray(seats, dtype=float)
     bad = ~(np.isfinite(given) & (given >= 0))
     if bad.any():
@@ -42,7 +50,10 @@ def weighted(seats: ArrayLike) -> Rule:
 
 
 def power(p: float) -> Rule:
-    """Power mean (E uᵖ)^(1/p) over users, of utilities ≥ 0: p = 0 is Nash's product, −∞ the worst-off user."""
+    """Rule: power mean (E uᵖ)^(1/p) over users. Raises InputError for NaN, and when called with a negative utility.
+
+    p    the power: 1 is the mean, 0 Nash's product, −∞ the worst-off user; the smaller, the more the worst off count
+    """
     if np.isnan(p):
         raise InputError(f"p: {p}; give a number, or ±inf")
 
@@ -55,7 +66,10 @@ def power(p: float) -> Rule:
 
 
 def worst_share(share: float) -> Rule:
-    """Mean utility of the worst-off `share` of users, the boundary user split (CVaR)."""
+    """Rule: mean utility of the worst-off users, the boundary user split (CVaR). InputError for a share out of range.
+
+    share    share of users who count, in (0, 1]
+    """
     if not 0 < share <= 1:
         raise InputError(f"share: {share}; give a share of users in (0, 1]")
 
@@ -66,19 +80,34 @@ def worst_share(share: float) -> Rule:
 
 
 def maximin(utility: Floats, weights: Floats, member: Floats) -> Floats:
-    """Mean utility of the group that has least (P, K), however few its users; without utilities it has no say."""
+    """Mean utility of the group that has least, min_g Σ_u m_ug u_u / Σ_u m_ug (P, K), however few its users.
+
+    A group without utilities of a candidate has no say in it; NaN where none has any.
+
+    utility    (U, P, K) utilities of U users for the K candidates of P prompts, NaN where a user has none
+    weights    (U,) weights of users; play no part
+    member     (U, G) weight with which each user counts in each group, ≥ 0
+    """
     means = column_means(utility, member)
     least = np.where(np.isnan(means), np.inf, means).min(axis=0, initial=np.inf)
     return np.where(np.isinf(least), np.nan, least)
 
 
 def borda(utility: Floats, weights: Floats, member: Floats) -> Floats:
-    """Mean over users of the share of other candidates that each prefers it to, ties half (P, K)."""
+    """Mean over users of the share of other candidates that each prefers it to, ties half (P, K).
+
+    utility    (U, P, K) utilities of U users for the K candidates of P prompts, NaN where a user has none
+    weights    (U,) how much each user counts, ≥ 0
+    member     (U, G) weights in groups; plays no part
+    """
     return mean(normalise_sets(utility, "percentile").value, weights, member)
 
 
 def approval(threshold: float) -> Rule:
-    """Share of users whose utility is at least the threshold."""
+    """Rule: share of users whose utility of a candidate is at least a threshold. Raises InputError for NaN.
+
+    threshold    utility from which on a user approves, in the unit of the utilities
+    """
     if np.isnan(threshold):
         raise InputError(f"threshold: {threshold}; give a utility")
 
@@ -113,7 +142,11 @@ def _audience(utility: Floats, weights: Floats) -> WelfareDraws:
 
 
 def column_means(utility: Floats, member: Floats) -> Floats:
-    """Mean over users (G, P, K) of utilities (U, P, K), by the weight (U, G) of each in each group; NaN left out."""
+    """Mean over users (G, P, K) of utilities, Σ_u m_ug u_u / Σ_u m_ug; users without the candidate are left out.
+
+    utility    (U, P, K) utilities, NaN where a user has none
+    member     (U, G) weight with which each user counts in each group, ≥ 0
+    """
     known = ~np.isnan(utility)
     with np.errstate(divide="ignore", invalid="ignore"):
         total = np.tensordot(member, np.where(known, utility, 0.0), axes=(0, 0))
@@ -124,6 +157,8 @@ def choices(welfare: Floats) -> Floats:
     """Probability (..., K) that each candidate is chosen: the one of greatest welfare (..., K), ties shared evenly.
 
     All NaN where there is no welfare to go by.
+
+    welfare    (..., K) welfare of each candidate, NaN where there is no such candidate
     """
     known = ~np.isnan(welfare)
     top = np.where(known, welfare, -np.inf).max(axis=-1, keepdims=True, initial=-np.inf)

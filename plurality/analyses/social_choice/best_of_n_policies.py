@@ -16,11 +16,13 @@ from plurality.errors import InputError
 
 
 def selection_probabilities(score: ArrayLike, n: ArrayLike) -> Floats:
-    """Probability that each candidate is the best of N drawn without replacement, (N, ..., K).
+    """Probability that each candidate is the best of n drawn without replacement, (N, ..., K).
 
-    score (..., K) ranks the K candidates of each prompt, NaN where a prompt has fewer; n (N,) holds numbers of
-    draws. A block of tied candidates, of which `hi` are at or below it and `lo` below it, is chosen with
-    probability [C(hi, n) − C(lo, n)] / C(K, n), each of them equally often. n > K raises InputError.
+    A block of tied candidates, of which `hi` are at or below it and `lo` below it, is chosen with probability [C(hi, n)
+    − C(lo, n)] / C(K, n), each of them equally often. n > K raises InputError.
+
+    score    (..., K) by which the K candidates of each prompt are ranked, NaN where a prompt has fewer
+    n        (N,) or one number: how many candidates are drawn, whole numbers ≥ 1
     """
     s, drawn = np.asarray(score, dtype=float), _numbers(n)
     if s.ndim < 1 or np.isinf(s).any():
@@ -60,10 +62,14 @@ def _share_below(n: NDArray[np.int64], sizes: NDArray[np.int64], width: int) -> 
 
 
 def best_of_n(score: ArrayLike, utility: ArrayLike, n: ArrayLike) -> Floats:
-    """Expected utility of the best of n by score, Σ_k P(k is chosen) u_k, (N, ...) for scores and utilities (..., K).
+    """Expected utility of the best of n by score, Σ_k P(k is chosen) u_k, (N, ...).
 
-    Their leading shapes broadcast: scores (P, K) of a shared selector serve utilities (U, P, K) of all users.
-    NaN where a utility that may be chosen is unknown. n as in `selection_probabilities`.
+    Leading shapes broadcast: scores (P, K) of a shared selector serve utilities (U, P, K) of all users. NaN where a
+    utility that may be chosen is unknown. Raises InputError where candidates differ in number or n exceeds them.
+
+    score      (..., K) by which K candidates are ranked, NaN where a prompt has fewer
+    utility    (..., K) utility of each candidate, in any unit
+    n          (N,) or one number: how many candidates are drawn without replacement
     """
     chance, u = selection_probabilities(score, n), np.asarray(utility, dtype=float)
     if not u.ndim or u.shape[-1] != chance.shape[-1]:
@@ -78,6 +84,8 @@ def kl_bound(n: ArrayLike) -> Floats:
     It speaks of n independent draws from the policy that wrote the candidates. The divergence from the even
     choice among K given candidates is greater, up to ln n at n = K: part of it is the luck of those K.
     Beirami et al. (2024), "Theoretical guarantees on the best-of-n alignment policy".
+
+    n    (N,) or one number: how many candidates are drawn, whole numbers ≥ 1
     """
     drawn = _numbers(n)
     return np.log(drawn) - (drawn - 1) / drawn
@@ -105,10 +113,18 @@ def best_of_n_welfare(
 ) -> pl.DataFrame:
     """Mean utility of each group, and of everybody, under best of n: a row each n and group with interval lo, hi.
 
-    score (P, K) of a shared selector or (U, P, K) of one for each user; utility (U, P, K), NaN for a prompt
-    that a user has no utilities of; groups (U,) labels; weights (U,) how many people a user stands for. A
-    user's utility is the mean over their prompts, a group's that over its users; the interval resamples
-    users. Columns: n, kl_bound, group, n_users, mean, lo, hi.
+    A user's utility is the mean over their prompts, a group's that over its users; the interval resamples users.
+    Columns: n, kl_bound, group, n_users, mean, lo, hi. Raises InputError for shapes that do not fit, and for a user who
+    has some but not all utilities of a prompt.
+
+    score          (P, K) of a shared selector, or (U, P, K) of one for each user, NaN where there is no candidate
+    utility        (U, P, K), NaN for a prompt that a user has no utilities of
+    groups         (U,) label of each user's group
+    n              (N,) or one number: how many candidates are drawn, whole numbers ≥ 1
+    weights        (U,) how many people a user stands for, ≥ 0; 1 by default
+    level          coverage of the interval, in (0, 1)
+    n_bootstrap    resamples of users behind the interval, at least 1
+    seed           makes the result the same again
     """
     u, drawn = np.asarray(utility, dtype=float), _numbers(n)
     if u.ndim != 3 or np.asarray(score).shape not in (u.shape, u.shape[1:]):

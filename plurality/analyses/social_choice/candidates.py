@@ -35,7 +35,12 @@ NORMALISATION = "win_probability"
 
 @dataclass(frozen=True)
 class Candidates:
-    """Rewards (U, P, K), NaN where there is none, of the users `ids` (U,); `deciding` as `reward`, or None."""
+    """Rewards (U, P, K), NaN where there is none, of the users `ids` (U,); `deciding` as `reward`, or None.
+
+    ids         (U,) user ids, ascending
+    reward      (U, P, K) each user's own rewards in log-odds, NaN where there is none
+    deciding    (U, P, K) rewards that choices go by, or None where these are the same
+    """
 
     ids: tuple[str, ...]
     reward: Floats
@@ -43,7 +48,14 @@ class Candidates:
 
 
 def read_candidates(table: Table) -> Candidates:
-    """The checked cube. Raises InputError for missing columns, rewards that are no finite numbers, or a row twice."""
+    """Rewards of a table of candidates as an array over users, prompts and candidates.
+
+    Raises InputError for missing columns, rewards that are no finite numbers, a row twice, no rows, or too many to
+    hold.
+
+    table    a row for each user, prompt and candidate: user_id, prompt, candidate, reward and optionally deciding, both
+             in log-odds
+    """
     frame = user_column(read_table(table, "candidates"), "candidates")
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
@@ -78,7 +90,17 @@ def _finite(frame: pl.DataFrame, column: str) -> Floats:
 def choosing(
     candidates: Candidates, groups: np.ndarray, attribute: str, *, level: float, draws: int, seed: int
 ) -> list[Section]:
-    """Who decides, rules of aggregation, best of N, and normalisations, by groups (U,) of one attribute."""
+    """Sections of an audit by one attribute: who decides, rules of aggregation, best of N, and normalisations.
+
+    Best of N is left out where a prompt has a single candidate.
+
+    candidates    rewards of U users, as from `read_candidates`
+    groups        (U,) label of each user's group
+    attribute     what groups are levels of, for titles
+    level         coverage of the intervals, in (0, 1)
+    draws         resamples of users behind the intervals, at least 1
+    seed          of the resamples
+    """
     u, deciding = candidates.reward, candidates.deciding
     flattered = (
         "" if deciding is not None else " Choices go by the rewards they are judged by, which flatters the chooser."

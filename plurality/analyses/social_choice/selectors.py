@@ -73,11 +73,20 @@ def who_decides(
 ) -> pl.DataFrame:
     """Mean utility of each group when each selector chooses: selector × group, with interval lo, hi.
 
-    Selectors, by the mean of normalised utility: everybody, each group for itself, the seats named in `seats`
-    (weights (U,) of the users who sit there, in place of `weights`), "maximin" over groups, and "personal",
-    where all get their own choice. reward (U, P, K); groups (U,) labels; `normalisation` a name, or None for
-    utilities that are comparable as they are; weights (U,) how many people a user stands for. Columns: selector,
-    kind, group, n_users, mean, lo, hi, n_prompts (that the selector could choose for), normalisation, provenance.
+    Selectors, by the mean of normalised utility: everybody, each group for itself, the seats named in `seats`,
+    "maximin" over groups, and "personal", where all get their own choice. Columns: selector, kind, group, n_users,
+    mean, lo, hi, n_prompts (that the selector could choose for), normalisation, provenance. Raises InputError for
+    shapes that do not fit, and for a user who knows some but not all candidates of a prompt.
+
+    reward           (U, P, K) each user's rewards of the K candidates of P prompts, NaN where there is none
+    groups           (U,) label of each user's group
+    normalisation    name in `NORMALISATIONS`, or None for utilities that are comparable as they are
+    deciding         (U, P, K) rewards that choices go by, such as those of another fit; `reward` itself by default
+    seats            name -> (U,) weights of the users who sit there, in place of `weights`; none by default
+    weights          (U,) how many people a user stands for, ≥ 0; 1 by default
+    level            coverage of the interval, in (0, 1)
+    n_bootstrap      resamples of users behind the interval, at least 1
+    seed             makes the result the same again
     """
     town = _town(reward, groups, normalisation, deciding, weights)
     means = column_means(town.decides, town.member)
@@ -113,7 +122,16 @@ def rule_choices(
     normalisation: str | None = "win_probability",
     weights: ArrayLike | None = None,
 ) -> dict[str, Floats]:
-    """Probability of each candidate under each rule, (P, K), and under "personal", (U, P, K); arguments as above."""
+    """Probability of each candidate under each rule, (P, K), and under "personal", (U, P, K).
+
+    Errors as in `who_decides`.
+
+    reward           (U, P, K) each user's rewards of the K candidates of P prompts, NaN where there is none
+    groups           (U,) label of each user's group
+    rules            name -> rule; the rules of `RULES` by default
+    normalisation    name in `NORMALISATIONS`, or None for utilities that are comparable as they are
+    weights          (U,) how many people a user stands for, ≥ 0; 1 by default
+    """
     town = _town(reward, groups, normalisation, None, weights)
     return _rule_choices(town, rules)
 
@@ -133,11 +151,21 @@ def aggregation_front(
 ) -> pl.DataFrame:
     """Mean utility and that of the worst-off group under each rule of choice, and under "personal".
 
-    Arguments as in `who_decides`. The worst group is one that can have an interval, so of at least two users.
-    `worst` is the plug-in minimum, which is too low; `worst_shrunk` is too high when groups truly differ; the
-    interval worst_lo, worst_hi covers the worst true value (see `welfare.worst_group`). A row a rule: rule,
-    mean, lo, hi, worst, worst_lo, worst_hi, worst_shrunk, worst_group, p_worst (that this group is the worst),
-    correlation (of mean and worst over draws), n_users, n_groups, normalisation, provenance.
+    The worst group is one that can have an interval, so of at least two users. `worst` is the plug-in minimum, which is
+    too low; `worst_shrunk` is too high when groups truly differ; the interval worst_lo, worst_hi covers the worst true
+    value (see `welfare.worst_group`). A row a rule: rule, mean, lo, hi, worst, worst_lo, worst_hi, worst_shrunk,
+    worst_group, p_worst (that this group is the worst), correlation (of mean and worst over draws), n_users, n_groups,
+    normalisation, provenance. Errors as in `who_decides`.
+
+    reward           (U, P, K) each user's rewards of the K candidates of P prompts, NaN where there is none
+    groups           (U,) label of each user's group
+    rules            name -> rule; the rules of `RULES` by default
+    normalisation    name in `NORMALISATIONS`, or None for utilities that are comparable as they are
+    deciding         (U, P, K) rewards that choices go by, such as those of another fit; `reward` itself by default
+    weights          (U,) how many people a user stands for, ≥ 0; 1 by default
+    level            coverage of the intervals, in (0, 1)
+    n_bootstrap      resamples of users behind the intervals, at least 1
+    seed             makes the result the same again
     """
     town = _town(reward, groups, normalisation, deciding, weights)
     rows = []
@@ -189,6 +217,12 @@ def negotiation_report(
     normalisation; percentile_20 is that of users' mean satisfaction, min-max normalised within each prompt
     (½ where a user is indifferent); gini is that of ū_u, NaN where one is negative. The four columns of
     Mushkani, Berard & Koseki (2025), arXiv 2503.12613.
+
+    reward           (U, P, K) each user's rewards of the K candidates of P prompts, NaN where there is none
+    policies         name -> probabilities of candidates (P, K), or (U, P, K) where they are personal
+    groups           (U,) label of each user's group
+    normalisation    name in `NORMALISATIONS`, or None for utilities that are comparable as they are
+    weights          (U,) how many people a user stands for, ≥ 0; 1 by default
     """
     town = _town(reward, groups, normalisation, None, weights)
     content = _town(reward, groups, "min_max", None, weights)

@@ -162,11 +162,17 @@ def gini_negative(x: ArrayLike, weights: ArrayLike | None = None, corrected: boo
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Inequality `total` = `within` groups + `between` them, by the entropy of index alpha.
+    """Inequality within groups and between them, by the entropy of index alpha, beside what chance gives.
 
-    `between_share` = between / total is positive by chance alone: `null` (permutations,) holds it for people
-    put into groups at random, `excess` is what is left over its mean, `p_value` how often chance gives as
-    much.
+    alpha            α of the generalised entropy
+    groups           (G,) names, ascending
+    total            entropy of all people, within + between
+    within           part within groups
+    between          part between them, ≥ 0
+    between_share    between / total, which is positive by chance alone
+    null             (permutations,) between_share of people put into groups at random
+    excess           between_share less the mean of null
+    p_value          share of permutations with as much, the data counted as one
     """
 
     alpha: float
@@ -194,9 +200,11 @@ def decompose(
     weight w being w people; with other weights rows move with theirs. Values are NaN as in
     `generalised_entropy`; the share is NaN where the total is 0 or infinite. Shorrocks (1980).
 
-    alpha           α of the generalised entropy
-    weights         non-negative weights; equal by default
-    permutations    shuffles of the groups
+    x               (n,) utilities ≥ 0
+    groups          (n,) label of each person's group
+    alpha           α of the generalised entropy; by default 0, the mean log deviation
+    weights         (n,) non-negative frequencies; equal by default
+    permutations    shuffles of the groups; 0 gives no null
     seed            makes the result the same again
     """
     x, w = np.asarray(x, dtype=float), np.ones(len(np.asarray(x))) if weights is None else np.asarray(weights, float)

@@ -26,10 +26,11 @@ _ENTRIES = 4_000_000  # pairs of candidates held at once
 
 @dataclass(frozen=True)
 class Normalised:
-    """Utility (n,) of each candidate.
+    """Utilities of candidates, and for how many candidate sets (users, for the z-score) there is none to tell.
 
-    Of `sets` candidate sets (users, for the z-score), `flat` leave no utility to tell: what a flat one is
-    given, each function says.
+    value    (n,) utility of each candidate, in the unit of the normalisation
+    sets     how many sets, or users, there are
+    flat     how many of them leave no utility to tell; what their candidates are given, each function says
     """
 
     value: Floats
@@ -45,14 +46,16 @@ def win_probability(
     reference: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Normalised:
-    """Probability that the user prefers a candidate to one of the reference, E σ(r − r_ref), rewards in log-odds.
+    """Probability that the user prefers a candidate to one of the reference, E σ(r − r_ref).
 
-    reward, user, prompt (n,). `reference` (n,) or (n, M), NaN where there are fewer, holds the user's rewards
-    of reference responses to the prompt; without it they are the other candidates of the set, one that is alone
-    has NaN and counts as flat. `weights` (n,): how many candidates a row stands for. Bad rows raise InputError.
+    Without a reference a candidate that is alone in its set has NaN and counts as flat. Bad rows raise InputError.
 
-    reward    (n,) rewards
-    user      (n,) user of each
+    reward       (n,) rewards in log-odds
+    user         (n,) label of each row's user
+    prompt       (n,) label of each row's prompt; rows of one user and prompt are a set
+    reference    (n,) or (n, M) the user's rewards of reference responses to the prompt, NaN where there are fewer; by
+                 default the other candidates of the set
+    weights      (n,) how many candidates a row stands for, ≥ 0; 1 by default
     """
     rows = CandidateSets.of(reward, user, prompt, weights)
     if not rows.weight.all():
@@ -83,12 +86,12 @@ def percentile(
 ) -> Normalised:
     """Share of the other candidates of the set that are worse, ties half: (#worse + ½ #ties) / (K − 1).
 
-    Shapes, weights and a candidate that is alone as in `win_probability`.
+    NaN for a candidate that is alone in its set, which counts as flat. Bad rows raise InputError.
 
-    reward     (n,) rewards
-    user       (n,) user of each
-    prompt     (n,) prompt of each
-    weights    non-negative weights; equal by default
+    reward     (n,) rewards, in any unit
+    user       (n,) label of each row's user
+    prompt     (n,) label of each row's prompt; rows of one user and prompt are a set
+    weights    (n,) how many candidates a row stands for, ≥ 0; 1 by default
     """
     rows = CandidateSets.of(reward, user, prompt, weights)
     if not rows.weight.all():
@@ -111,12 +114,12 @@ def percentile(
 def min_max(reward: ArrayLike, user: ArrayLike, prompt: ArrayLike) -> Normalised:
     """Place between the worst and the best candidate of the set, (r − min) / (max − min); ½ in a flat set.
 
-    Relative utilitarianism when summed (Dhillon & Mertens 1999). How often a candidate occurs has no meaning
-    here. Shapes as in `win_probability`.
+    Relative utilitarianism when summed (Dhillon & Mertens 1999). How often a candidate occurs has no meaning here. Bad
+    rows raise InputError.
 
-    reward    (n,) rewards
-    user      (n,) user of each
-    prompt    (n,) prompt of each
+    reward    (n,) rewards, in any unit
+    user      (n,) label of each row's user
+    prompt    (n,) label of each row's prompt; rows of one user and prompt are a set
     """
     rows = CandidateSets.of(reward, user, prompt)
     low, span = rows.least, rows.greatest - rows.least
@@ -135,13 +138,14 @@ def normalised_regret(
 ) -> Normalised:
     """Share of what could be gained on the reference that is gained, (r − r_ref) / (max r − r_ref); below 0 if worse.
 
-    `reference` (n,) or (n, M) as in `win_probability`, averaged, and the same for all candidates of a set;
-    without it a candidate drawn at random by `weights` (n,). NaN, and counted as flat, where nothing beats the
-    reference. Near there it is unstable.
+    NaN, and counted as flat, where nothing beats the reference. Near there it is unstable. Bad rows raise InputError.
 
-    reward    (n,) rewards
-    user      (n,) user of each
-    prompt    (n,) prompt of each
+    reward       (n,) rewards, in any unit
+    user         (n,) label of each row's user
+    prompt       (n,) label of each row's prompt; rows of one user and prompt are a set
+    reference    (n,) or (n, M) the user's rewards of reference responses, averaged, the same for all candidates of a
+                 set; by default a candidate of the set drawn at random
+    weights      (n,) how many candidates a row stands for, ≥ 0; 1 by default
     """
     rows = CandidateSets.of(reward, user, prompt, weights)
     if not rows.weight.all():
@@ -167,12 +171,13 @@ def normalised_regret(
 def z_score(reward: ArrayLike, user: ArrayLike, prompt: ArrayLike, *, weights: ArrayLike | None = None) -> Normalised:
     """Standard deviations above the user's own mean over all their candidates, (r − mean_u) / sd_u; 0 if sd_u = 0.
 
-    The mean over a user's own candidates is 0 by construction, so it cannot compare levels between people. sd
-    divides by n. `prompt` plays no part, `flat` counts users. Shapes as in `win_probability`.
+    The mean over a user's own candidates is 0 by construction, so it cannot compare levels between people. sd divides
+    by n; `flat` counts users. Bad rows raise InputError.
 
-    reward     (n,) rewards
-    user       (n,) user of each
-    weights    non-negative weights; equal by default
+    reward     (n,) rewards, in any unit
+    user       (n,) label of each row's user
+    prompt     (n,) label of each row's prompt; plays no part
+    weights    (n,) how many candidates a row stands for, ≥ 0; 1 by default
     """
     rows = CandidateSets.of(reward, user, None, weights)
     if not rows.weight.all():
@@ -190,10 +195,14 @@ def z_score(reward: ArrayLike, user: ArrayLike, prompt: ArrayLike, *, weights: A
 
 @dataclass(frozen=True)
 class Normalisation:
-    """A normalisation and what it claims.
+    """A normalisation, what it does not depend on, and what it claims.
 
-    Utility does not change under a shift of all rewards of one user and prompt (`shift_invariant`), or when
-    all rewards of one user are multiplied by a positive number (`scale_invariant`).
+    function           from rewards, users and prompts (n,) to `Normalised`
+    shift_invariant    unchanged under a shift of all rewards of one user and prompt
+    scale_invariant    unchanged when all rewards of one user are multiplied by a positive number
+    takes_reference    whether the function has the argument `reference`
+    comparable         what is compared between people, in words
+    caveat             where it misleads
     """
 
     function: Callable[..., Normalised]
@@ -236,16 +245,24 @@ NORMALISATIONS: Mapping[str, Normalisation] = MappingProxyType(
 
 
 def named(name: str) -> Normalisation:
-    """The normalisation of that name; InputError lists the names there are."""
+    """The normalisation of that name; InputError lists the names there are.
+
+    name    one of NORMALISATIONS, such as "win_probability"
+    """
     if name not in NORMALISATIONS:
         raise InputError(f"normalisation: {name!r} is unknown; use {', '.join(NORMALISATIONS)}")
     return NORMALISATIONS[name]
 
 
 def normalise_sets(reward: ArrayLike, normalisation: str, reference: ArrayLike | None = None) -> Normalised:
-    """Utilities (U, P, K) of rewards (U, P, K) of users for the K candidates of P prompts, NaN where there is none.
+    """Utilities (U, P, K) of U users for the K candidates of P prompts, by a normalisation of that name.
 
-    `reference` (U, P) or (U, P, M): the user's rewards of reference responses.
+    Raises InputError for an unknown name or a bad shape.
+
+    reward           (U, P, K) rewards in log-odds, NaN where there is none
+    normalisation    name in `NORMALISATIONS`
+    reference        (U, P) or (U, P, M) the user's rewards of reference responses, which normalisations without one
+                     ignore; by default the other candidates
     """
     rule, cube = named(normalisation), np.asarray(reward, dtype=float)
     if cube.ndim != 3:
@@ -276,11 +293,19 @@ def sensitivity(
 ) -> pl.DataFrame:
     """Mean utility of each group under each normalisation, and the group's rank, 1 for the worst off.
 
-    Rows are candidates (n,). `served` (n,) is the probability (or True) with which the policy gives that
-    candidate, in any scale; `group` (n,) and `weights` (n,), how many people a user stands for, are the same
-    in all rows of a user. A user's utility is the mean over their prompts, a group's the mean over its users,
-    with standard error `se`. A row each: normalisation, group, mean, se, rank, worst, n_users, n_sets, n_flat.
-    Sets without utility are left out of the mean; `n_flat`, over all groups, is that of the normalisation.
+    A user's utility is the mean over their prompts, a group's the mean over its users, with standard error `se`. A row
+    each: normalisation, group, mean, se, rank, worst, n_users, n_sets, n_flat. Sets without utility are left out of the
+    mean; `n_flat`, over all groups, is that of the normalisation. Raises InputError for bad rows.
+
+    reward       (n,) rewards of candidates in log-odds
+    user         (n,) label of each row's user
+    prompt       (n,) label of each row's prompt; rows of one user and prompt are a set
+    served       (n,) probability (or True) with which the policy gives that candidate, in any scale
+    group        (n,) label of the user's group, the same in all rows of a user
+    reference    (n,) or (n, M) rewards of reference responses, for normalisations that take one; by default the other
+                 candidates
+    weights      (n,) how many people a user stands for, the same in all rows of a user; 1 by default
+    names        names in NORMALISATIONS; all of them by default
     """
     sets = CandidateSets.of(reward, user, prompt)
     groups, code = coded(sets.per_user(group, "group"), "group")

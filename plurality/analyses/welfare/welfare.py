@@ -28,7 +28,9 @@ def gini(x: ArrayLike, weights: ArrayLike | None = None, corrected: bool = True)
     mean of 0. It is not symmetric: gini(x) ≠ gini(1 − x). Negative x raise InputError, since the ratio has no
     meaning there.
 
-    weights    non-negative weights; equal by default
+    x            (n,) utilities ≥ 0
+    weights      (n,) non-negative frequencies, people a row stands for; 1 each by default
+    corrected    remove the bias of few people; by default True
     """
     draw = WelfareDraws.one(x, weights)
     if draw.x[0] < 0:
@@ -41,7 +43,11 @@ def gini_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, co
 
     x*_u ~ Binomial(n_u, mean) / n_u. NaN for one person or a mean of 0.
 
-    seed    makes the result the same again
+    n            (users,) comparisons of each user, rounded to whole numbers of at least 1
+    mean         true utility of everybody, in (0, 1]
+    draws        simulated samples, at least 1
+    seed         of the simulation
+    corrected    remove the bias of few people, as in `gini`; by default True
     """
     users = len(np.asarray(n))
     if users < 2 or not 0 < mean <= 1:
@@ -51,7 +57,13 @@ def gini_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, co
 
 
 def equal_people(n: ArrayLike, mean: float, draws: int, seed: int) -> Iterator[Floats]:
-    """Ascending utilities (block, users) that people of true utility `mean` show in n comparisons each."""
+    """Ascending utilities (block, users) that people of true utility `mean` show in n comparisons each.
+
+    n        (users,) comparisons of each user, rounded to whole numbers of at least 1
+    mean     true utility of everybody, in [0, 1]
+    draws    how many rows there are in all blocks together
+    seed     of the simulation
+    """
     trials = np.maximum(np.rint(np.asarray(n, dtype=float)), 1).astype(np.int64)
     rng, size = np.random.default_rng(seed), max(1, _BLOCK // max(len(trials), 1))
     for at in range(0, draws, size):
@@ -60,22 +72,27 @@ def equal_people(n: ArrayLike, mean: float, draws: int, seed: int) -> Iterator[F
 
 
 def gini_noise_floor(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, corrected: bool = True) -> float:
-    """Mean Gini that noise alone gives when everybody's true utility is `mean`: see `gini_noise`.
+    """Mean Gini that noise alone gives when everybody's true utility is the same: see `gini_noise`.
 
-    seed    makes the result the same again
+    n            (users,) comparisons of each user, rounded to whole numbers of at least 1
+    mean         true utility of everybody, in (0, 1]
+    draws        simulated samples, at least 1
+    seed         of the simulation
+    corrected    remove the bias of few people, as in `gini`; by default True
     """
     return float(np.mean(gini_noise(n, mean, draws=draws, seed=seed, corrected=corrected)))
 
 
 def gini_shrunk(x: ArrayLike, noise_variance: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Gini of the true utilities behind noisy ones, √r · gini(x), with reliability r = 1 − E[noise variance]
-    / Var(x).
+    """Gini of the true utilities behind noisy ones, √r · gini(x), reliability r = 1 − E[noise variance] / Var(x).
 
-    Each x (n,) is an average with sampling variance `noise_variance` (n,), NaN where unknown; shrinking x
-    towards its mean by √r gives it the variance of the truth and leaves its mean, so Gini shrinks by √r too.
-    The shape stays that of the noisy values, so with few items it is near the truth, not at it.
+    Each x is an average with a sampling variance of its own; shrinking x towards its mean by √r gives it the variance
+    of the truth and leaves its mean, so Gini shrinks by √r too. The shape stays that of the noisy values, so with few
+    items it is near the truth, not at it. NaN for one person, or where no variance is known.
 
-    weights    non-negative weights; equal by default
+    x                 (n,) noisy utilities ≥ 0
+    noise_variance    (n,) sampling variance of each, in the unit of x squared, NaN where unknown
+    weights           (n,) non-negative frequencies; equal by default
     """
     x, noise = np.asarray(x, dtype=float), np.asarray(noise_variance, dtype=float)
     w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=float)
@@ -90,11 +107,12 @@ def gini_shrunk(x: ArrayLike, noise_variance: ArrayLike, weights: ArrayLike | No
 
 
 def lorenz(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """Lorenz curve of utilities (n,): cumulative share of people and of utility, (n+1,) each, worst off
-    first.
+    """Lorenz curve: cumulative share of people and of utility, (n+1,) each, worst off first.
 
-    x          (n,) utilities
-    weights    non-negative weights; equal by default
+    NaN at its end without people, with a negative utility or with a sum of 0.
+
+    x          (n,) utilities ≥ 0
+    weights    (n,) non-negative frequencies; equal by default
     """
     x, w = ascending(x, weights)
     if len(x) == 0 or (x * w).sum() <= 0 or x[0] < 0:
@@ -104,9 +122,13 @@ def lorenz(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floa
 
 
 def lorenz_noise(n: ArrayLike, mean: float, shares: ArrayLike, *, draws: int = 200, seed: int = 0) -> Floats:
-    """Lorenz curves (draws, K) at `shares` (K,) of people whose true utility is `mean`: see `gini_noise`.
+    """Lorenz curves (draws, K) of people whose true utility is all the same, seen through noise: see `gini_noise`.
 
-    seed    makes the result the same again
+    n         (users,) comparisons of each user, rounded to whole numbers of at least 1
+    mean      true utility of everybody, in [0, 1]
+    shares    (K,) shares of people at which curves are read off, in [0, 1]
+    draws     simulated samples, at least 1
+    seed      of the simulation
     """
     grid = np.asarray(shares, dtype=float)
     users = len(np.asarray(n))
@@ -124,7 +146,13 @@ def lorenz_noise(n: ArrayLike, mean: float, shares: ArrayLike, *, draws: int = 2
 
 @dataclass(frozen=True)
 class Shrunk:
-    """Empirical-Bayes estimates (G,) with posterior standard deviations (G,), common mean and spread tau."""
+    """Empirical-Bayes estimates of G groups, in the unit of the estimates.
+
+    value    (G,) posterior means, between the estimate and the common mean
+    error    (G,) posterior standard deviations
+    mean     common mean m of the groups
+    tau      standard deviation τ between groups; mean and tau are NaN with fewer than two known groups
+    """
 
     value: Floats
     error: Floats
@@ -137,6 +165,9 @@ def shrink(estimates: ArrayLike, se: ArrayLike) -> Shrunk:
 
     x_g ~ N(θ_g, se_g²), θ_g ~ N(m, τ²), τ² by Paule & Mandel (1982): Σ (x_g − m)²/(se_g² + τ²) = G − 1.
     Groups with an unknown estimate or error stay NaN; fewer than two known groups are returned as they are.
+
+    estimates    (G,) estimates x of groups, NaN where unknown
+    se           (G,) their standard errors; one of 0 is given that of the most precise other group
     """
     x, s = np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)
     known = np.isfinite(x) & np.isfinite(s)
@@ -166,7 +197,10 @@ def posterior_draws(x: Floats, se: Floats, draws: int, seed: int) -> Floats:
     grid (Gelman et al. 2013, section 5.4). Unlike one best τ, which is often 0, it leaves room for
     difference.
 
-    seed    makes the result the same again
+    x        (G,) finite estimates of groups
+    se       (G,) their standard errors ≥ 0, in the same unit
+    draws    how many draws
+    seed     makes the result the same again
     """
     variance = np.maximum(se, np.max(se) * 1e-3 + 1e-12) ** 2
     scale = max(float(np.ptp(x)), float(np.sqrt(variance.mean())))
@@ -187,11 +221,13 @@ def posterior_draws(x: Floats, se: Floats, draws: int, seed: int) -> Floats:
 
 @dataclass(frozen=True)
 class WorstGroup:
-    """The group with the worst estimate.
+    """The group with the worst estimate, by how much, and how sure that is.
 
-    `plug_in` is biased towards the bad end, `shrunk` (the worst of the shrunk values) towards the good end
-    when groups truly differ; `lo`, `hi` covers the worst true value. `probability` (G,) is the posterior
-    chance that each group is the worst.
+    index          number of the group, −1 where no group has an estimate and an error
+    plug_in        its estimate, biased towards the bad end
+    shrunk         worst of the shrunk values, biased towards the good end when groups truly differ
+    lo, hi         interval that covers the worst true value
+    probability    (G,) posterior chance that each group is the worst
     """
 
     index: int
@@ -218,7 +254,13 @@ def worst_group(
     does, since the group was chosen for being lowest. `n_users` (G,) makes the bounds Student's t with n − 1
     degrees of freedom. Groups with a NaN estimate or error cannot be worst; none left gives NaN and index −1.
 
-    seed    makes the result the same again
+    estimates           (G,) estimates of groups, in any unit, NaN where unknown
+    se                  (G,) their standard errors, in the same unit
+    n_users             (G,) users behind each; by default many, so that bounds are normal
+    level               coverage 1 − α of the interval, in (0, 1)
+    higher_is_better    whether the worst is the lowest (default) or, for errors and the like, the highest
+    draws               posterior draws behind `probability`
+    seed                makes the result the same again
     """
     sign = 1.0 if higher_is_better else -1.0
     x, s = sign * np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)

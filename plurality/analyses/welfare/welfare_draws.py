@@ -22,7 +22,11 @@ _FAINT = 1e-200
 
 
 def ascending(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """Utilities in ascending order with their weights, zero weights dropped; InputError names the first bad row."""
+    """Utilities in ascending order with their weights, zero weights dropped; InputError names the first bad row.
+
+    x          (n,) utilities in any order, finite
+    weights    (n,) non-negative frequencies; 1 each by default
+    """
     x = np.asarray(x, dtype=float)
     w = np.ones(x.shape) if weights is None else np.asarray(weights, dtype=float)
     if x.ndim != 1 or w.shape != x.shape:
@@ -40,8 +44,10 @@ def ascending(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, F
 class WelfareDraws:
     """Utilities in ascending order, and how often each person is in each draw (or their weight).
 
-    x is (n,) where all draws are of the same people, else (draws, n); counts (draws, n), or (1, n) if they are
-    the same in all. Every method gives a value a draw, (draws,).
+    Every method gives a value a draw, (draws,).
+
+    x         (n,) utilities where all draws are of the same people, else (draws, n); ascending
+    counts    (draws, n), or (1, n) if they are the same in all draws
     """
 
     x: Floats
@@ -49,7 +55,11 @@ class WelfareDraws:
 
     @classmethod
     def of(cls, x: ArrayLike, counts: ArrayLike) -> Self:
-        """Checked arrays; InputError where shapes do not fit, utilities are not ascending or counts negative."""
+        """Checked arrays; InputError where shapes do not fit, utilities are not ascending or counts negative.
+
+        x         (n,) or (draws, n) utilities, ascending in each row
+        counts    (draws, n) or (1, n) how often each person counts, ≥ 0
+        """
         values, w = np.asarray(x, dtype=float), np.asarray(counts)
         if w.ndim != 2 or not 1 <= values.ndim <= 2 or w.shape[1] != values.shape[-1]:
             raise InputError(f"counts: shapes {values.shape} and {w.shape}; give utilities (n,) and counts (draws, n)")
@@ -67,7 +77,11 @@ class WelfareDraws:
 
     @classmethod
     def one(cls, x: ArrayLike, weights: ArrayLike | None = None) -> Self:
-        """One draw, of utilities x (n,) in any order; bad rows raise InputError."""
+        """One draw, of utilities x (n,) in any order; bad rows raise InputError.
+
+        x          (n,) utilities in any order, finite
+        weights    (n,) non-negative frequencies; 1 each by default
+        """
         values, w = ascending(x, weights)
         return cls.of(values, w[None])
 
@@ -91,7 +105,10 @@ class WelfareDraws:
             return self._amount / self.total
 
     def gini(self, corrected: bool = True) -> Floats:
-        """Gini coefficient; NaN too for one person or a mean of 0, or less."""
+        """Gini coefficient; NaN too for one person or a mean of 0, or less.
+
+        corrected    divide by W² − W instead of W², against the bias of few people; by default True
+        """
         # twice the mid-rank of each person in the weighted order, from its centre
         centred = 2 * self._running
         centred -= self.counts
@@ -103,7 +120,10 @@ class WelfareDraws:
         return np.where((self._amount > 0) & (pairs > 0), value, np.nan)
 
     def cvar(self, share: float) -> Floats:
-        """Mean utility of the worst-off `share` of people, the boundary person split; the share is in (0, 1]."""
+        """Mean utility of the worst-off `share` of people, the boundary person split; the share is in (0, 1].
+
+        share    share of people who count, in (0, 1]
+        """
         if not 0 < share <= 1:
             raise InputError(f"share: {share}; give a share of people in (0, 1]")
         mass = share * self.total
@@ -117,6 +137,10 @@ class WelfareDraws:
         """Quantile at q in [0, 1]: interpolated between people (type 7), or the least x with weighted F(x) ≥ q.
 
         Interpolation needs whole counts, else InputError.
+
+        q         share of people at or below it, in [0, 1]
+        method    "linear" interpolates between people (default); "inverted_cdf" takes one of the utilities, and any
+                  weights
         """
         if not 0 <= q <= 1:
             raise InputError(f"q: {q}; give a share of people in [0, 1]")
@@ -133,7 +157,10 @@ class WelfareDraws:
         return self._where_anybody(low + (place - below) * (high - low))
 
     def power_mean(self, p: float) -> Floats:
-        """Power mean; NaN too where somebody's utility is negative."""
+        """Power mean; NaN too where somebody's utility is negative.
+
+        p    the power: 1 is the mean, 0 the geometric mean, ±∞ the greatest or least utility
+        """
         if np.isnan(p):
             raise InputError(f"p: {p}; give a number, or ±inf for the greatest or least utility")
         if abs(p) > _FAR:
@@ -146,14 +173,20 @@ class WelfareDraws:
         return self._where_positive(value)
 
     def atkinson(self, epsilon: float) -> Floats:
-        """Atkinson index; NaN too where somebody's utility is negative or the mean 0."""
+        """Atkinson index; NaN too where somebody's utility is negative or the mean 0.
+
+        epsilon    aversion to inequality ε ≥ 0, else InputError; 0 gives an index of 0
+        """
         if not epsilon >= 0:
             raise InputError(f"epsilon: {epsilon}; give an aversion to inequality >= 0")
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.maximum(1 - self.power_mean(1 - epsilon) / self.mean, 0)
 
     def generalised_entropy(self, alpha: float) -> Floats:
-        """Generalised entropy; NaN too where somebody's utility is negative or the mean 0."""
+        """Generalised entropy; NaN too where somebody's utility is negative or the mean 0.
+
+        alpha    α, finite, else InputError; 0 is the mean log deviation, 1 Theil's index
+        """
         if not np.isfinite(alpha):
             raise InputError(f"alpha: {alpha}; give a finite number such as 0 (mean log deviation) or 1 (Theil)")
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -167,7 +200,10 @@ class WelfareDraws:
         return self._where_positive(np.where(self._amount > 0, np.maximum(value, 0), np.nan))
 
     def kolm_pollak(self, kappa: float) -> Floats:
-        """Kolm and Pollak's equally distributed equivalent, for utilities of any sign; κ ≥ 0, else InputError."""
+        """Kolm and Pollak's equally distributed equivalent −(1/κ) ln E e^(−κx), for utilities of any sign.
+
+        kappa    aversion to inequality κ ≥ 0 per unit of utility, else InputError; 0 gives the mean
+        """
         if not 0 <= kappa < np.inf:
             raise InputError(f"kappa: {kappa}; give a finite aversion to inequality >= 0")
         if kappa == 0 or not self.x.size:
