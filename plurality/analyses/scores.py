@@ -22,6 +22,12 @@ def predictions_from_scores(
     chosen         column with the score of the preferred response
     rejected       column with the score of the other
     temperature    what score differences are divided by
+
+    >>> import plurality as pl8
+    >>> scores = {"user_id": ["ada", "bo"], "score_chosen": [1.0, 0.2], "score_rejected": [0.0, 0.5]}
+    >>> found = pl8.predictions_from_scores(scores, seed=0)
+    >>> [bool((p > 0.5) == (y > 0.5)) for p, y in found.select("prob_first", "label").iter_rows()]
+    [True, False]
     """
     frame = read_table(table, "scores")
     missing = [c for c in (chosen, rejected) if c not in frame.columns]

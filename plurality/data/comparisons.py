@@ -174,6 +174,12 @@ class Comparisons:
         seed             makes the split the same again
         fold             which of the disjoint test parts, from 0
         new_items_for    whom test items are new to: "user" or "anybody"
+
+        >>> import numpy as np, plurality as pl8
+        >>> rows = {"user_id": ["ada", "bo"], "prompt": ["Tea?", "Cake?"], "chosen": [0, 2], "rejected": [1, 3]}
+        >>> train, test = pl8.read(rows, embeddings=np.eye(4)).split("prompt", test_size=0.5, seed=0)
+        >>> len(train), len(test)
+        (1, 1)
         """
         from plurality.data import splits
 

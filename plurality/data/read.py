@@ -87,6 +87,11 @@ def read(  # noqa: PLR0913
     cache       folder where transformer embeddings are kept; None is ~/.cache/plurality, False none
     seed        of an encoder that is fitted
     progress    show a progress bar while embedding
+
+    >>> import numpy as np, plurality as pl8
+    >>> rows = {"user_id": ["ada", "bo"], "prompt": ["Tea?", "Tea?"], "chosen": [0, 1], "rejected": [1, 0]}
+    >>> pl8.read(rows, embeddings=np.eye(2))
+    Comparisons(2 by 2 users, 2 items × 2, 1 prompts)
     """
     _check_choices(repeats, strength_as)
     ready_made = embeddings is not None or prompt_embeddings is not None

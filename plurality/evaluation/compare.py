@@ -78,6 +78,15 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     seed            of the split, the fits and the resamples
     device          where torch computes, such as "cpu" or "cuda"
     progress        show a progress bar; off by default
+
+    >>> import plurality as pl8
+    >>> from plurality.datasets.simulated.populations import taste_groups
+    >>> population, _ = taste_groups(n_users=20, shares=(0.5, 0.5), width=4)  # two opposed tastes
+    >>> data = population.sample(40, seed=0).data
+    >>> found = pl8.compare(data, [pl8.LowRank(rank=1)], split="row", support=5, shuffled=False, n_bootstrap=20)
+    >>> gain = found.gains.filter(cell="seen user, unseen row", metric="accuracy")["gain"][0]
+    >>> gain > 0.1  # own codes over the population's
+    True
     """
     specs, left_out = _with_baselines(models), {}
     if 0 < test_size < 1 and not 1 <= folds <= round(1 / test_size):  # said before the first of them is fitted

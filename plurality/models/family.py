@@ -40,6 +40,14 @@ class Spec(Settings):
         new_items_for    whom the held-out items that settings are chosen on are new to, "anybody" or "user"
         device           where torch computes, such as "cpu" or "cuda"
         progress         show a progress bar; off by default
+
+        >>> import plurality as pl8
+        >>> from plurality.datasets.simulated.populations import taste_groups
+        >>> population, _ = taste_groups(n_users=10, shares=(1.0,), width=4)
+        >>> data = population.sample(40, seed=0).data
+        >>> reward = pl8.BradleyTerry().fit(data, seed=0)
+        >>> bool(((reward.prefer(data) > 0.5) == (data.label > 0.5)).mean() > 0.7)
+        True
         """
         ready = self.ready(data)
         return RewardModel.of(self, self.learn(ready, FitOptions(seed, new_items_for, device, progress)), ready)

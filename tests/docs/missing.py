@@ -20,8 +20,9 @@ Gap = tuple[str, str, str]  # file, name, parameter
 def named(docstring: str) -> set[str]:
     """Names a docstring has: in backticks, with a value or shape as in `seed=0`, `x (n,)`, or in a row of a table.
 
-    A row is `name, other    text`, at the start of a line.
+    A row is `name, other    text`, at the start of a line. Examples name nothing.
     """
+    docstring = re.sub(r"^ *(>>>|\.\.\.) .*$", "", docstring, flags=re.MULTILINE)
     spans = " ".join(re.findall(r"`+([^`]+)`+", docstring))
     rows = re.findall(r"^ *(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: {2,}|$)", docstring, flags=re.MULTILINE)
     valued = re.findall(r"(\w+)(?:=|,? \()", docstring)

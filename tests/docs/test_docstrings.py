@@ -16,3 +16,4 @@ def test_what_counts_as_named():
         "second",
     }
     assert "width" not in named("The width of a figure.")
+    assert "seed" not in named("Of `x`.\n\n>>> fit(x, seed=0)")

@@ -202,6 +202,11 @@ def krippendorff_alpha(
     n_bootstrap    resamples of raters behind the interval; 0 gives none
     seed           makes the result the same again
     level          coverage of the interval, in (0, 1)
+
+    >>> from plurality.analyses.agreement import krippendorff_alpha
+    >>> unit, rater, value = ["a", "a", "b", "b", "c", "c"], ["ada", "bo"] * 3, [1, 1, 2, 2, 1, 2]
+    >>> round(krippendorff_alpha(unit, rater, value, n_bootstrap=0).value, 3)
+    0.444
     """
     n = np.size(value)
     units, raters = codes_of(n, (("unit", unit), ("rater", rater)))

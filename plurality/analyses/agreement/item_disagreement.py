@@ -45,6 +45,10 @@ def controversy(first: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None
     Formula: [Σ w_g (p_g − p̄)² − Σ w_g(1 − w_g) p_g(1 − p_g)/(n_g − 1)] / (1 − Σ w_g²), w of sum one over groups of two
     people or more, p̄ = Σ w p; with equal w, var_g(p_g) minus the mean sampling variance. `first` and `n` are (items,
     groups), `weights` (groups,). Unbiased, so it may be negative. NaN with fewer than two such groups.
+
+    >>> from plurality.analyses.agreement import controversy
+    >>> controversy([[9, 1], [5, 5]], [[10, 10], [10, 10]]).round(3).tolist()  # two items, two groups
+    [0.31, -0.028]
     """
     k, size = _choices(first, n)
     if k.ndim != 2:

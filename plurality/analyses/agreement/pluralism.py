@@ -54,6 +54,10 @@ def alignment(model: ArrayLike, human: ArrayLike, ordinals: ArrayLike) -> Floats
     model       (..., Q, K) shares or totals of the model's choices among K options of Q questions
     human       (..., Q, K) those of people; leading axes broadcast against the model's
     ordinals    (Q, K) or (K,) place of each option on a line, in any unit; NaN for an option that is dropped
+
+    >>> from plurality.analyses.agreement import alignment
+    >>> alignment([[0.5, 0.5, 0.0]], [[0.0, 0.5, 0.5]], ordinals=[1, 2, 3]).round(3).tolist()
+    [0.5]
     """
     place = np.asarray(ordinals, dtype=float)
     if np.isinf(place).any():

@@ -169,6 +169,14 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
 
     model    which `model` of the predictions is audited
     cell     which `cell` of the predictions is audited
+
+    >>> import plurality as pl8
+    >>> ids = [f"user-{k}" for k in range(40)]
+    >>> predictions = {"user_id": ids * 2, "prob_first": [0.8] * 40 + [0.3] * 40, "label": [1] * 20 + [0] * 60}
+    >>> users = {"user_id": ids, "age": ["young"] * 20 + ["old"] * 20}
+    >>> audit = pl8.audit(predictions, users, n_bootstrap=50)
+    >>> dict(audit.table.filter(metric="accuracy").select("level", "estimate").iter_rows())
+    {'(all users)': 0.75, 'old': 0.5, 'young': 1.0}
     """
     frame = read_table(predictions, "predictions")
     if "prob_first" not in frame.columns and {CHOSEN, REJECTED} <= set(frame.columns):

@@ -52,6 +52,10 @@ def ece(
     bins           number of bins at most
     mass           bins of equal mass rather than equal width
     weights        (n,) frequencies; equal by default
+
+    >>> from plurality.analyses.calibration import ece
+    >>> round(ece([0.9, 0.8, 0.7, 0.6], [1, 1, 0, 1]), 3)
+    0.35
     """
     points = bin_points(p, y, weights, orientation, bins, mass)
     gaps = points.sums(points.observed - points.predicted)

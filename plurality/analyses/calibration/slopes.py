@@ -79,6 +79,11 @@ def slope(
     users      (n,) user of each comparison; without them by default there is no error
     weights    (n,) frequencies; equal by default
     level      coverage of the interval, in (0, 1)
+
+    >>> from plurality.analyses.calibration import slope
+    >>> found = slope([2.0, 1.0, -1.0, 3.0, -2.0, 1.5], [1, 0, 0, 1, 1, 1])
+    >>> round(found.slope, 3), round(found.temperature, 3)
+    (0.464, 2.153)
     """
     frame = slopes_by_group(gap, y, np.zeros(len(np.asarray(gap)), int), users=users, weights=weights, level=level)
     if frame.is_empty():

@@ -116,6 +116,15 @@ def factors(  # noqa: PLR0913 - the public face: each argument is a decision of 
     `n_bootstrap` draws of users are for tau's intervals, from `seed`. `level` is the coverage of intervals, and
     `disclosure` says how many users a group needs. Intervals and p take users as units; q is Benjamini & Hochberg's
     within an attribute. Raises InputError on input that cannot give a right answer.
+
+    >>> import plurality as pl8
+    >>> users = [f"user-{k // 4}" for k in range(80)]
+    >>> predictions = {"user_id": users, "label": [1, 0, 1, 1] * 20}
+    >>> found = pl8.factors(predictions, {"length": [1.0, -1.0, 2.0, -0.5] * 20}, n_bootstrap=20)
+    >>> found.table.select("feature", "n_users", "n_comparisons").row(0)
+    ('length', 20, 80)
+    >>> round(found.table["tau"][0], 3)
+    0.686
     """
     if not 0 < level < 1:
         raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")

@@ -44,6 +44,10 @@ def tau_b(x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Float
     x          (n, F) differences of features, first − second, in any unit: only their order counts
     y          (n,) labels: 1 if the first is preferred, 0 if the second, ½ for a tie
     weights    (n,) non-negative frequencies; equal by default
+
+    >>> from plurality.analyses.factors import tau_b
+    >>> tau_b([[1.0], [2.0], [-1.0], [0.5]], [1, 1, 0, 0]).round(3).tolist()
+    [0.686]
     """
     user = np.zeros(len(np.asarray(y)), np.intp)
     return group_scores(x, y, user, weights=weights, n_groups=1, draws=0).tau[0]

@@ -39,6 +39,10 @@ def kish(weights: ArrayLike) -> float:
     """Kish's effective sample size (Σw)²/Σw² of weights (n,); NaN without any weight. Kish (1965).
 
     weights    (n,) non-negative weights, in any scale
+
+    >>> from plurality.analyses.inference import kish
+    >>> round(kish([2, 1, 1]), 3)
+    2.667
     """
     w = np.asarray(weights, dtype=float)
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
@@ -71,6 +75,12 @@ def rake(
     trim          cap of a weight, above 1, the mean weight; no cap by default
     tolerance     error of a share at which fitting stops
     iterations    rounds over all margins at most
+
+    >>> import polars as pl
+    >>> from plurality.analyses.inference import rake
+    >>> users = pl.DataFrame({"sex": ["f", "m", "m", "m"]})
+    >>> rake(users, {"sex": {"f": 0.5, "m": 0.5}}).weights.round(3).tolist()
+    [2.0, 0.667, 0.667, 0.667]
     """
     if users.is_empty() or not margins:
         raise InputError(f"rake: {len(users)} users and {len(margins)} margins; give at least one of each")

@@ -70,6 +70,10 @@ def best_of_n(score: ArrayLike, utility: ArrayLike, n: ArrayLike) -> Floats:
     score      (..., K) by which K candidates are ranked, NaN where a prompt has fewer
     utility    (..., K) utility of each candidate, in any unit
     n          (N,) or one number: how many candidates are drawn without replacement
+
+    >>> from plurality.analyses.social_choice import best_of_n
+    >>> best_of_n([0.1, 0.7, 0.4], utility=[0.0, 1.0, 0.5], n=[1, 2, 3]).round(3).tolist()
+    [0.5, 0.833, 1.0]
     """
     chance, u = selection_probabilities(score, n), np.asarray(utility, dtype=float)
     if not u.ndim or u.shape[-1] != chance.shape[-1]:
@@ -86,6 +90,10 @@ def kl_bound(n: ArrayLike) -> Floats:
     Beirami et al. (2024), "Theoretical guarantees on the best-of-n alignment policy".
 
     n    (N,) or one number: how many candidates are drawn, whole numbers ≥ 1
+
+    >>> from plurality.analyses.social_choice import kl_bound
+    >>> kl_bound([1, 4]).round(3).tolist()
+    [0.0, 0.636]
     """
     drawn = _numbers(n)
     return np.log(drawn) - (drawn - 1) / drawn

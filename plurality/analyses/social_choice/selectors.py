@@ -87,6 +87,13 @@ def who_decides(
     level            coverage of the interval, in (0, 1)
     n_bootstrap      resamples of users behind the interval, at least 1
     seed             makes the result the same again
+
+    >>> from plurality.analyses.social_choice import who_decides
+    >>> reward = [[[0.0, 2.0]], [[0.0, 2.0]], [[3.0, 0.0]]]  # three users, one prompt, two candidates
+    >>> found = who_decides(reward, ["young", "young", "old"], n_bootstrap=20)
+    >>> alone = found.filter(selector="old", kind="group")
+    >>> {group: round(mean, 3) for group, mean in alone.select("group", "mean").iter_rows()}
+    {'(all users)': 0.397, 'old': 0.953, 'young': 0.119}
     """
     town = _town(reward, groups, normalisation, deciding, weights)
     means = column_means(town.decides, town.member)

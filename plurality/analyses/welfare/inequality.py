@@ -40,6 +40,10 @@ def cvar(x: ArrayLike, share: float = 0.1, weights: ArrayLike | None = None) -> 
     x (n,) of any sign. NaN without people; share outside (0, 1] raises InputError. Rockafellar & Uryasev (2000).
 
     weights    non-negative weights; equal by default
+
+    >>> from plurality.analyses.welfare import cvar
+    >>> round(cvar([0.2, 0.4, 0.9], share=0.5), 3)
+    0.267
     """
     return float(WelfareDraws.one(x, weights).cvar(share)[0])
 
@@ -52,6 +56,10 @@ def power_mean(x: ArrayLike, p: float, weights: ArrayLike | None = None) -> floa
 
     p          the power
     weights    non-negative weights; equal by default
+
+    >>> from plurality.analyses.welfare import power_mean
+    >>> [round(power_mean([0.2, 0.4, 0.9], p), 3) for p in (1, 0, -1)]
+    [0.5, 0.416, 0.348]
     """
     return float(WelfareDraws.one(x, weights).power_mean(p)[0])
 
@@ -74,6 +82,10 @@ def atkinson(x: ArrayLike, epsilon: float, weights: ArrayLike | None = None) -> 
 
     epsilon    ε ≥ 0, aversion to inequality
     weights    non-negative weights; equal by default
+
+    >>> from plurality.analyses.welfare import atkinson
+    >>> round(atkinson([0.2, 0.4, 0.9], epsilon=1.0), 3)
+    0.168
     """
     return float(WelfareDraws.one(x, weights).atkinson(epsilon)[0])
 

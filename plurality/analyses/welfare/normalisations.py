@@ -56,6 +56,10 @@ def win_probability(
     reference    (n,) or (n, M) the user's rewards of reference responses to the prompt, NaN where there are fewer; by
                  default the other candidates of the set
     weights      (n,) how many candidates a row stands for, ≥ 0; 1 by default
+
+    >>> from plurality.analyses.welfare import win_probability
+    >>> win_probability([0.0, 1.0, 3.0], ["ada"] * 3, ["Tea?"] * 3).value.round(3).tolist()
+    [0.158, 0.425, 0.917]
     """
     rows = CandidateSets.of(reward, user, prompt, weights)
     if not rows.weight.all():
@@ -263,6 +267,10 @@ def normalise_sets(reward: ArrayLike, normalisation: str, reference: ArrayLike |
     normalisation    name in `NORMALISATIONS`
     reference        (U, P) or (U, P, M) the user's rewards of reference responses, which normalisations without one
                      ignore; by default the other candidates
+
+    >>> from plurality.analyses.welfare import normalise_sets
+    >>> normalise_sets([[[0.0, 1.0, 4.0]], [[2.0, 1.0, 0.0]]], "min_max").value.round(3).tolist()
+    [[[0.0, 0.25, 1.0]], [[1.0, 0.5, 0.0]]]
     """
     rule, cube = named(normalisation), np.asarray(reward, dtype=float)
     if cube.ndim != 3:

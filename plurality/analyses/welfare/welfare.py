@@ -31,6 +31,10 @@ def gini(x: ArrayLike, weights: ArrayLike | None = None, corrected: bool = True)
     x            (n,) utilities ≥ 0
     weights      (n,) non-negative frequencies, people a row stands for; 1 each by default
     corrected    remove the bias of few people; by default True
+
+    >>> from plurality.analyses.welfare import gini
+    >>> round(gini([0.2, 0.4, 0.9]), 3)
+    0.467
     """
     draw = WelfareDraws.one(x, weights)
     if draw.x[0] < 0:
@@ -168,6 +172,10 @@ def shrink(estimates: ArrayLike, se: ArrayLike) -> Shrunk:
 
     estimates    (G,) estimates x of groups, NaN where unknown
     se           (G,) their standard errors; one of 0 is given that of the most precise other group
+
+    >>> from plurality.analyses.welfare import shrink
+    >>> shrink([0.5, 0.7, 0.9], se=[0.1, 0.1, 0.1]).value.round(3).tolist()
+    [0.55, 0.7, 0.85]
     """
     x, s = np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)
     known = np.isfinite(x) & np.isfinite(s)
@@ -261,6 +269,11 @@ def worst_group(
     higher_is_better    whether the worst is the lowest (default) or, for errors and the like, the highest
     draws               posterior draws behind `probability`
     seed                makes the result the same again
+
+    >>> from plurality.analyses.welfare import worst_group
+    >>> found = worst_group([0.6, 0.7, 0.4], se=[0.05, 0.05, 0.05])
+    >>> found.index, round(found.lo, 3), round(found.hi, 3)
+    (2, 0.302, 0.52)
     """
     sign = 1.0 if higher_is_better else -1.0
     x, s = sign * np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)
