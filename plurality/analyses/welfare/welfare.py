@@ -30,7 +30,7 @@ def gini(x: ArrayLike, weights: ArrayLike | None = None, corrected: bool = True)
 
     x            (n,) utilities ≥ 0
     weights      (n,) non-negative frequencies, people a row stands for; 1 each by default
-    corrected    remove the bias of few people; by default True
+    corrected    remove the bias of few people (default); say False for weights that are shares and no numbers of people
 
     >>> from plurality.analyses.welfare import gini
     >>> round(gini([0.2, 0.4, 0.9]), 3)
