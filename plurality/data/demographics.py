@@ -57,13 +57,14 @@ class Factor(NamedTuple):
         place = {value: i for i, values in enumerate(self.levels) for value in values}
         code = np.array([place.get(value, -1) for value in _texts(users[self.column]).to_list()], dtype=np.int64)
         hot = np.equal(code[:, None], np.arange(len(self.levels)))
-        return np.where(code[:, None] >= 0, hot - np.asarray(self.centre), 0.0)
+        columns: Float = np.where(code[:, None] >= 0, hot - np.asarray(self.centre), 0.0)
+        return columns
 
     def contrasts(self) -> Float:
         """Row l turns the coefficients of this factor into the effect of being at level l: (L, L)."""
         eye = np.eye(len(self.levels))
         if not self.numeric:
-            return eye - np.asarray(self.centre)
+            return eye - np.asarray(self.centre, dtype=np.float64)
         eye[1:, 1:] -= np.asarray(self.centre[1:])
         return eye
 

@@ -146,7 +146,8 @@ class Projector(nn.Module):
     @torch.no_grad()
     def direction(self, row: int = 0) -> Tensor:
         """One row of the linear map, on standardised inputs: (d,)."""
-        return self.linear[row] * self.linear.shape[1] ** -0.5
+        direction: Tensor = self.linear[row] * self.linear.shape[1] ** -0.5
+        return direction
 
     def penalty(self) -> Tensor:
         """Half the squared weights: minus the log-density of N(0, 1) weights, in nats."""
@@ -170,7 +171,8 @@ class Projected(Head):
         return decay * self.projector.penalty()
 
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
-        return self.projector(items)
+        features: Tensor = self.projector(items)
+        return features
 
 
 class Pooled(Projected):

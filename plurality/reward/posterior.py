@@ -63,7 +63,8 @@ class Posterior:
         width = self.codes.shape[1]
         if width == 0:
             return torch.zeros(len(self.codes), dtype=torch.float64)
-        logdet = torch.linalg.slogdet(self.covariance).logabsdet + torch.linalg.slogdet(prior.precision).logabsdet
+        logdet: Tensor = torch.linalg.slogdet(self.covariance).logabsdet
+        logdet = logdet + torch.linalg.slogdet(prior.precision).logabsdet
         return (logdet / (2 * width)).exp()
 
     @staticmethod
@@ -85,6 +86,7 @@ class Posterior:
         width = self.codes.shape[1]
         if width == 0:
             return self.codes[:, None]
+        root: Tensor
         root, failed = torch.linalg.cholesky_ex(self.covariance)
         if failed.any():  # a covariance without full rank
             values, vectors = torch.linalg.eigh(self.covariance)
@@ -95,7 +97,8 @@ class Posterior:
 @functools.cache
 def _normal_draws(width: int) -> Tensor:
     """Antithetic scrambled Sobol points through the normal quantile: (S, C), mean exactly 0."""
-    uniform = torch.quasirandom.SobolEngine(width, scramble=True, seed=0).draw(POINTS // 2, dtype=torch.float64)
+    engine = torch.quasirandom.SobolEngine(width, scramble=True, seed=0)  # type: ignore[no-untyped-call]  # torch's
+    uniform = engine.draw(POINTS // 2, dtype=torch.float64)
     half = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
     return torch.cat([half, -half])
 
