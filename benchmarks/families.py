@@ -1,7 +1,7 @@
 """Every family with its default settings on seven planted populations: who is at home where."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import polars as pl
@@ -30,9 +30,14 @@ SEEDS, EACH, SUPPORT = (0, 1), 50, 20
 
 
 def specs() -> dict[str, Spec]:
-    """The families as they come; MORE is told a column, which here says nothing."""
-    own = {"more": {"source": "panel"}}
-    return {name: spec_class(name)(**own.get(name, {})) for name in families()}
+    """The families as they come; one that balances sources is told a column of them, which here says nothing."""
+    classes = {name: spec_class(name) for name in families()}
+    return {name: cls(source="panel") if "source" in settings_of(cls) else cls() for name, cls in classes.items()}
+
+
+def settings_of(cls: type[Spec]) -> set[str]:
+    """Names of a family's settings."""
+    return {field.name for field in fields(cls)}
 
 
 def run() -> Iterator[Row]:

@@ -19,11 +19,12 @@ from plurality.elicitation import (
     unlikeness,
 )
 from plurality.errors import InputError
-from plurality.models import spec_class
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.low_rank import LowRank
 from plurality.models.pal import PAL
 from plurality.reward.tensors import Tensors
+from plurality.testing.check_model import simulated_data
+from tests.models.variants import variants
 
 
 def entropy(p):
@@ -239,19 +240,16 @@ def test_what_cannot_be_asked(tastes):
             call()
 
 
-@pytest.mark.parametrize("family", ["low_rank", "maxmin", "vpl", "lcpo", "pal"])
-@pytest.mark.filterwarnings("ignore::plurality.errors.InputWarning")  # lcpo: so few labels tell little of anybody
-def test_information_is_that_of_the_probabilities_the_model_predicts_with(family):
+@pytest.mark.parametrize("spec", variants(), ids=repr)
+@pytest.mark.filterwarnings("ignore::plurality.errors.InputWarning")  # so few labels tell little of anybody
+def test_information_is_that_of_the_probabilities_the_model_predicts_with(spec):
     """Whatever a family's code is: flips, groups, ideal points; from the model's own log-odds at each draw."""
-    seen, _ = planted.taste_groups(30, shares=(0.6, 0.4), width=5, seed=13)
-    data = replace(seen.sample(8, seed=14).data)
-    extra = {
-        "lcpo": {"unidentified": "warn"},
-        "pal": {"n_prototypes": 2, "decay": 3.0},
-        "maxmin": {"n_groups": 2, "decay": 3.0},
-        "low_rank": {"rank": 2},
-    }
-    model = spec_class(family)(**extra.get(family, {})).fit(data)
+    data = simulated_data(13)
+    model = spec.fit(data)
+    if not model.head.n_codes:
+        with pytest.raises(InputError, match="users have no code to ask about"):
+            next_questions(model, data.user_ids[0], data)
+        return
     few, ids = data.take(np.arange(7)), data.user_ids[:3]
     belief = model.beliefs(ids)
     points, weight = model.head.points(belief)

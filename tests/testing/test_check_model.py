@@ -7,56 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from plurality.models import families, spec_class
+from plurality.models import spec_class
 from plurality.models.bradley_terry import BradleyTerry
-from plurality.models.dpl import DPL
-from plurality.models.hierarchical import Hierarchical
-from plurality.models.lcpo import LCPO
-from plurality.models.low_rank import LowRank
-from plurality.models.maxmin import MaxMin
-from plurality.models.more import MORE
-from plurality.models.pal import PAL
-from plurality.models.vpl import VPL
+from plurality.reward.registry import built_in
 from plurality.testing.check_model import CHECKS, CheckedFit, check_model, simulated_data
+from tests.models.variants import variants
 
-SMALL = {"n_prototypes": 2, "preference": 3, "decay": 3.0}
-VARIANTS = [
-    BradleyTerry(),
-    BradleyTerry(hidden=8, decay=30.0),
-    BradleyTerry(temperature=True, decay=10.0),
-    PAL(),
-    PAL(**SMALL),
-    PAL(**SMALL, hidden=8),
-    PAL(**SMALL, utility="norm"),
-    PAL(**SMALL, form="B"),
-    PAL(**SMALL, form="B", utility="angle"),
-    MaxMin(),
-    MaxMin(n_groups=2, decay=3.0),
-    MaxMin(n_groups=2, decay=3.0, hard=True, init="round_robin"),
-    LCPO(unidentified="report"),
-    LCPO(unidentified="report", decay=3.0, reliability="global"),
-    LCPO(noise="smoothing", flip_rate=0.1, decay=3.0),
-    LCPO(noise="unbiased", flip_rate=0.1, decay=3.0),
-    MORE(source="group", decay=3.0, steps=60),
-    MORE(source="group", decay=3.0, steps=60, multi_head=True),
-    MORE(source="group", decay=3.0, steps=60, hidden=4, normalise="loss+"),
-    DPL(),
-    DPL(kind="categorical", decay=3.0, quantile=0.05),
-    LowRank(),
-    LowRank(rank=2, weights="simplex", decay=3.0),
-    LowRank(rank=2, weights="signed", decay=3.0),
-    VPL(),
-    VPL(aggregation="attention", n_codes=2),
-    Hierarchical(),
-    Hierarchical(folds=0, dimensions=3),
-]
+VARIANTS = variants()
 
 
-def test_every_family_has_a_variant_here():
-    assert {type(spec) for spec in VARIANTS} == {spec_class(name) for name in families()}
+def test_every_family_has_a_variant_of_its_own_class():
+    """And one without `variants.py` is checked with its default settings."""
+    assert {type(spec) for spec in VARIANTS} == {spec_class(name) for name in built_in()}
 
 
-@pytest.mark.filterwarnings("ignore:vpl")  # which says that 12 users teach it nothing
+@pytest.mark.filterwarnings("ignore::plurality.errors.InputWarning")  # that 12 users teach it nothing
 @pytest.mark.parametrize("spec", VARIANTS, ids=repr)
 def test_family_keeps_its_promises(spec):
     assert check_model(spec) == [*CHECKS, "no global state is touched"]
