@@ -1,4 +1,4 @@
-"""Questions that each way of asking needs for what 50 random ones bring, on planted people nobody has met."""
+"""Questions that each way of asking needs for what 50 random ones bring, on simulated unseen users."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

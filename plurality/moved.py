@@ -18,6 +18,7 @@ MOVED = {
     "plurality.analyses.poststratification": "plurality.analyses.inference.poststratification",
     "plurality.analyses.normalisations": "plurality.analyses.welfare.normalisations",
     "plurality.datasets.planted_text": "plurality.datasets.simulated.text",
+    "plurality.rl.contract": "plurality.rl.openrlhf_protocol",
 }
 
 

@@ -154,7 +154,7 @@ TABLES = {
     "no rows": (embed(TEXTS.clear()), "bad.parquet has no rows", "give a table"),
     "a user twice": (
         users({"user_id": ["ann", "bob", "bob", "cyd"]}),
-        "users.parquet: row 3: user_id 'bob' is there twice",
+        "users.parquet: row 3: user_id 'bob' appears twice",
         "keep one row a user",
     ),
     "a user who is not in the table": (
@@ -316,7 +316,7 @@ USES = {
         "embed2: the split by prompt leaves no test comparison",
         "give a larger test share",
     ),
-    "a stranger": (
+    "an unknown user": (
         score(lambda c: c),
         "6 users are not known to this model, first 'user-0024'",
         "--unknown population",
@@ -396,7 +396,7 @@ def everything(folder):
     return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
-def refused(done, *fragments):
+def fails_with(done, *fragments):
     """Exit code 2 and one line on stderr with all of these in it."""
     assert (done.code, done.out) == (2, ""), done
     assert done.err.startswith("plurality: ")
@@ -411,7 +411,7 @@ def test_one_line_and_nothing_left_behind(good, command, tmp_path, monkeypatch, 
     make, *fragments = CASES[name]
     arguments = make(Place(tmp_path, good))
     before = everything(tmp_path)
-    refused(command(*arguments), *fragments)
+    fails_with(command(*arguments), *fragments)
     assert everything(tmp_path) == before
 
 
@@ -430,7 +430,7 @@ def cut(path, where):
 def test_a_store_cut_short(good, command, tmp_path, file, where):
     place = Place(tmp_path, good)
     cut(place.copy("store") / file, where)
-    refused(command("fit", "pal", tmp_path / "store", "--out", place.out), "store", "again")
+    fails_with(command("fit", "pal", tmp_path / "store", "--out", place.out), "store", "again")
     assert not place.out.parent.exists()
 
 
@@ -440,7 +440,7 @@ def test_a_model_cut_short(good, command, tmp_path, file, where):
     place, out = Place(tmp_path, good), tmp_path / "scored.parquet"
     cut(place.copy("reward") / file, where)
     done = command("score", tmp_path / "reward", good / "candidates.parquet", "--unknown", "population", "--out", out)
-    refused(done, str(tmp_path / "reward"), "again")
+    fails_with(done, str(tmp_path / "reward"), "again")
     assert not out.exists()
 
 
@@ -455,7 +455,7 @@ def test_files_of_a_newer_version(good, command, tmp_path, folder, record):
         done = command("compare", tmp_path / "store", "--out", place.out)
     else:
         done = command("adapt", tmp_path / "reward", good / "new_users.parquet", "--out", place.out)
-    refused(done, str(tmp_path / folder), "99", "upgrade")
+    fails_with(done, str(tmp_path / folder), "99", "upgrade")
     assert not place.out.parent.exists()
 
 

@@ -24,6 +24,7 @@ from plurality.evaluation.comparison_table import tabulate
 from plurality.fitting import objective, tuning
 from plurality.fitting.tuning import FitOptions
 from plurality.models import BradleyTerry
+from plurality.serving.app import create_app
 
 
 @renamed(test="test_size")
@@ -86,12 +87,13 @@ FORMER = [
     (format_leak, {"draws": 9}, ["n_bootstrap"]),
     (consistency, {"draws": 9}, ["n_bootstrap"]),
     (room, {"draws": 9}, ["n_bootstrap"]),
+    (create_app, {"contract": None}, ["protocol"]),
 ]
 
 
 @pytest.mark.parametrize(("function", "former", "names"), FORMER, ids=lambda x: getattr(x, "__qualname__", ""))
 def test_every_former_spelling_is_taken_and_named(function, former, names):
-    """Both spellings of one argument are refused by the wrapper alone, so it knows the former; the new ones exist."""
+    """Both spellings of one argument are an error of the wrapper alone, so it knows the former; the new ones exist."""
     assert set(names) <= set(inspect.signature(function).parameters)
     for old, new in zip(former, names, strict=True):
         assert old not in inspect.signature(function).parameters

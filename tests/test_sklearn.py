@@ -23,7 +23,7 @@ MODELS = [
     BradleyTerry(decay=1.0, hidden=4),
     LowRank(rank=1, weights="deviations", decay=1.0),
 ]
-FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)  # rows stand by user: unshuffled, folds would be of strangers
+FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)  # rows are sorted by user: unshuffled, users would be unseen
 
 
 @parametrize_with_checks([PreferenceClassifier(model) for model in MODELS])  # none is expected to fail
@@ -118,7 +118,7 @@ def test_classes_keep_their_names(classes):
 
 
 @pytest.mark.parametrize("model", [LowRank(rank=1, weights="deviations", decay=1.0), MaxMin(n_groups=2, decay=1.0)])
-def test_users_have_tastes_of_their_own_and_strangers_the_population_s(model):
+def test_users_have_tastes_of_their_own_and_unseen_users_the_population_s(model):
     x, y, _ = camps()
     new, _, truth = camps(seed=1)
     face = PreferenceClassifier(model, user_column=0).fit(x, y)
@@ -127,11 +127,11 @@ def test_users_have_tastes_of_their_own_and_strangers_the_population_s(model):
     assert np.mean((face.decision_function(new) > 0) == (truth > 0)) > 0.95
     pooled = PreferenceClassifier("bradley_terry").fit(x[:, 1:], y)
     assert np.mean((pooled.decision_function(new[:, 1:]) > 0) == (truth > 0)) < 0.65
-    strangers = new + np.r_[1000, np.zeros(6)]
+    unseen = new + np.r_[1000, np.zeros(6)]
     alike = new.copy()
     alike[:, 0] = 77
-    np.testing.assert_array_equal(face.decision_function(strangers), face.decision_function(alike))
-    assert np.abs(face.predict_proba(strangers)[:, 1] - 0.5).mean() < 0.15  # half want the one, half the other
+    np.testing.assert_array_equal(face.decision_function(unseen), face.decision_function(alike))
+    assert np.abs(face.predict_proba(unseen)[:, 1] - 0.5).mean() < 0.15  # half want the one, half the other
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
@@ -165,9 +165,9 @@ def test_in_a_pipeline_that_leaves_users_alone():
     pipe = make_pipeline(scale, PreferenceClassifier(model, user_column=-1))  # what is passed through stands last
     score = cross_val_score(pipe, x, y, cv=FOLDS, scoring="neg_log_loss")
     assert score.mean() > -nats(y, gap) - 0.05
-    strangers = cross_val_predict(pipe, x, y, cv=GroupKFold(4), groups=x[:, 0], method="predict_proba")
-    np.testing.assert_allclose(strangers.sum(1), 1, atol=1e-12)
-    assert np.mean(strangers.argmax(1) == y) < 0.65
+    unseen = cross_val_predict(pipe, x, y, cv=GroupKFold(4), groups=x[:, 0], method="predict_proba")
+    np.testing.assert_allclose(unseen.sum(1), 1, atol=1e-12)
+    assert np.mean(unseen.argmax(1) == y) < 0.65
 
 
 def test_grid_search_over_settings_and_families():
@@ -219,7 +219,7 @@ def test_errors_say_what_to_do(settings, x, y, weight, words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_missing_users_and_missing_values_are_refused():
+def test_missing_users_and_missing_values_are_an_error():
     ids = pd.Series([f"user {i % 4}" for i in range(60)])
     frame = pd.DataFrame(X, columns=list("abcdef")).assign(who=ids.where(ids.index != 9, None))
     with pytest.raises(ValueError, match=r"row 9|NaN"):

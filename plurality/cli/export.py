@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.kind == "baked" and not (args.user or args.group or args.population):
         raise InputError("export: a baked checkpoint holds one reward; give --user, --group or --population")
     if args.kind == "adapters" and args.group:
-        raise InputError("export: adapters are of users; give --user, nothing for everybody, or another --kind")
+        raise InputError("export: adapters are of users; give --user, neither for all users, or another --kind")
     check_target(args.out, REPORT)
     reward = load(args.model)
     shared = {"backbone": args.backbone, "tolerance": args.tolerance, "progress": not args.json}

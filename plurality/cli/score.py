@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from plurality.arrays import Int
-    from plurality.data.read import Candidates
+    from plurality.data.read import Completions
 
 EXAMPLE = "plurality score reward/ candidates.parquet --out scored.parquet"
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, embed each unique item once, score, save."""
     import polars as pl
 
-    from plurality.data.read import read_candidates
+    from plurality.data.read import read_completions
     from plurality.errors import InputError
     from plurality.io.atomic import check_file, whole_file
     from plurality.reward.reward_model import load
@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_file(args.out)
     model = load(args.model)
     encoder = model.text_encoder()
-    candidates = read_candidates(args.candidates)
+    candidates = read_completions(args.candidates)
     group, place = (None, None) if args.best_of_n is None else _groups(candidates, args.best_of_n)
-    model.codes(candidates.user_ids, args.unknown)  # unknown users are refused before any text is embedded
+    model.codes(candidates.user_ids, args.unknown)  # raises for unknown users before any text is embedded
     items = candidates.items.embed(encoder, progress=not args.json)
     prompts = None
     if model.head.uses_prompts:
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {"scored": str(args.out), "rows": scored.height}
 
 
-def _groups(candidates: "Candidates", least: int) -> "tuple[Int, Int]":
+def _groups(candidates: "Completions", least: int) -> "tuple[Int, Int]":
     """Which user and prompt each row is of, and its place among their rows, from 0. Raises InputError for too few."""
     import numpy as np
 

@@ -66,7 +66,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, try once, listen until SIGINT or SIGTERM; requests that are under way are answered first."""
     from plurality.reward.reward_model import load
-    from plurality.rl.contract import END_TOKENS, Contract
+    from plurality.rl.openrlhf_protocol import END_TOKENS, OpenRLHFProtocol
     from plurality.rl.reward_function import RewardFunction
     from plurality.serving.app import Limits, Served, create_app
 
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         limits=Limits(
             args.max_batch, args.max_wait_ms / 1000, args.max_queue, args.max_body_mb * 2**20, float(args.timeout)
         ),
-        contract=Contract(
+        protocol=OpenRLHFProtocol(
             user_key=model.spec.unit,
             reads_prompts=rewarder.reads_prompts,
             end_tokens=END_TOKENS if args.eos is None else tuple(args.eos),
@@ -120,7 +120,7 @@ def answer(app: "Starlette", listener: socket.socket, timeout_s: int) -> None:
         lifespan="off",
         timeout_graceful_shutdown=timeout_s,
     )
-    gc.freeze()  # what is loaded stays: looking through it for garbage would now and then hold everybody up
+    gc.freeze()  # what is loaded stays: looking through it for garbage would now and then delay all requests
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # once all is answered uvicorn raises its signal again
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

@@ -76,7 +76,7 @@ def describe(users: pl.DataFrame, by: Sequence[str] | None, *, source: str = "us
     Raises InputError where a column that was asked for is not there or not usable, or where none is.
     """
     candidates = [name for name in users.columns if name != "user_id"] if by is None else list(by)
-    factors, refused = [], {}
+    factors, unusable = [], {}
     for name in candidates:
         if name not in users.columns or name == "user_id":
             known = ", ".join(c for c in users.columns if c != "user_id") or "no column but user_id"
@@ -85,12 +85,12 @@ def describe(users: pl.DataFrame, by: Sequence[str] | None, *, source: str = "us
         if isinstance(found, Factor):
             factors.append(found)
         else:
-            refused[name] = found
-    if by is not None and refused:
-        name, reason = next(iter(refused.items()))
+            unusable[name] = found
+    if by is not None and unusable:
+        name, reason = next(iter(unusable.items()))
         raise InputError(f"{source}: column {name!r} of the users table {reason}; leave it out of by=")
     if not factors:
-        why = "; ".join(f"{name!r} {reason}" for name, reason in refused.items()) or "it has no column but user_id"
+        why = "; ".join(f"{name!r} {reason}" for name, reason in unusable.items()) or "it has no column but user_id"
         raise InputError(
             f"{source}: the users table says nothing that users could be grouped by: {why}; give demographics "
             "(users=, --users), or fit low_rank, which needs none"
@@ -138,7 +138,7 @@ def _of_numbers(values: pl.Series, name: str, whole: bool) -> Factor | str:
     if np.isinf(array).any():
         return "has infinite numbers"
     if missing.all() or not np.nanstd(array) > 1e-9 * np.nanmax(np.abs(array)):
-        return "has one value for everybody"
+        return "has one value for all users"
     if whole and len(array) >= MANY and len(np.unique(array)) == len(array):
         return "has a number of its own for every user"
     share = (float(missing.mean()),) if missing.any() else ()
@@ -149,7 +149,7 @@ def _of_numbers(values: pl.Series, name: str, whole: bool) -> Factor | str:
 def _of_texts(values: pl.Series, name: str) -> Factor | str:
     counts = values.alias("value").value_counts().sort(["count", "value"], descending=[True, False]).rows()
     if len(counts) < 2:
-        return "has one value for everybody"
+        return "has one value for all users"
     alone = sum(count for value, count in counts if count < RARE and value is not None)
     if alone > len(values) / 2:
         return f"has fewer than {RARE} users at most of its values"

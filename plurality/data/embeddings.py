@@ -23,7 +23,7 @@ def open_embeddings(source: Array | str | Path, what: str) -> Array:
     if array.dtype.kind != "f":
         raise InputError(f"{place}: embeddings of type {array.dtype} are no floats; give float32")
     if array.dtype != np.float32:
-        with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
+        with np.errstate(over="ignore"):  # what overflows is infinite, and raises below
             array = array.astype(np.float32)
     check_finite(array, place)
     return array

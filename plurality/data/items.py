@@ -89,7 +89,7 @@ def by_key(values: pl.Series) -> tuple[pl.Series, Keys, Int]:
 
 
 def checked_vectors(vectors: Array, count: int, dim: int) -> Array:
-    """What an encoder gave, (count, dim) float32, checked: it may be anybody's."""
+    """What an encoder gave, (count, dim) float32, checked: it may be of another package."""
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.shape != (count, dim) or not dim:
         raise InputError(

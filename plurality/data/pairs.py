@@ -7,7 +7,7 @@ from plurality.arrays import Int
 from plurality.data.items import Items, by_key, unique_items
 from plurality.data.keys import mix, text_keys
 from plurality.data.readers import chats, columns
-from plurality.data.readers.columns import refuse
+from plurality.data.readers.columns import raise_where
 from plurality.errors import InputError
 
 Sides = tuple[str, str]
@@ -46,7 +46,7 @@ def text_pairs(frame: pl.DataFrame, place: str) -> tuple[Items, Int, Int]:
             f"{sides[0]} and {sides[1]} are whole conversations, as message lists, is it found in them)"
         )
     items, (first, second) = unique_items(prompt, [left, right], chat)
-    _refuse_same(first, second, sides, place)
+    _raise_for_same(first, second, sides, place)
     return items, first, second
 
 
@@ -57,7 +57,7 @@ def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | No
     """
     sides = side_names(frame, place)
     first, second = (columns.row_numbers(frame, name, place, n_items, "embeddings") for name in sides)
-    _refuse_same(first, second, sides, place)
+    _raise_for_same(first, second, sides, place)
     if n_prompts is not None:
         of_row = columns.row_numbers(frame, "prompt", place, n_prompts, "prompt_embeddings")
         prompt_keys = mix(np.arange(n_prompts))
@@ -69,7 +69,7 @@ def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | No
     for rows in (first, second):
         prompt[rows] = of_row
     for rows in (first, second):
-        refuse(
+        raise_where(
             pl.Series(prompt[rows] != of_row),
             place,
             "an item of this row is also under another prompt",
@@ -79,5 +79,5 @@ def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | No
     return Items(None, mix(np.arange(n_items)), prompt, prompt_keys), first, second
 
 
-def _refuse_same(first: Int, second: Int, sides: Sides, place: str) -> None:
-    refuse(pl.Series(first == second), place, f"{sides[0]} and {sides[1]} are the same", "drop the row")
+def _raise_for_same(first: Int, second: Int, sides: Sides, place: str) -> None:
+    raise_where(pl.Series(first == second), place, f"{sides[0]} and {sides[1]} are the same", "drop the row")

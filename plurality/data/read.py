@@ -16,7 +16,7 @@ from plurality.data.items import Items, by_key, unique_items
 from plurality.data.keys import Keys
 from plurality.data.pairs import CHOSEN, row_pairs, side_names, text_pairs
 from plurality.data.readers import chats, columns
-from plurality.data.readers.columns import refuse
+from plurality.data.readers.columns import raise_where
 from plurality.data.readers.tables import open_frame
 from plurality.data.store import is_store, load
 from plurality.errors import InputError, InputWarning
@@ -29,7 +29,7 @@ StrengthAs = Literal["weight", "label"]
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class Completions:
     """N completions to score, each for one user: the frame, its items, row in items (N,) and user id (N)."""
 
     frame: pl.DataFrame
@@ -116,7 +116,7 @@ def read(  # noqa: PLR0913
     return _comparisons(judgements, items, first, second, vectors, prompt_vectors, made_by)
 
 
-def read_candidates(source: Any) -> Candidates:
+def read_completions(source: Any) -> Completions:
     """Read completions to score: `user_id, prompt, completion`, texts as in `read`, from the same kinds of source.
 
     Raises InputError as `read` does.
@@ -126,7 +126,7 @@ def read_candidates(source: Any) -> Candidates:
     prompt = columns.column(frame, "prompt", place)
     completion = chats.completions(columns.column(frame, "completion", place), place)
     items, (item,) = unique_items(chats.prompts(prompt, place), [completion], chats.is_chat(prompt))
-    return Candidates(frame, items, item, user_ids, place)
+    return Completions(frame, items, item, user_ids, place)
 
 
 def _ready_made(
@@ -211,15 +211,15 @@ def _labels(frame: pl.DataFrame, place: str, strength_as: StrengthAs) -> tuple[F
     if not ordered or columns.given(frame, "label"):
         label = columns.numbers(frame, "label", place)
     remedy = "1/2 is a tie, 1 says that chosen is preferred" if ordered else "give P(first preferred)"
-    refuse(~label.is_between(lowest, 1), place, f"label lies outside [{lowest:g}, 1]", remedy)
+    raise_where(~label.is_between(lowest, 1), place, f"label lies outside [{lowest:g}, 1]", remedy)
     weight = pl.Series("weight", np.ones(frame.height))
     if columns.given(frame, "weight"):
         weight = columns.numbers(frame, "weight", place)
-        refuse(weight <= 0, place, "weight is not positive", "give a positive weight or drop the row")
+        raise_where(weight <= 0, place, "weight is not positive", "give a positive weight or drop the row")
     if columns.given(frame, "strength"):
         strength = columns.numbers(frame, "strength", place)
         outside = (strength <= 0) | (strength > 1)
-        refuse(outside, place, "strength lies outside (0, 1]", "rescale it; a tie is a label of 1/2")
+        raise_where(outside, place, "strength lies outside (0, 1]", "rescale it; a tie is a label of 1/2")
         if strength_as == "label":
             label = 0.5 + strength * (label - 0.5)
         else:
@@ -236,7 +236,7 @@ def _users(users: Any, user_ids: pl.Series, place: str) -> tuple[pl.DataFrame, I
         known = columns.ids(frame, "user_id", name)
         again = ~known.is_first_distinct()
         if again.any():
-            refuse(again, name, f"user_id {known.filter(again)[0]!r} is there twice", "keep one row a user")
+            raise_where(again, name, f"user_id {known.filter(again)[0]!r} appears twice", "keep one row a user")
         table = frame.select(known, pl.all().exclude("user_id"))
     places = table.select("user_id").with_row_index("row")
     row = user_ids.to_frame().join(places, on="user_id", how="left", maintain_order="left")["row"]
@@ -244,7 +244,7 @@ def _users(users: Any, user_ids: pl.Series, place: str) -> tuple[pl.DataFrame, I
         unknown = user_ids.filter(row.is_null())
         others = f", like {unknown.n_unique() - 1:,} others" if unknown.n_unique() > 1 else ""
         cause = f"user {unknown[0]!r} is not in {name}{others}"
-        refuse(row.is_null(), place, cause, "add every user to the users table or drop their rows")
+        raise_where(row.is_null(), place, cause, "add every user to the users table or drop their rows")
     return table, row.cast(pl.Int64).to_numpy(writable=True)
 
 

@@ -55,7 +55,7 @@ def split(
 
     split = "prompt" or "group": whole prompts, or whole groups of siblings. split = "user": whole users.
     split = "item": a share `test_size` of items is held out, of each user's items where new_items_for = "user" (the
-    default), of everybody's where it is "anybody"; a test comparison has both items held out, a training one neither,
+    default), of all users' where it is "anybody"; a test comparison has both items held out, a training one neither,
     the mixed ones are dropped. With "anybody", data that fall apart into small sets of connected items are split by
     those sets, dropping nothing.
     split = "row" leaks wherever siblings or items recur, and warns. Folds 0 … 1/test_size − 1 of one seed are disjoint.
@@ -115,7 +115,7 @@ def folds_apart(
     data: Comparisons, share: float, seed: int, fold: int = 0, *, new_items_for: NewItemsFor
 ) -> tuple[Mask, Mask]:
     """Rows to train on and rows to choose settings on, by item: the held-out items are new to the user who compares
-    them or, with new_items_for = "anybody", to everybody. Where items hardly recur, whole sets of connected items are
+    them or, with new_items_for = "anybody", to all users. Where items hardly recur, whole sets of connected items are
     held out.
     """
     held = _by_component(data, share, seed, fold)

@@ -9,7 +9,7 @@ from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.nested import CONTENT, MESSAGES, ROLE, silent
-from plurality.datasets._tools.schema import FLAG, ID, TEXT, Columns, refuse
+from plurality.datasets._tools.schema import FLAG, ID, TEXT, Columns, raise_at_first
 from plurality.datasets._tools.usable import Ties, unusable
 
 ABOUT = About(
@@ -49,7 +49,7 @@ def frames(
         one_of(name, value, get_args(choices))
     table = open_table(source, ("train-*.parquet", "train"), COLUMNS, optional=OPTIONAL)
     winner = pl.col("winner")
-    refuse(
+    raise_at_first(
         table.frame,
         ~winner.is_in(WINNERS),
         table.place,

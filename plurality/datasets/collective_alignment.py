@@ -8,7 +8,7 @@ import polars as pl
 from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import Weights, one_of, ordered_pairs, weigh
 from plurality.datasets._tools.frames import About, Frames, sieve, some
-from plurality.datasets._tools.nested import CONTENT, MESSAGES, each, plain, refuse_value, silent
+from plurality.datasets._tools.nested import CONTENT, MESSAGES, each, plain, raise_for_value, silent
 from plurality.datasets._tools.schema import ID, TEXT
 from plurality.datasets._tools.usable import Ties, unusable
 
@@ -33,7 +33,7 @@ ASSESSMENT = ["assessment", "objective"]
 def frames(source: str | Path, *, targets: Targets = "both", ties: Ties = "drop", weights: Weights = "turn") -> Frames:
     """Rankings such as "B>A=C=D" as comparisons; `objective` says whether personal or world; = is a tie.
 
-    `group_id` is the prompt, whose four replies recur with everybody who ranked them: split by prompt or item.
+    `group_id` is the prompt, whose four replies recur with every person who ranked them: split by prompt or item.
     Users have every answer of the annotators' demographics. An assessment of the same prompt by the same person a
     second time counts for itself. Raises InputError for bad files and for rankings that are none.
     """
@@ -44,7 +44,7 @@ def frames(source: str | Path, *, targets: Targets = "both", ties: Ties = "drop"
     prompts = table.frame.with_row_index("row")
     assessed = each(prompts.select("row", pl.col("metadata").struct.field("assessments")), "assessments")
     assessed = assessed.with_columns(pl.col("annotator_id").cast(pl.String)).with_row_index("assessment")
-    refuse_value(assessed, pl.col("annotator_id").is_null(), "annotator_id", table.place, "an id")
+    raise_for_value(assessed, pl.col("annotator_id").is_null(), "annotator_id", table.place, "an id")
     ranks, dropped = _ranks(assessed, table.place, TARGETS if targets == "both" else (targets,))
     replies = each(prompts.select("row", "responses"), "responses").select(
         "row",
@@ -54,7 +54,7 @@ def frames(source: str | Path, *, targets: Targets = "both", ties: Ties = "drop"
     shown = ranks.join(replies, on=["row", "reply"], how="left", maintain_order="left")
     told = "a ranking of the responses of its row, each once, such as B>A=C=D,"
     again = pl.struct(*ASSESSMENT, "reply").is_duplicated()
-    refuse_value(
+    raise_for_value(
         shown.with_columns(again=again), pl.col("text").is_null() | pl.col("again"), "ranking", table.place, told
     )
     pairs = ordered_pairs(shown, ["row", "annotator_id", *ASSESSMENT], response="text", score="rank", descending=True)
@@ -103,7 +103,7 @@ def _ranks(assessed: pl.LazyFrame, place: str, targets: tuple[str, ...]) -> tupl
         },
     )
     wrong = ~pl.col("ranking").str.contains(r"^[^>=]+([>=][^>=]+)*$")
-    refuse_value(rows, wrong, "ranking", place, "a ranking such as B>A=C=D")
+    raise_for_value(rows, wrong, "ranking", place, "a ranking such as B>A=C=D")
     levels = rows.with_columns(pl.col("ranking").str.split(">").alias("reply"))
     levels = levels.with_columns(pl.int_ranges(pl.col("reply").list.len()).alias("rank"))
     levels = levels.explode("reply", "rank", empty_as_null=False, keep_nulls=False)

@@ -8,7 +8,7 @@ import polars as pl
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import Weights, listed_pairs, one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
-from plurality.datasets._tools.schema import FLAG, ID, TEXT, refuse
+from plurality.datasets._tools.schema import FLAG, ID, TEXT, raise_at_first
 
 ABOUT = About(
     hub="facebook/community-alignment-dataset",
@@ -62,7 +62,7 @@ def frames(
     )
     for turn in TURNS:
         preferred = pl.col(f"{turn}_turn_preferred_response")
-        refuse(
+        raise_at_first(
             table.frame,
             ~preferred.is_in([f"response_{letter}" for letter in LETTERS]),
             table.place,

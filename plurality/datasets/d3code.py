@@ -10,7 +10,7 @@ import polars as pl
 from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.ratings import RatingWeights, Ties, rated_pairs
-from plurality.datasets._tools.schema import ID, NUMBER, TEXT, refuse
+from plurality.datasets._tools.schema import ID, NUMBER, TEXT, raise_at_first
 
 ABOUT = About(hub=None, licence="CC-BY-4.0", files=("d3-items.csv", "d3-raters.csv", "d3-ratings.csv"))
 
@@ -45,7 +45,7 @@ def frames(
         _check_known(table.frame, column, known.frame, table.place)
     raw = pl.col("rating_raw")
     outside = ~raw.is_in([float(NOT_UNDERSTOOD), 0.0, 1.0, 2.0, 3.0, EXTREMELY])
-    refuse(table.frame, outside, table.place, "rating_raw is none of -1, 0, 1, 2, 3, 4", "correct the row")
+    raise_at_first(table.frame, outside, table.place, "rating_raw is none of -1, 0, 1, 2, 3, 4", "correct the row")
     joined = table.frame.join(items.frame, on="item_id", how="left", maintain_order="left")
     kept, dropped = sieve(
         joined,
@@ -66,11 +66,15 @@ def frames(
 
 def _check_once(frame: pl.LazyFrame, column: str, place: str) -> None:
     """Raise InputError for an id that a second row has."""
-    refuse(frame, ~pl.col(column).is_first_distinct(), place, f"{column} is that of an earlier row", "keep one of them")
+    raise_at_first(
+        frame, ~pl.col(column).is_first_distinct(), place, f"{column} is that of an earlier row", "keep one of them"
+    )
 
 
 def _check_known(frame: pl.LazyFrame, column: str, known: pl.LazyFrame, place: str) -> None:
     """Raise InputError for the first id that the other table does not hold."""
     ids = known.select(column).collect()[column]
     unknown = ~pl.col(column).is_in(ids.implode())
-    refuse(frame, unknown, place, f"{column} is not in the table of its kind", "give the three files of one release")
+    raise_at_first(
+        frame, unknown, place, f"{column} is not in the table of its kind", "give the three files of one release"
+    )

@@ -1,6 +1,6 @@
 """DICES: people of balanced groups say of adversarial conversations whether the chatbot's last reply is unsafe.
 
-Two sets: 350 conversations that everybody rated, and 990 of which everybody rated a part.
+Two sets: 350 conversations that all raters rated, and 990 of which each rater rated a part.
 Source: the READMEs of the repository, which name the columns; arXiv 2306.11247.
 """
 
@@ -13,7 +13,7 @@ from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.ratings import RatingWeights, Ties, agreed, rated_pairs
-from plurality.datasets._tools.schema import ID, TEXT, refuse
+from plurality.datasets._tools.schema import ID, TEXT, raise_at_first
 from plurality.errors import InputError
 
 FILE = "diverse_safety_adversarial_dialog_"
@@ -53,7 +53,7 @@ def frames(
                 f"{table.place}: column {name} is missing or empty; give the published file and a question of it"
             )
     cause = f"{question} is none of Yes, No and Unsure"
-    refuse(table.frame, ~answer.is_in(list(SAFE)), table.place, cause, "correct it, or name another question")
+    raise_at_first(table.frame, ~answer.is_in(list(SAFE)), table.place, cause, "correct it, or name another question")
     kept, dropped = sieve(
         table.frame,
         {

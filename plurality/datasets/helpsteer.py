@@ -9,7 +9,7 @@ from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import Weights, one_of, weigh
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.loose_files import open_loose
-from plurality.datasets._tools.nested import MESSAGES, each, plain, refuse_value, silent
+from plurality.datasets._tools.nested import MESSAGES, each, plain, raise_for_value, silent
 from plurality.datasets._tools.schema import NUMBER, TEXT
 from plurality.datasets._tools.usable import Ties, unusable
 
@@ -48,7 +48,7 @@ def frames(
     ties: Ties = "drop",
     weights: Weights = "turn",
 ) -> Frames:
-    """Comparisons by annotators whose order within a row means nothing, so that nobody can be followed across rows.
+    """Comparisons by annotators whose order within a row means nothing, so that no one is followed across rows.
 
     helpsteer3      a comparison for each annotation of a pair
     helpsteer2      the same; `annotations` are all, or the three most similar, which hide disagreement
@@ -117,7 +117,7 @@ def _annotated(rows: pl.LazyFrame, place: str, ties: Ties) -> tuple[pl.LazyFrame
     """A pair for every annotation; a score above 0 says that the second reply helps more."""
     scored, score = each(rows, "annotations").with_row_index("annotation"), pl.col("score")
     whole = score.is_between(-STRONGEST, STRONGEST) & (score == score.round())
-    refuse_value(scored, ~(whole | (score == NEITHER)), "score", place, "a whole number from -3 to 3")
+    raise_for_value(scored, ~(whole | (score == NEITHER)), "score", place, "a whole number from -3 to 3")
     given, dropped = sieve(
         scored,
         {
@@ -149,7 +149,7 @@ def _disagreements(source: str | Path, ties: Ties) -> tuple[pl.LazyFrame, dict[s
     long = rows.unpivot(RATED, index=["row", "prompt"], variable_name="objective", value_name="rating")
     long = long.explode("rating", empty_as_null=False, keep_nulls=False)
     long = long.with_columns(pl.col("rating").cast(pl.Float64))
-    refuse_value(long, ~pl.col("rating").is_between(0, 4), "rating", table.place, "a number from 0 to 4")
+    raise_for_value(long, ~pl.col("rating").is_between(0, 4), "rating", table.place, "a number from 0 to 4")
     both = long.join(long, on=["prompt", "objective"], suffix="_other").filter(pl.col("row") < pl.col("row_other"))
     above = (pl.col("rating") - pl.col("rating_other")).sign() / 2 + 0.5
     shares = both.group_by("row", "row_other", "prompt", "objective").agg(share=above.mean())

@@ -1,6 +1,6 @@
 """HH-RLHF: crowd workers prefer the more helpful, or the less harmful, of two replies in their conversation.
 
-Four subsets of pairs of transcripts that name nobody. Source: the hub's card; arXiv 2204.05862.
+Four subsets of pairs of transcripts without user ids. Source: the hub's card; arXiv 2204.05862.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ LAST = r"(?s)^(.*)\n\nAssistant:(.*)$"
 TURN = r"\n\n(Human|Assistant):"
 HUMAN = r"\n\nHuman:"
 CUT, MARK = "\x1e", "\x1f"  # separators of records and units: no text holds them, and what does loses them
-NOBODY = "everybody"
+ONE_USER = "everybody"
 
 
 def frames(
@@ -57,7 +57,7 @@ def frames(
     parts = []
     for subset in wanted:
         part = open_table(folder, f"{subset}/{split}", {"chosen": TEXT, "rejected": TEXT}).frame
-        told = {"subset": pl.lit(subset), "kind": pl.lit(KINDS[subset]), "one": pl.lit(NOBODY)}
+        told = {"subset": pl.lit(subset), "kind": pl.lit(KINDS[subset]), "one": pl.lit(ONE_USER)}
         parts.append(part.select("chosen", "rejected", **told))
     sides = [
         pl.col(side).str.extract_groups(LAST).struct.rename_fields([f"{side}_before", f"{side}_reply"])

@@ -8,7 +8,7 @@ import polars as pl
 from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
-from plurality.datasets._tools.nested import each, refuse_value
+from plurality.datasets._tools.nested import each, raise_for_value
 from plurality.datasets._tools.schema import ID, TEXT, Columns
 from plurality.datasets._tools.usable import Ties, unusable
 
@@ -56,7 +56,7 @@ def frames(
         value_name="preference",
     ).with_columns(pl.col("objective").str.strip_suffix("_pref"))
     known = pl.col("preference").is_in(list(WORDS))
-    refuse_value(long, ~known, "preference", table.place, f"one of {', '.join(WORDS)}")
+    raise_for_value(long, ~known, "preference", table.place, f"one of {', '.join(WORDS)}")
     given, dropped = sieve(
         long,
         {

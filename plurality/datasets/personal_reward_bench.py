@@ -9,7 +9,7 @@ from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.nested import MESSAGES, plain, silent
-from plurality.datasets._tools.schema import ID, TEXT, refuse, require
+from plurality.datasets._tools.schema import ID, TEXT, raise_at_first, require
 from plurality.datasets._tools.usable import unusable
 
 ABOUT = About(
@@ -26,7 +26,7 @@ LISTED = pl.List(pl.Struct)
 
 
 def frames(source: str | Path, *, split: Split = "all") -> Frames:
-    """The pairs with their `split`, which is of pairs within a user: nobody is unseen in test.
+    """The pairs with their `split`, which is of pairs within a user: no user is unseen in test.
 
     `objective` repeats it, since comparisons carry that: `datasets.protocols.personal_reward_bench` splits by it.
 
@@ -38,7 +38,7 @@ def frames(source: str | Path, *, split: Split = "all") -> Frames:
     schema = table.frame.collect_schema()
     kinds = {side: MESSAGES if schema.get(side) == LISTED else TEXT for side in SIDES}
     frame = require(table.frame, kinds, table.place)
-    refuse(
+    raise_at_first(
         frame,
         ~pl.col("split").is_in(SPLITS),
         table.place,

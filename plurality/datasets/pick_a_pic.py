@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
-from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, refuse
+from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, raise_at_first
 from plurality.errors import InputError
 from plurality.io.atomic import check_file, whole_file
 from plurality.io.paths import expanded
@@ -42,7 +42,7 @@ def frames(source: str | Path, *, split: Split = "train", ties: Ties = "drop", v
     Items are the images in use under their captions, in the order of uid and caption; `write_vectors` writes their
     embeddings in this order for `plurality.read(..., embeddings=)`. `vectors` is the table image_uid, embedding that
     it takes: comparisons with an image that the table lacks are left out. Labels of 1/2 are ties. Without embeddings
-    `read` refuses the row numbers, so that no text encoder embeds a uid. Raises InputError for bad files.
+    `read` raises for the row numbers, so that no text encoder embeds a uid. Raises InputError for bad files.
     """
     one_of("split", split, get_args(Split))
     one_of("ties", ties, get_args(Ties))
@@ -50,7 +50,9 @@ def frames(source: str | Path, *, split: Split = "train", ties: Ties = "drop", v
     label = [pl.col(f"label_{side}") for side in SIDES]
     labelled = pl.col("has_label").fill_null(True) & label[0].is_not_null() & label[1].is_not_null()
     bad = labelled & ~(label[0].is_in([0.0, 0.5, 1.0]) & (label[0] + label[1] == 1))
-    refuse(table.frame, bad, table.place, "label_0, label_1 are none of 1, 0 and 0, 1 and 0.5, 0.5", "correct the row")
+    raise_at_first(
+        table.frame, bad, table.place, "label_0, label_1 are none of 1, 0 and 0, 1 and 0.5, 0.5", "correct the row"
+    )
     reasons = {
         "comparisons without a label": ~labelled,
         "comparisons under a blank caption": ~pl.col("caption").str.contains(r"\S"),
@@ -90,7 +92,7 @@ def write_vectors(made: Frames, vectors: str | Path, target: str | Path) -> Path
     table = open_table(vectors, ("*.parquet", "images"), VECTORS)
     known = table.frame.select("image_uid").collect(engine="streaming")["image_uid"]
     again = ~pl.col("image_uid").is_first_distinct()
-    refuse(table.frame, again, table.place, "image_uid is that of an earlier row", "keep one of them")
+    raise_at_first(table.frame, again, table.place, "image_uid is that of an earlier row", "keep one of them")
     items = _items(made.comparisons.lazy())
     lost = items.filter(~pl.col("uid").is_in(known.implode()))
     if lost.height:

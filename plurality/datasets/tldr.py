@@ -12,7 +12,7 @@ import polars as pl
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
-from plurality.datasets._tools.schema import ID, NUMBER, TEXT, refuse
+from plurality.datasets._tools.schema import ID, NUMBER, TEXT, raise_at_first
 
 ABOUT = About(
     hub="openai/summarize_from_feedback",
@@ -53,11 +53,13 @@ def frames(
         (summaries.list.len() != 2, "summaries are not two"),
         (~choice.is_in([0.0, 1.0]), "choice is neither 0 nor 1"),
     ):
-        refuse(table.frame, bad, table.place, cause, "correct the row or leave it out")
+        raise_at_first(table.frame, bad, table.place, cause, "correct the row or leave it out")
     schema = table.frame.collect_schema()
     confidence = _field(schema, "extra", "confidence").cast(pl.Float64)
     bad = ~confidence.is_between(1, 9)
-    refuse(table.frame, bad, table.place, "extra.confidence is not within 1 to 9", "correct the row or leave it out")
+    raise_at_first(
+        table.frame, bad, table.place, "extra.confidence is not within 1 to 9", "correct the row or leave it out"
+    )
     sides = {"chosen": choice, "rejected": 1 - choice}
     of_side = {side: summaries.list.get(place.cast(pl.Int64)).struct for side, place in sides.items()}
     parts = {name: _field(schema, "info", name) for name in ("title", "subreddit", "post", "article")}

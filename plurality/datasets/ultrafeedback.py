@@ -10,8 +10,8 @@ import pyarrow as pa
 from plurality.datasets._tools.about import Table, folder_of, open_table
 from plurality.datasets._tools.conversion import Weights, one_of, ordered_pairs, weigh
 from plurality.datasets._tools.frames import About, Frames, sieve, some
-from plurality.datasets._tools.nested import MESSAGES, each, plain, refuse_value, silent
-from plurality.datasets._tools.schema import NUMBER, TEXT, refuse
+from plurality.datasets._tools.nested import MESSAGES, each, plain, raise_for_value, silent
+from plurality.datasets._tools.schema import NUMBER, TEXT, raise_at_first
 from plurality.datasets._tools.usable import Ties, blank, unusable
 from plurality.errors import InputError
 
@@ -111,7 +111,7 @@ def _replies(table: Table) -> tuple[pl.DataFrame, int]:
     long = rows.select(pl.col("row").cast(pl.Int64), "prompt", "response", "model", *given)
     known = [str(rating) for rating in range(1, HIGHEST + 1)]
     for aspect in ASPECTS:
-        refuse_value(
+        raise_for_value(
             long, ~pl.col(aspect).is_in([*known, UNRATED]), aspect, table.place, f"1 to {HIGHEST} or {UNRATED}"
         )
     place = pl.int_range(pl.len()).over("row").alias("place")
@@ -162,7 +162,7 @@ def _with_texts(made: pl.LazyFrame, replies: pl.LazyFrame) -> pl.LazyFrame:
 def _binarized(source: str | Path, split: str, ties: Ties) -> Frames:
     table = open_table(source, (f"{split}_prefs-*.parquet", f"{split}-*.parquet"), BINARIZED)
     higher, lower = pl.col("score_chosen"), pl.col("score_rejected")
-    refuse(table.frame, higher < lower, table.place, "score_chosen is below score_rejected", "swap the sides")
+    raise_at_first(table.frame, higher < lower, table.place, "score_chosen is below score_rejected", "swap the sides")
     chosen, rejected = plain(pl.col("chosen")), plain(pl.col("rejected"))
     before = {name: side.list.head(side.list.len() - 1) for name, side in (("prompt", chosen), ("other", rejected))}
     last = {

@@ -75,7 +75,7 @@ def next_question_each(
 
     `asked` (U, k) are rows of the candidates that each user was asked, k = 0 at the start. Ways as in
     `next_questions`; each round ask each user one question, then `adapt` once. Raises InputError as it does, and
-    where somebody was asked everything.
+    where a user was asked all candidates.
 
     reward        fitted model
     user_ids      whom to ask

@@ -39,7 +39,7 @@ def choose_max_length(asked: int | None, configured: int | None, config: Any, to
 
 
 def render(tokenizer: Any, template: str, conversations: Sequence[Conversation], what: str) -> list[str]:
-    """Each conversation written out; InputError names the row that the template refuses."""
+    """Each conversation written out; InputError names the row that the template raises for."""
     from jinja2 import TemplateError
 
     texts = []
@@ -48,7 +48,7 @@ def render(tokenizer: Any, template: str, conversations: Sequence[Conversation],
             texts.append(tokenizer.apply_chat_template(conversation, chat_template=template, tokenize=False))
         except TemplateError as error:
             raise InputError(
-                f"{what}[{row}]: the chat template refuses the conversation ({error}): "
+                f"{what}[{row}]: the chat template does not accept the conversation ({error}): "
                 "correct its messages or set chat_template=False"
             ) from None
     return texts

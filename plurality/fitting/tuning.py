@@ -23,7 +23,7 @@ from plurality.fitting.objective import FIRST, LATER, FitPlan, Objective
 from plurality.fitting.search import vertex, walk, weaker_then_stronger
 from plurality.io.progress import Bar
 from plurality.reward.fitted import Trace
-from plurality.reward.heads import Head, Pooled
+from plurality.reward.heads import Head, PooledHead
 from plurality.reward.tensors import Tensors
 
 Build = Callable[[torch.Generator], Head]
@@ -192,7 +192,7 @@ def inner_parts(data: Comparisons, plan: FitPlan, run: FitOptions) -> list[tuple
 
 def pooled(inner: Comparisons, outer: Comparisons | None, run: FitOptions) -> tuple[Tensor, float]:
     """Weights (d,) and held-out nats of one linear reward for all users, at a moderate decay: the baseline."""
-    head = Pooled(inner.dim, hidden=0, temperature=False, generator=torch.Generator())
+    head = PooledHead(inner.dim, hidden=0, temperature=False, generator=torch.Generator())
     standardise(head, inner)
     some = np.arange(len(inner)) % math.ceil(len(inner) / MAX_POOLED_ROWS) == 0
     objective = Objective(head.to(run.device), inner.take(some), FitPlan(convex=True, steps=(10, 10, 10)))

@@ -175,7 +175,7 @@ class Projected(Head):
         return features
 
 
-class Pooled(Projected):
+class PooledHead(Projected):
     """One reward for all users, linear or with a hidden layer: u = w·x; with temperatures u = e^z w·x.
 
     Source: Bradley & Terry 1952, eq. 1, with log-strengths a function of features.

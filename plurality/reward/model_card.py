@@ -123,7 +123,7 @@ def _model_lines(model: Parts) -> Iterator[str]:
     else:
         about = model.encoder.describe()
         name = str(about.get("name", "")).replace("\\", "/")
-        name = name if about.get("revision") else name.rpartition("/")[2]  # where it lay on a disk is nobody's business
+        name = name if about.get("revision") else name.rpartition("/")[2]  # a path on a disk is private
         yield f"encoder: {_plain(str(about.get('kind', 'unknown')))} `{name}`, template `{about.get('template')}`"
 
 
@@ -154,7 +154,7 @@ def _controls(comparison: "Comparison | None") -> str:
     if comparison is None:
         return (
             "Not measured for this card. `plurality.compare` sets the model beside Bradley–Terry and its own controls: "
-            "the population's code for everybody, another user's code, and a fit on shuffled users. What does not beat "
+            "the population's code for all users, another user's code, and a fit on shuffled users. What does not beat "
             "them is not personal."
         )
     head = ("users and items", "model", "accuracy, mean over users [95 %]", *CONTROLS, "users")

@@ -1,4 +1,4 @@
-"""User ids under another name: what is published of a model names nobody who is not asked for."""
+"""User ids under another name: what is published of a model names no user who is not asked for."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=Parts)
 def hash_user_id(user_id: str, key: str | bytes) -> str:
     """The pseudonym of a user: the first 128 bits, in hex, of HMAC-SHA256(key, user_id).
 
-    A plain hash would hide nobody, since ids are guessable: whoever has a list of candidates hashes them all. Under a
+    A plain hash would hide no user, since ids are guessable: whoever has a list of candidates hashes them all. Under a
     secret key only its owner can, who finds a user's row in a published model by this very function. Text is encoded
     as UTF-8.
 
@@ -42,7 +42,7 @@ def pseudonymised(model: Model, key: str | bytes | None = None) -> Model:
     """The model with every user id hashed, in users, report and trace, and its users in the order of the hashes.
 
     model    any model; its predictions stay as they are
-    key      the secret of `hash_user_id`; None draws one and forgets it, so that nobody can find a user again
+    key      the secret of `hash_user_id`; None draws one and forgets it, so that no one can find a user again
     """
     key = secrets.token_bytes(32) if key is None else key
     names = {u: hash_user_id(u, key) for u in model.user_ids}

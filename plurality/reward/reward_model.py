@@ -365,7 +365,7 @@ class RewardModel(Parts):
         hash_user_ids     True: keyed hashes by `plurality.reward.pseudonyms.hash_user_id`, in users, report and trace;
                           False: ids as they are, for users who agreed or a `unit` that is no person
         user_id_key       the secret, 16 bytes or more, under which its owner finds users again; None draws one and
-                          forgets it, so that nobody can
+                          forgets it, so that no one can
         card              what the model itself does not know: its data, licence and comparison; None: none of these
 
         Raises InputError as `save_pretrained` does, for a name that is no hub id, and where the hub cannot be reached

@@ -17,12 +17,12 @@ class MicroBatcher(Generic[T, R]):
 
     One batch runs at a time, first come, first served, in a thread that is always the same. While it runs, the
     next one gathers. After it, the batcher waits for as many items as it has just answered, whose callers are likely
-    to come again at once: until nobody came for `max_wait_s`, and never longer than the batch took, since that is what
+    to come again at once: until none came for `max_wait_s`, and never longer than the batch took, since that is what
     waiting can save. So a lone caller never waits, and many callers in step share one batch instead of falling into
     two that wait for each other.
 
     An exception of `function` reaches the callers of that batch and no others. A caller that is cancelled takes its
-    item with it, unless its batch runs already, and disturbs nobody. To be used from one event loop at a time.
+    item with it, unless its batch runs already, and disturbs no other. To be used from one event loop at a time.
     """
 
     def __init__(self, function: Callable[[list[T]], list[R]], max_batch: int = 64, max_wait_s: float = 0.005) -> None:
@@ -58,10 +58,10 @@ class MicroBatcher(Generic[T, R]):
         finally:
             self.pending -= len(items)
             for future in futures:
-                future.cancel()  # what nobody waits for any more need not be computed
+                future.cancel()  # what no caller waits for any more need not be computed
 
     async def _work(self) -> None:
-        """Batch after batch until nobody waits; the next caller starts a new worker, so none is left to be closed."""
+        """Batch after batch until no caller waits; the next one starts a new worker, so none is left to be closed."""
         try:
             while self._queue:
                 await self._gather()
@@ -70,7 +70,7 @@ class MicroBatcher(Generic[T, R]):
                     await self._run(batch)
                     self._took = monotonic() - start
                     self._expected = min(self._max_batch, len(batch) + len(self._queue))
-        finally:  # of use when it is cancelled, as when the event loop ends: nobody is left waiting
+        finally:  # of use when it is cancelled, as when the event loop ends: no caller is left waiting
             while self._queue:
                 self._queue.popleft()[1].cancel()
 
@@ -108,7 +108,7 @@ class MicroBatcher(Generic[T, R]):
                     future.set_result(outcome[place])
         finally:
             for future in futures:
-                future.cancel()  # those that have no result, if this is cancelled: nobody is left waiting
+                future.cancel()  # those that have no result, if this is cancelled: no caller is left waiting
 
     def _outcome(self, items: list[T]) -> list[R] | Exception:
         try:

@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from plurality.data.read import Candidates, read_candidates
+from plurality.data.read import Completions, read_completions
 from plurality.errors import InputError
 from plurality.reward.links import win
 from plurality.reward.reward_model import RewardModel, Unknown
@@ -54,8 +54,8 @@ def best_of_n(
 
     With a `rule` (see `rule_of`), user_ids is None, and the people are those of `population`, a frame of user_id with
     optional `weight` and `group`, or all that the model knows. A person's utility of a candidate is then the mean
-    probability that they prefer it to another candidate of the prompt, which has one scale for everybody; the rule
-    sees one prompt after another. Over the candidates that mean is ½ for everybody, so rules that look for who is
+    probability that they prefer it to another candidate of the prompt, which has one scale for all users; the rule
+    sees one prompt after another. Over the candidates that mean is ½ for every user, so rules that look for who is
     worst off over a batch cannot choose here; "pointwise_min" and "rmod" can.
     `n` looks at the first n candidates only. Each text is embedded once, by the model's own encoder unless another copy
     of it is given. Raises InputError for such a rule, unknown users, lengths that differ, a prompt with fewer than n
@@ -73,7 +73,7 @@ def best_of_n(
     if rule is None:
         if population is not None:
             raise InputError("a population chooses by a rule; give rule=, such as 'mean', or leave out population")
-        reward.codes(flat.user_ids, unknown)  # unknown users are refused before any text is embedded
+        reward.codes(flat.user_ids, unknown)  # raises for unknown users before any text is embedded
     else:
         chooser, people = _chooser(rule), UserPopulation.of(reward, population, unknown=unknown)
     items, of_prompt = _embedded(reward, flat.candidates, encoder)
@@ -135,7 +135,7 @@ def _chooser(rule: str | Rule) -> Rule:
     if isinstance(chooser, GroupMaxMin | ExponentiatedGradient | BRME):
         raise InputError(
             f"rule {chooser.name} looks for who fares worst over a batch, and over one prompt's candidates "
-            "everybody wins half of the time; choose by pointwise_min or rmod"
+            "every user's candidates win half of the time; choose by pointwise_min or rmod"
         )
     return chooser
 
@@ -144,7 +144,7 @@ def _chooser(rule: str | Rule) -> Rule:
 class _Flat:
     """All candidates in one table: of which prompt each is (C,), and where each prompt's begin (P,)."""
 
-    candidates: Candidates
+    candidates: Completions
     user_ids: list[str]
     prompt: Int
     starts: Int
@@ -187,7 +187,7 @@ def _flat(
         frame = pl.DataFrame(rows)
     except (TypeError, pl.exceptions.PolarsError):
         raise InputError("prompts are all strings or all message lists, and completions strings") from None
-    return _Flat(read_candidates(frame), rows["user_id"], prompt, np.cumsum(counts) - counts)
+    return _Flat(read_completions(frame), rows["user_id"], prompt, np.cumsum(counts) - counts)
 
 
 def _wins(reward: RewardModel, people: UserPopulation, features: Tensor) -> Float:
@@ -201,7 +201,7 @@ def _wins(reward: RewardModel, people: UserPopulation, features: Tensor) -> Floa
         return ((win(u, u) * u.shape[1] - 0.5) / others).numpy()
 
 
-def _embedded(reward: RewardModel, candidates: Candidates, encoder: "Encoder | None") -> tuple[Any, Any]:
+def _embedded(reward: RewardModel, candidates: Completions, encoder: "Encoder | None") -> tuple[Any, Any]:
     """Embeddings of the items, and of each item's prompt where the head looks at it."""
     if encoder is None:
         encoder = reward.text_encoder()

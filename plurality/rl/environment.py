@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from plurality.errors import InputError
-from plurality.rl.contract import END_TOKENS
+from plurality.rl.openrlhf_protocol import END_TOKENS
 from plurality.rl.reward_function import RewardFunction
 
 PREFIX = "PLURALITY_"
@@ -22,7 +22,7 @@ _LOADING = Lock()
 
 
 @dataclass(frozen=True)
-class Settings:
+class EnvironmentSettings:
     """What a `RewardFunction` is made from, all as text; each is the environment variable PLURALITY_ and its name.
 
     reward       the model's folder
@@ -49,15 +49,15 @@ class Settings:
     ends: str = " ".join(END_TOKENS)
 
     @staticmethod
-    def of(environment: Mapping[str, str]) -> "Settings":
-        """Settings by their variables. Raises InputError for a variable of that prefix that nobody reads."""
-        known = {PREFIX + field.name.upper(): field.name for field in fields(Settings)}
+    def of(environment: Mapping[str, str]) -> "EnvironmentSettings":
+        """Settings by their variables. Raises InputError for a variable of that prefix that is no setting."""
+        known = {PREFIX + field.name.upper(): field.name for field in fields(EnvironmentSettings)}
         given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         if strange := sorted(given.keys() - known.keys() - OTHERS):
             raise InputError(f"environment variable {strange[0]} is unknown; there are {', '.join(known)}")
-        return Settings(**{known[name]: value for name, value in given.items() if name in known})
+        return EnvironmentSettings(**{known[name]: value for name, value in given.items() if name in known})
 
-    def but(self, changes: Mapping[str, Any]) -> "Settings":
+    def but(self, changes: Mapping[str, Any]) -> "EnvironmentSettings":
         """With some settings changed; a None changes nothing. Raises InputError for an unknown one."""
         names = [field.name for field in fields(self)]
         if strange := sorted(changes.keys() - set(names)):
@@ -65,9 +65,9 @@ class Settings:
         return replace(self, **{name: str(value) for name, value in changes.items() if value is not None})
 
 
-def settings_here() -> Settings:
+def settings_here() -> EnvironmentSettings:
     """The settings of this process's environment."""
-    return Settings.of(os.environ)
+    return EnvironmentSettings.of(os.environ)
 
 
 def from_environment() -> RewardFunction:
@@ -75,14 +75,14 @@ def from_environment() -> RewardFunction:
     return function_of(settings_here())
 
 
-def function_of(settings: Settings) -> RewardFunction:
+def function_of(settings: EnvironmentSettings) -> RewardFunction:
     """The reward function of some settings, loaded once a process, whichever thread comes first."""
     with _LOADING:
         return _load(settings)
 
 
 @lru_cache(maxsize=8)
-def _load(settings: Settings) -> RewardFunction:
+def _load(settings: EnvironmentSettings) -> RewardFunction:
     if not settings.reward:
         raise InputError("PLURALITY_REWARD is not set; set it to the folder of a fitted model")
     return RewardFunction(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plurality.errors import InputError
-from plurality.rl.contract import Contract, label_of
+from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, label_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,11 +21,11 @@ __all__ = ["label_of", "reward_func"]
 def reward_func(
     queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **kwargs: Any
 ) -> "dict[str, Any]":
-    """Rewards of whole texts, by the environment variables of `plurality.rl.environment.Settings`.
+    """Rewards of whole texts, by the environment variables of `plurality.rl.environment.EnvironmentSettings`.
 
     {"rewards": (n,), "scores": (n,) in [0, 1], "extra_logs": {"known_user": share}}. Scores are the rewards where they
-    are win probabilities, else σ of the rewards. Queries, prompts and labels are read by `plurality.rl.contract`.
-    Raises InputError for what cannot be read, and for completions without a reward.
+    are win probabilities, else σ of the rewards. Queries, prompts and labels are read by
+    `plurality.rl.openrlhf_protocol`. Raises InputError for what cannot be read, and for completions without a reward.
 
     queries    (n,) prompt and completion as one text
     prompts    (n,) prompts
@@ -39,13 +39,13 @@ def reward_func(
 
     settings = settings_here()
     function = function_of(settings)
-    contract = Contract(
+    protocol = OpenRLHFProtocol(
         user_key=function.user_column,
         needs_user=function.rule is None,
         reads_prompts=function.reads_prompts,
         end_tokens=tuple(settings.ends.split()),
     )
-    rows = contract.rows(queries, prompts, labels)
+    rows = protocol.rows(queries, prompts, labels)
     users, completions = [row.user_id for row in rows], [row.completion for row in rows]
     given = function([row.prompt for row in rows], completions, **{function.user_column: users})
     rewards: Tensor = torch.tensor([number(r, completions[i], i) for i, r in enumerate(given)], dtype=torch.float32)

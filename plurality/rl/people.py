@@ -17,7 +17,7 @@ from plurality.errors import InputError, InputWarning
 from plurality.reward.reward_model import RewardModel
 
 Unknown = Literal["population", "error", "none"]
-STRANGER = ""  # no user has a blank id
+NEW_USER = ""  # no user has a blank id
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,8 @@ class KnownUsers:
 
     @staticmethod
     def of(reward: RewardModel) -> "KnownUsers":
-        """Everybody `reward` knows, and a stranger."""
-        codes = reward.codes([*reward.user_ids, STRANGER], "population").float()
+        """All users that `reward` knows, and one it does not."""
+        codes = reward.codes([*reward.user_ids, NEW_USER], "population").float()
         return KnownUsers({user: row for row, user in enumerate(reward.user_ids)}, codes)
 
     def rows(self, ids: Sequence[Any], unknown: Unknown) -> NDArray[np.int64]:
@@ -42,10 +42,10 @@ class KnownUsers:
 
         Raises InputError for unknown users under "error", and for ids that are neither text nor whole numbers.
         """
-        stranger = -1 if unknown == "none" else len(self.place)
-        rows = [self.place.get(u if isinstance(u, str) else _id(u, i), stranger) for i, u in enumerate(ids)]
-        if unknown == "error" and stranger in rows:
-            missing = [str(u) for u, row in zip(ids, rows, strict=True) if row == stranger]
+        unknown_row = -1 if unknown == "none" else len(self.place)
+        rows = [self.place.get(u if isinstance(u, str) else _id(u, i), unknown_row) for i, u in enumerate(ids)]
+        if unknown == "error" and unknown_row in rows:
+            missing = [str(u) for u, row in zip(ids, rows, strict=True) if row == unknown_row]
             raise InputError(
                 f"{len(set(missing))} users are not known to this model, first {missing[0]!r}; call adapt with some of "
                 'their comparisons, or choose unknown="population" or unknown="none"'
@@ -55,7 +55,7 @@ class KnownUsers:
 
 def _id(value: Any, row: int) -> str:
     if value is None:
-        return STRANGER
+        return NEW_USER
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
     raise InputError(f"user id {value!r} of completion {row} (from 0) is no id; give text or whole numbers")
@@ -86,12 +86,12 @@ class UserPopulation:
         ids = columns.ids(frame, "user_id", place)
         twice = ~ids.is_first_distinct()
         if twice.any():
-            columns.refuse(twice, place, f"user_id {ids.filter(twice)[0]!r} is there twice", "keep one row a user")
-        strangers = ~ids.is_in(list(reward.user_ids))
-        if strangers.any():
-            count = f"{int(strangers.sum()):,} of {frame.height:,} users"
+            columns.raise_where(twice, place, f"user_id {ids.filter(twice)[0]!r} appears twice", "keep one row a user")
+        unknown_users = ~ids.is_in(list(reward.user_ids))
+        if unknown_users.any():
+            count = f"{int(unknown_users.sum()):,} of {frame.height:,} users"
             if unknown != "population":
-                first = ids.filter(strangers)[0]
+                first = ids.filter(unknown_users)[0]
                 raise InputError(
                     f"{place}: {count} are not known to this model, first {first!r}; call adapt with some of their "
                     'comparisons, drop their rows, or choose unknown="population"'
@@ -110,7 +110,7 @@ def _weights(frame: pl.DataFrame, place: str) -> NDArray[np.float64]:
     if not columns.given(frame, "weight"):
         return np.ones(frame.height)
     weights = columns.numbers(frame, "weight", place)
-    columns.refuse(weights < 0, place, "weight is negative", "give population weights of 0 or more")
+    columns.raise_where(weights < 0, place, "weight is negative", "give population weights of 0 or more")
     if not weights.sum() > 0:
         raise InputError(f"{place}: all weights are 0; give the people who count more than that")
     return weights.to_numpy(writable=True)

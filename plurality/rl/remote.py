@@ -208,7 +208,7 @@ class _Sessions:
             trouble = f"{response.status_code}: {' '.join(response.text.split())[:200]}"
             if response.status_code not in AGAIN:
                 raise InputError(
-                    f"{self.server.url}: refused to embed ({trouble}); correct the address, model or texts"
+                    f"{self.server.url}: did not embed the texts ({trouble}); correct the address, model or texts"
                 )
         raise InputError(
             f"{self.server.url}: no embeddings after {self.server.retries + 1} tries ({trouble}); is the server up?"

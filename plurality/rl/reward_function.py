@@ -35,8 +35,8 @@ class _Call:
     texts: Pairs
     row: NDArray[np.int64]  # (n,) pair of each completion, −1 where it is blank
     opponent: NDArray[np.int64] | None  # (n,)
-    who: NDArray[np.int64] | None  # (n,) row in KnownUsers.codes, −1 for nobody
-    n_strangers: int
+    who: NDArray[np.int64] | None  # (n,) row in KnownUsers.codes, −1 for unknown users
+    n_unknown: int
 
 
 class _Rewards:
@@ -96,11 +96,11 @@ class _Rewards:
     def _read(self, prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Any]) -> _Call:
         check_lists(prompts, completions)
         count = len(completions)
-        who, strangers = None, 0
-        if self.rule is None:  # before any text is embedded, unknown users are refused
+        who, n_unknown = None, 0
+        if self.rule is None:  # unknown users raise before any text is embedded
             ids = column(columns, self.user_column, count)
             who = self.people.rows(ids, self.unknown)
-            strangers = int(((who < 0) | (who == len(self.people.place))).sum())
+            n_unknown = int(((who < 0) | (who == len(self.people.place))).sum())
         others = self.reference.opponents(columns, count)
         if any(text is None for text in others):
             raise InputError(f"column {self.reference.column} holds no text for some rows; give each a completion")
@@ -108,7 +108,7 @@ class _Rewards:
         row, opponent = texts.row[:count], texts.row[count:] if others else None
         if opponent is not None and (opponent < 0).any():
             raise InputError(f"column {self.reference.column} holds an empty text; give each row a completion")
-        return _Call(texts, row, opponent, who, strangers)
+        return _Call(texts, row, opponent, who, n_unknown)
 
     def _finish(self, call: _Call, items: Array, prompts: Array | None, columns: dict[str, Any]) -> list[float | None]:
         somebody = np.ones(len(call.row), dtype=bool) if call.who is None else call.who >= 0
@@ -124,7 +124,7 @@ class _Rewards:
                 rewards[place] = value
             metrics["mean"] = float(values.mean())
         if call.who is not None and len(call.who):
-            metrics["unknown_users"] = call.n_strangers / len(call.who)
+            metrics["unknown_users"] = call.n_unknown / len(call.who)
         log = columns.get("log_metric")
         if callable(log):
             for what, value in metrics.items():
@@ -150,7 +150,7 @@ class RewardFunction(_Rewards):
     """The reward of completions for each row's user, or by a welfare rule over a population; TRL calls it as it is.
 
     reward       a fitted model, or the folder of one
-    encoder      the model's own unless given; another one is refused
+    encoder      the model's own unless given; another one is an error
     user_column  column with the user's id; the model's unit unless given, which is "user_id" for most
     unknown      users the model does not know: "population" scores them with the population's code, "error" raises
                  InputError, "none" gives them no reward (None)
@@ -159,7 +159,7 @@ class RewardFunction(_Rewards):
     reference    (prompts, completions), embeddings (R, d), (embeddings, prompts' embeddings), or for "win" the name of
                  a column with one completion to each row's prompt
     rule         a welfare rule or its name, such as "mean" or "maxmin" (see `rl.rules`): rewards are the rule's, of the
-                 normalised utilities of everybody in `population`, and the user column is not looked at
+                 normalised utilities of all users in `population`, and the user column is not looked at
     population   a table of user_id and optionally weight and group; all the model knows unless given
     blank        reward of a completion of white space only, which nothing was ever learned of: None, or a number
     name         what metrics are called by

@@ -77,7 +77,7 @@ class UserScorer:
 
 
 class PopulationScorer:
-    """Rewards of completions by a rule over a population; one matrix product scores everybody."""
+    """Rewards of completions by a rule over a population; one matrix product scores all users."""
 
     def __init__(
         self, head: Head, people: UserPopulation, rule: Rule, how: Normalise, reference: Tensor | None = None
@@ -106,6 +106,6 @@ class PopulationScorer:
 
 
 def _shares(people: UserPopulation) -> Float:
-    """Weight of each person within their group: (P,), of sum 1 in every group, or 0 where nobody counts."""
+    """Weight of each person within their group: (P,), of sum 1 in every group, or 0 where no one counts."""
     mass = np.bincount(people.groups, people.weights, len(people.names))
     return people.weights / np.maximum(mass, np.finfo(float).tiny)[people.groups]

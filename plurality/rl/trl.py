@@ -19,7 +19,8 @@ __all__ = ["PreferenceCollator", "preference_collator", "reward"]
 def reward(
     prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Any = None, **columns: Any
 ) -> list[float | None]:
-    """Rewards (n,) by the environment variables of `plurality.rl.environment.Settings`, read at the first call.
+    """Rewards (n,) by the environment variables of `plurality.rl.environment.EnvironmentSettings`, read at the first
+    call.
 
     Raises InputError as `RewardFunction` does, and when PLURALITY_REWARD is not set.
 

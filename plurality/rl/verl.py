@@ -12,7 +12,7 @@ from typing import Any
 from plurality.errors import InputError
 from plurality.io.paths import expanded
 from plurality.rl.batching import MicroBatcher
-from plurality.rl.environment import Settings, function_of, settings_here
+from plurality.rl.environment import EnvironmentSettings, function_of, settings_here
 from plurality.rl.openrlhf import number
 from plurality.rl.reward_function import RewardFunction
 
@@ -28,8 +28,9 @@ def compute_score(
 ) -> dict[str, float]:
     """Reward of one completion for the user in `extra_info`: {"score": reward, "known_user": 1 or 0}.
 
-    `reward_kwargs` are settings of `plurality.rl.environment.Settings`, such as reward="my_reward/"; those not given
-    are the environment's. Raises InputError for a sample without user, or without the prompt that the model reads.
+    `reward_kwargs` are settings of `plurality.rl.environment.EnvironmentSettings`, such as reward="my_reward/"; those
+    not given are the environment's. Raises InputError for a sample without user, or without the prompt that the model
+    reads.
 
     data_source     not looked at
     solution_str    the completion
@@ -60,12 +61,12 @@ async def compute_score_async(
     return _answer(function, sample, await _batcher(settings, asyncio.get_running_loop()).submit(sample))
 
 
-def _settings(reward_kwargs: Mapping[str, Any]) -> Settings:
+def _settings(reward_kwargs: Mapping[str, Any]) -> EnvironmentSettings:
     return settings_here().but({k: v for k, v in reward_kwargs.items() if k not in OTHERS})
 
 
 @lru_cache(maxsize=8)
-def _batcher(settings: Settings, loop: asyncio.AbstractEventLoop) -> MicroBatcher[Sample, Outcome]:
+def _batcher(settings: EnvironmentSettings, loop: asyncio.AbstractEventLoop) -> MicroBatcher[Sample, Outcome]:
     function = function_of(settings)
     return MicroBatcher(lambda samples: _score(function, samples))
 
@@ -171,7 +172,7 @@ def _reward_manager() -> type:
         """Rewards by user and prompt from the batch's own columns, `user_id` and `raw_prompt`, else `extra_info`.
 
         Configured as reward.reward_manager.{source=importlib, name=RewardManager, module.path=pkg://plurality.rl.verl}
-        and by the environment variables of `plurality.rl.environment.Settings`.
+        and by the environment variables of `plurality.rl.environment.EnvironmentSettings`.
         """
 
         def __init__(

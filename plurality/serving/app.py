@@ -18,11 +18,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from plurality.deprecation import renamed
 from plurality.encoders.protocol import Prompt
 from plurality.errors import InputError
 from plurality.reward.links import prob
 from plurality.rl.batching import MicroBatcher
-from plurality.rl.contract import Contract, Row
+from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, Row
 from plurality.serving.body import rows_of
 from plurality.serving.metrics import CONTENT_TYPE, Metrics
 
@@ -30,7 +31,7 @@ __all__ = ["Limits", "Rewarder", "Served", "create_app"]
 
 log = logging.getLogger(__name__)
 
-CLIENT_GONE = 499  # nobody reads the answer; counted so that the metrics add up
+CLIENT_GONE = 499  # no client reads the answer; counted so that the metrics add up
 
 
 class Rewarder(Protocol):
@@ -51,8 +52,8 @@ class Limits:
 
     max_batch   rows in one call of the reward model
     max_wait_s  how long a silence it waits out for callers that it has just answered, so that they share a batch
-    max_queue   rows accepted and not yet answered; more are refused with 503
-    max_body    bytes of a request's body; more are refused with 413 as they come in
+    max_queue   rows accepted and not yet answered; more are rejected with 503
+    max_body    bytes of a request's body; more are rejected with 413 as they come in
     timeout_s   seconds for the body to arrive (408) and for its answer (504), together
     """
 
@@ -67,8 +68,8 @@ class Limits:
 class Served:
     """What is known of the reward model that is served.
 
-    users     the users it knows; None: unknown, so that none can be refused before it is asked
-    unknown   users it does not know are refused with 422, or have the population's reward
+    users     the users it knows; None: unknown, so that none can be rejected before the model is asked
+    unknown   users it does not know are rejected with 422, or have the population's reward
     scale     "log_odds": scores are σ(reward); "probability": rewards are win probabilities, and the scores too
     about     more for GET /health, such as the model's and encoder's name
     """
@@ -79,21 +80,22 @@ class Served:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
+@renamed(contract="protocol")
 def create_app(
     rewarder: Rewarder,
     *,
     served: Served | None = None,
     limits: Limits | None = None,
-    contract: Contract | None = None,
+    protocol: OpenRLHFProtocol | None = None,
 ) -> Starlette:
-    """The app that serves `rewarder`, called batch by batch in one thread; `contract` is how its requests are read.
+    """The app that serves `rewarder`, called batch by batch in one thread; `protocol` is how its requests are read.
 
     The answer's `rewards` are what it gives (log-odds, or probabilities by `served.scale`), its `scores` the
     probabilities in [0, 1] that go with them, its `extra_logs` say of each row whether its user was known (1 or 0).
 
     limits    what a request may hold, and how many may wait
     """
-    server = _Server(rewarder, served or Served(), limits or Limits(), contract or Contract())
+    server = _Server(rewarder, served or Served(), limits or Limits(), protocol or OpenRLHFProtocol())
     routes = [
         Route("/get_reward", server.get_reward, methods=["POST"]),
         Route("/health", server.health),
@@ -102,7 +104,7 @@ def create_app(
     return Starlette(routes=routes, exception_handlers={HTTPException: _not_served})
 
 
-class _Refused(Exception):
+class _Rejected(Exception):
     """A request that is answered by a status and a reason instead of rewards."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -111,8 +113,8 @@ class _Refused(Exception):
 
 
 class _Server:
-    def __init__(self, rewarder: Rewarder, served: Served, limits: Limits, contract: Contract) -> None:
-        self.rewarder, self.served, self.limits, self.contract = rewarder, served, limits, contract
+    def __init__(self, rewarder: Rewarder, served: Served, limits: Limits, protocol: OpenRLHFProtocol) -> None:
+        self.rewarder, self.served, self.limits, self.protocol = rewarder, served, limits, protocol
         self.users = None if served.users is None else frozenset(served.users)
         self.batcher = MicroBatcher(self._batch, limits.max_batch, limits.max_wait_s)
         self.metrics = Metrics()
@@ -122,8 +124,8 @@ class _Server:
         response: Response
         try:
             response = JSONResponse(await self._answer(request))
-        except _Refused as refusal:
-            response = _error(refusal.status, str(refusal))
+        except _Rejected as rejection:
+            response = _error(rejection.status, str(rejection))
         except ClientDisconnect:
             response = Response(status_code=CLIENT_GONE)
         except Exception:
@@ -145,15 +147,15 @@ class _Server:
         return PlainTextResponse(text, headers={"content-type": CONTENT_TYPE})
 
     async def _answer(self, request: Request) -> dict[str, Any]:
-        late = _Refused(408, f"the body did not arrive within {self.limits.timeout_s:g} s")
+        late = _Rejected(408, f"the body did not arrive within {self.limits.timeout_s:g} s")
         try:
             async with asyncio.timeout(self.limits.timeout_s):
                 body = await self._body(request)
-                late = _Refused(504, f"no answer within {self.limits.timeout_s:g} s; the server is slow or busy")
+                late = _Rejected(504, f"no answer within {self.limits.timeout_s:g} s; the server is slow or busy")
                 try:
-                    rows = rows_of(body, self.contract)
+                    rows = rows_of(body, self.protocol)
                 except InputError as error:
-                    raise _Refused(400, str(error)) from None
+                    raise _Rejected(400, str(error)) from None
                 known = self._known(rows)
                 self._admit(len(rows))
                 results = await self.batcher.submit_all(rows)
@@ -166,11 +168,11 @@ class _Server:
     async def _body(self, request: Request) -> bytes:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise _Refused(415, f"content type {kind or 'unknown'} is not served; send application/json")
+            raise _Rejected(415, f"content type {kind or 'unknown'} is not served; send application/json")
         if request.headers.get("content-encoding", "identity") != "identity":
-            raise _Refused(415, "a compressed body is not served; send plain JSON")
+            raise _Rejected(415, "a compressed body is not served; send plain JSON")
         most = self.limits.max_body
-        too_large = _Refused(413, f"the body is larger than {most:,} bytes; send fewer completions at a time")
+        too_large = _Rejected(413, f"the body is larger than {most:,} bytes; send fewer completions at a time")
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > most:
             raise too_large
@@ -182,13 +184,13 @@ class _Server:
         return bytes(body)
 
     def _known(self, rows: list[Row]) -> dict[str, list[float]]:
-        """Whether each user is known, as a log. Refuses unknown ones before anything is computed, where asked."""
+        """Whether each user is known, as a log. Rejects unknown ones before anything is computed, where asked."""
         if self.users is None or not rows:
             return {}
         known = [row.user_id in self.users for row in rows]
         if self.served.unknown == "error" and not all(known):
             i = known.index(False)
-            raise _Refused(
+            raise _Rejected(
                 422,
                 f"row {i}: user {rows[i].user_id!r:.80} is not known to this model; adapt it with some of their "
                 "comparisons, or serve it with --unknown population",
@@ -198,9 +200,9 @@ class _Server:
     def _admit(self, n: int) -> None:
         most = self.limits.max_queue
         if n > most:
-            raise _Refused(413, f"{n:,} completions are more than the {most:,} that may wait; send fewer at a time")
+            raise _Rejected(413, f"{n:,} completions are more than the {most:,} that may wait; send fewer at a time")
         if self.batcher.pending + n > most:
-            raise _Refused(503, f"{self.batcher.pending:,} completions wait already; try again in a moment")
+            raise _Rejected(503, f"{self.batcher.pending:,} completions wait already; try again in a moment")
 
     def _batch(self, rows: list[Row]) -> "list[_Answer | InputError]":
         start = perf_counter()
@@ -212,7 +214,7 @@ class _Server:
         return [r if isinstance(r, InputError) else _Answer(r, s) for r, s in zip(rewards, scores, strict=True)]
 
     def _rewards(self, rows: list[Row]) -> list[float | InputError]:
-        """Rewards; if the model refuses a batch, its halves are tried, so that a bad row costs no other its own."""
+        """Rewards; if the model raises for a batch, its halves are tried, so that a bad row costs no other its own."""
         try:
             rewards = self.rewarder(
                 prompts=[row.prompt for row in rows],
@@ -243,11 +245,11 @@ def _checked(results: "Sequence[_Answer | InputError]") -> list[_Answer]:
     answers = []
     for i, result in enumerate(results):
         if isinstance(result, InputError):
-            raise _Refused(422, f"row {i}: {result}")
+            raise _Rejected(422, f"row {i}: {result}")
         if not math.isfinite(result.reward):
-            raise _Refused(500, f"row {i}: the reward is {result.reward}, no number to train on")
+            raise _Rejected(500, f"row {i}: the reward is {result.reward}, no number to train on")
         if not 0 <= result.score <= 1:
-            raise _Refused(500, f"row {i}: the reward {result.reward} should be a probability and is none")
+            raise _Rejected(500, f"row {i}: the reward {result.reward} should be a probability and is none")
         answers.append(result)
     return answers
 

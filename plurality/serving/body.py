@@ -3,15 +3,15 @@
 from typing import Any
 
 from plurality.errors import InputError
-from plurality.rl.contract import Contract, Row, kind, strict_json
+from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, Row, kind, strict_json
 
 
-def rows_of(body: bytes, contract: Contract) -> list[Row]:
+def rows_of(body: bytes, protocol: OpenRLHFProtocol) -> list[Row]:
     """The rows of a request's body. Raises InputError that names the key or row (from 0) it cannot use."""
     request = strict_json(body, "the body")
     if not isinstance(request, dict):
         raise InputError("the body is not a JSON object; send {query: [...], prompts: [...], labels: [...]}")
-    return contract.rows(*(_list(request, key) for key in ("query", "prompts", "labels")))
+    return protocol.rows(*(_list(request, key) for key in ("query", "prompts", "labels")))
 
 
 def _list(request: dict[str, Any], key: str) -> list[Any]:

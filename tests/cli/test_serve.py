@@ -76,8 +76,8 @@ def test_the_command_gives_what_python_gives(model, candidates, tmp_path):
         assert said["extra_logs"] == {"known_user": [1.0] * 8}
         blank = httpx.post(server.url, json=body(("Hi ", "</s>", model.user_ids[0])))
         assert (blank.status_code, "blank" in blank.json()["error"]) == (422, True)
-        stranger = httpx.post(server.url, json=body(("Hi ", "there", "nobody")))
-        assert (stranger.status_code, "--unknown population" in stranger.json()["error"]) == (422, True)
+        unknown = httpx.post(server.url, json=body(("Hi ", "there", "nobody")))
+        assert (unknown.status_code, "--unknown population" in unknown.json()["error"]) == (422, True)
         health = httpx.get(server.url.replace("get_reward", "health")).json()
         assert (health["ready"], health["users"], health["encoder"]["kind"]) == (True, 24, "lsa")
         assert "LowRank" in health["model"]

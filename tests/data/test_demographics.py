@@ -61,7 +61,7 @@ def test_columns_that_say_nothing_are_left_out():
     ("by", "message"),
     [
         (["height"], r"no column 'height' to go by; it has region, age"),
-        (["same"], r"column 'same' of the users table has one value for everybody; leave it out of by="),
+        (["same"], r"column 'same' of the users table has one value for all users; leave it out of by="),
         (["name"], r"column 'name' of the users table has fewer than 3 users at most of its values"),
     ],
 )
@@ -73,7 +73,7 @@ def test_columns_asked_for_must_do(by, message):
 def test_nothing_to_go_by_is_an_error_with_a_remedy():
     with pytest.raises(InputError, match=r"no column but user_id; give demographics .*or fit low_rank"):
         describe(USERS.select("user_id"), None)
-    with pytest.raises(InputError, match=r"'same' has one value for everybody; give demographics"):
+    with pytest.raises(InputError, match=r"'same' has one value for all users; give demographics"):
         describe(USERS.select("user_id", "same"), None)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, text_keys
-from plurality.data.read import read, read_candidates
+from plurality.data.read import read, read_completions
 from plurality.encoders import LsaSpec
 from plurality.errors import InputError, InputWarning
 
@@ -98,7 +98,7 @@ def test_users_table_keeps_its_order_columns_and_people_without_comparisons(lett
 @pytest.mark.parametrize(
     ("users", "message"),
     [
-        ({"user_id": ["ann", "cyd", "ann"]}, "^users: row 3: user_id 'ann' is there twice; keep one row a user"),
+        ({"user_id": ["ann", "cyd", "ann"]}, "^users: row 3: user_id 'ann' appears twice; keep one row a user"),
         ({"user_id": ["ann", "cyd"]}, "^comparisons: row 2: user 'bob' is not in users; add every user"),
         ({"user_id": ["ann"]}, r"row 2: user 'bob' is not in users, like 1 others \(2 rows in all\); add"),
         ({"user_id": ["ann", None]}, "^users: row 2: user_id is null"),
@@ -234,7 +234,7 @@ def test_new_comparisons_with_an_encoder_that_is_fitted_already():
 def test_candidates(letters):
     chat = [{"role": "user", "content": "tea?"}]
     rows = {"user_id": [3, 1, 3], "prompt": [chat] * 3, "completion": ["mint", "green", "green"]}
-    candidates = read_candidates(pl.DataFrame(rows))
+    candidates = read_completions(pl.DataFrame(rows))
     assert candidates.user_ids == ["3", "1", "3"]
     assert candidates.items.texts["completion"].gather(candidates.item).to_list() == rows["completion"]
     vectors = candidates.items.embed(letters)
@@ -243,9 +243,9 @@ def test_candidates(letters):
     assert letters.seen[0][0] == chat
     assert candidates.items.embed_prompts(letters).shape == (1, 27)
     with pytest.raises(InputError, match=r"^candidates: row 2: completion is empty"):
-        read_candidates(pl.DataFrame({**rows, "completion": ["a", "", "b"]}))
+        read_completions(pl.DataFrame({**rows, "completion": ["a", "", "b"]}))
     with pytest.raises(InputError, match=r"^candidates: column completion is missing"):
-        read_candidates(pl.DataFrame(rows).drop("completion"))
+        read_completions(pl.DataFrame(rows).drop("completion"))
 
 
 def test_polis_from_end_to_end(tmp_path, real_data):

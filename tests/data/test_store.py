@@ -1,4 +1,4 @@
-"""A store gives back what was saved, mapped, and is refused when it is not whole."""
+"""A store gives back what was saved, mapped, and raises when it is not whole."""
 
 import json
 import shutil

@@ -103,6 +103,6 @@ def test_to_comparisons(folder, letters, facts):
         ({"ratings": ratings([("R_1", 1, 2), ("R_1", 2, 2)])}, r"no comparison is left for d3code \(ties 1\); loosen"),
     ],
 )
-def test_what_is_refused(tmp_path, changed, message):
+def test_what_is_an_error(tmp_path, changed, message):
     with pytest.raises(InputError, match=message):
         frames(write(tmp_path, **changed))

@@ -117,7 +117,7 @@ def test_the_command_of_the_card(folder, tmp_path, command):
     assert pl.read_parquet(tmp_path / "out" / "comparisons.parquet")["chosen_item_id"].to_list() == ["1"]
 
 
-def test_what_is_refused(folder, tmp_path):
+def test_what_is_an_error(folder, tmp_path):
     with pytest.raises(InputError, match=r"_350\.csv: column Q_all is missing or empty; give the published"):
         frames(folder, question="Q_all")
     with pytest.raises(

@@ -93,7 +93,7 @@ def test_to_comparisons(folder, letters, facts):
     ]
 
 
-def test_what_is_refused(folder):
+def test_what_is_an_error(folder):
     with pytest.raises(InputError, match="subsets='harmless' is unknown; choose all, helpful"):
         frames(folder, subsets="harmless")
     with pytest.raises(InputError, match=r"train\.jsonl\.gz is one file of several; give the folder that holds helpf"):

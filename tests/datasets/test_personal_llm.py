@@ -86,7 +86,7 @@ def test_to_comparisons(folder, letters):
     assert (len(data), len(data.present)) == (45, 5)
 
 
-def test_what_is_refused(folder):
+def test_what_is_an_error(folder):
     with pytest.raises(InputError, match="protocol='other' is unknown; choose repository, lore"):
         frames(folder, protocol="other")
     with pytest.raises(InputError, match="30 prompts for pairs_per_user=31; ask for fewer"):

@@ -167,7 +167,7 @@ def test_vectors_that_are_wrong(folder, vectors, tmp_path, monkeypatch, changed,
     assert not (tmp_path / "out.npy").exists()
 
 
-def test_what_is_refused(folder):
+def test_what_is_an_error(folder):
     with pytest.raises(InputError, match="split='dev' is unknown; choose train, validation, test"):
         frames(folder, split="dev")
     write(folder, published().with_columns(label_1=pl.lit(1.0)))

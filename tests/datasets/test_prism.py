@@ -178,7 +178,7 @@ def test_to_comparisons(folder, letters, facts):
     assert len(set(data.group.tolist())) == 2
 
 
-def test_a_list_in_place_of_a_text_is_refused(tmp_path):
+def test_a_list_in_place_of_a_text_is_an_error(tmp_path):
     rows = utterances()
     rows[1]["model_response"] = ["no", "never"]
     with pytest.raises(InputError, match=r"utterances\.jsonl: row 2: model_response is \['no', 'never'\] where text"):

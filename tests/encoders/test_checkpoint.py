@@ -46,7 +46,7 @@ def test_vectors_are_normalised_only_where_a_module_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("config", [{"pooling_mode_max_tokens": True}, {"pooling_mode": ["mean", "cls"]}, {}])
-def test_an_unknown_pooling_is_refused_unless_another_is_named(tmp_path, config):
+def test_an_unknown_pooling_is_an_error_unless_another_is_named(tmp_path, config):
     folder = sentence_folder(tmp_path, ["Transformer", "Pooling"], config)
     with pytest.raises(InputError, match=r"1_Pooling.*unknown here: set pooling="):
         sentence_settings(folder)
@@ -89,7 +89,7 @@ def test_the_hub_cache_names_large_files_by_their_digest(tmp_path):
     assert content(tmp_path / "snapshot") == {"model.safetensors": digest}
 
 
-def test_pickled_weights_are_refused(tmp_path):
+def test_pickled_weights_are_an_error(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(InputError, match="pickled weights are not read"):
         content(tmp_path)
@@ -103,7 +103,7 @@ def test_a_local_folder_has_no_revision(tmp_path):
         locate("./absent", None)
 
 
-def test_what_the_hub_does_not_give_is_refused_in_one_line(monkeypatch):
+def test_what_the_hub_does_not_give_is_an_error_in_one_line(monkeypatch):
     import huggingface_hub
 
     def offline(name, **_):

@@ -48,7 +48,7 @@ def test_a_saved_folder_a_model_folder_and_an_encoder_stand_for_encoders(llama, 
     assert encoders.create(spec, forbidden, cache=False).fingerprint == made.fingerprint
 
 
-def test_what_is_no_encoder_is_refused():
+def test_what_is_no_encoder_is_an_error():
     with pytest.raises(InputError, match="give it a corpus"):
         encoders.create("lsa")
     with pytest.raises(InputError, match="int is no encoder"):
@@ -72,7 +72,7 @@ def test_every_encoder_keeps_the_contract(make, llama, tmp_path):
     assert encoders.load(tmp_path).fingerprint == made.fingerprint
 
 
-def test_a_kind_of_a_later_version_is_refused(tmp_path):
+def test_a_kind_of_a_later_version_is_an_error(tmp_path):
     (tmp_path / "encoder.json").write_text('{"schema_version": 1, "kind": "quantum"}')
     with pytest.raises(InputError, match="kind='quantum', unknown to this version"):
         encoders.load(tmp_path)

@@ -45,9 +45,9 @@ def test_templates_do_not_see_the_date(tokenizer):
     assert text == "01 Jan 2025 [CLS] user : w1 [SEP][CLS] assistant : w2 [SEP]"
 
 
-def test_a_refused_conversation_is_named(tokenizer):
+def test_a_conversation_the_template_raises_for_is_named(tokenizer):
     system = [{"role": "system", "content": "w1"}]
-    with pytest.raises(InputError, match=r"completions\[1\]: the chat template refuses .*system first"):
+    with pytest.raises(InputError, match=r"completions\[1\]: the chat template does not accept .*system first"):
         render(tokenizer, PICKY, conversations([system, "w1"], ["w2", "w3"]), "completions")
 
 

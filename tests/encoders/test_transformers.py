@@ -192,7 +192,7 @@ def test_a_saved_encoder_comes_back_from_where_its_model_is(causal, tmp_path):
     assert elsewhere.fingerprint == made.fingerprint
 
 
-def test_another_model_in_the_old_place_is_refused(causal, tmp_path):
+def test_another_model_in_the_old_place_is_an_error(causal, tmp_path):
     folder = shutil.copytree(causal["right"], tmp_path / "model")
     encoder(folder).save(tmp_path / "saved")
     weights = load_file(folder / "model.safetensors")

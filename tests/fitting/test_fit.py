@@ -20,14 +20,14 @@ from plurality.fitting.tuning import Candidate, CandidateFit, FitOptions, InnerS
 from plurality.models import BradleyTerry
 from plurality.models.pal.head import IdealPoint
 from plurality.reward.fitted import Trace
-from plurality.reward.heads import Pooled
+from plurality.reward.heads import PooledHead
 from plurality.reward.tensors import Tensors
 
 WIDTH = 6
 
 
 def linear(generator):
-    return Pooled(WIDTH, hidden=0, temperature=False, generator=generator)
+    return PooledHead(WIDTH, hidden=0, temperature=False, generator=generator)
 
 
 def ideal(generator):

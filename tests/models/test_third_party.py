@@ -16,7 +16,7 @@ from plurality.encoders import LsaSpec
 from plurality.errors import InputError, InputWarning
 from plurality.models import families, spec_class
 from plurality.models.bradley_terry import BradleyTerry
-from plurality.reward.heads import Head, Pooled
+from plurality.reward.heads import Head, PooledHead
 from plurality.reward.registry import GROUP
 from plurality.rl.reward_function import RewardFunction
 from plurality.testing.check_model import CHECKS
@@ -232,13 +232,13 @@ def test_what_could_not_be_loaded_is_not_saved(model, tmp_path):
 
 @pytest.mark.parametrize("missing", ["features", "penalty", "standardise", "show"])
 def test_a_head_without_a_method_fails_the_check(missing):
-    lacking = type("Lacking", (Pooled,), {missing: getattr(Head, missing)})
+    lacking = type("Lacking", (PooledHead,), {missing: getattr(Head, missing)})
 
     @dataclass(frozen=True)
     class Incomplete(BradleyTerry):
         name: ClassVar[str] = "incomplete"
 
-        def head(self, width: int, generator: torch.Generator) -> Pooled:
+        def head(self, width: int, generator: torch.Generator) -> PooledHead:
             return lacking(width, hidden=0, temperature=False, generator=generator)
 
     with pytest.raises(AssertionError, match=rf"the head cannot be built: .*abstract.*{missing}"):

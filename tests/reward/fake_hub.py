@@ -14,7 +14,7 @@ class FakeHub(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self):
-        self.repos, self.asked, self.refuses = {}, [], {}
+        self.repos, self.asked, self.failures = {}, [], {}
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -76,8 +76,8 @@ class Handler(BaseHTTPRequestHandler):
         if match is None:
             return self.fail(404, "EntryNotFound")
         repo_id = match[1]
-        if repo_id in self.server.refuses:
-            return self.fail(*self.server.refuses[repo_id])
+        if repo_id in self.server.failures:
+            return self.fail(*self.server.failures[repo_id])
         if repo_id not in self.server.repos:
             return self.fail(401, "RepoNotFound")
         repo = self.server.repos[repo_id]
@@ -99,8 +99,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def create(self, asked):
         repo_id = f"{asked.get('organization')}/{asked['name']}"
-        if repo_id in self.server.refuses:
-            return self.fail(*self.server.refuses[repo_id])
+        if repo_id in self.server.failures:
+            return self.fail(*self.server.failures[repo_id])
         if repo_id in self.server.repos:
             return self.answer(409, {"error": "exists", "url": f"{self.server.url}/{repo_id}"})
         private = asked.get("private", asked.get("visibility") == "private")

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import norm
 
 from plurality.models.pal.head import IdealPoint, PromptDirection
-from plurality.reward.heads import Pooled, Projector
+from plurality.reward.heads import PooledHead, Projector
 
 N, U, D, K, P = 40, 5, 7, 3, 4
 
@@ -22,8 +22,8 @@ def generator():
 def made(kind, hidden=0):
     shape = {"prototypes": K, "preference": P, "hidden": hidden, "generator": generator()}
     heads = {
-        "pooled": lambda: Pooled(D, hidden=hidden, temperature=False, generator=generator()),
-        "temperature": lambda: Pooled(D, hidden=hidden, temperature=True, generator=generator()),
+        "pooled": lambda: PooledHead(D, hidden=hidden, temperature=False, generator=generator()),
+        "temperature": lambda: PooledHead(D, hidden=hidden, temperature=True, generator=generator()),
         "squared": lambda: IdealPoint(D, distance="squared", **shape),
         "norm": lambda: IdealPoint(D, distance="norm", **shape),
         "inner": lambda: PromptDirection(D, angle=False, **shape),

@@ -210,23 +210,23 @@ def test_paths_are_not_asked_of_the_hub(name, model, hub):
     assert hub.asked == []
 
 
-REFUSED = {
+FAILURES = {
     "gated": ((403, "GatedRepo"), "is gated; ask for access"),
     "private or gone": ((401, "RepoNotFound"), "has no org/reward that you may see"),
     "down": ((500, "Broken"), "cannot be reached, its cache has no org/reward"),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", FAILURES)
 def test_a_hub_that_does_not_give_it(case, hub):
-    hub.refuses["org/reward"], text = REFUSED[case]
+    hub.failures["org/reward"], text = FAILURES[case]
     with pytest.raises(InputError, match=text) as caught:
         load("org/reward")
     assert one_line(caught).startswith("org/reward: no such folder here, and")
 
 
 def test_a_hub_that_does_not_take_it(model, hub):
-    hub.refuses["org/reward"] = (403, "Forbidden")
+    hub.failures["org/reward"] = (403, "Forbidden")
     with pytest.raises(InputError, match=r"the hub answers 403 .*log in") as caught:
         model.push_to_hub("org/reward")
     one_line(caught)

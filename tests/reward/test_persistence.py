@@ -76,7 +76,7 @@ def test_nothing_on_disk_is_a_pickle(saved):
     load_file(saved / "head.safetensors")
 
 
-def test_saving_again_replaces_and_elsewhere_is_refused(model, saved, data):
+def test_saving_again_replaces_and_elsewhere_is_an_error(model, saved, data):
     other = BradleyTerry(decay=3.0).fit(data)
     other.save_pretrained(saved)
     same(other, load(saved), data)

@@ -133,8 +133,8 @@ def test_unknown_users_under_the_former_name(data, model):
 
 
 def test_population_code_for_unknown_users(data, model):
-    strangers = data.with_users([f"stranger {i}" for i in range(25)])
-    zero_shot = model.prefer(strangers, unknown="population")
+    unseen = data.with_users([f"new user {i}" for i in range(25)])
+    zero_shot = model.prefer(unseen, unknown="population")
     prior = Posterior.of_prior(model.prior, 25)
     np.testing.assert_array_equal(zero_shot, model.prefer(data, beliefs=prior))
 
@@ -147,7 +147,7 @@ def test_given_beliefs_replace_the_users_own(data, model):
     np.testing.assert_array_equal(model.log_odds(data, beliefs=own.of(torch.as_tensor(order))), model.log_odds(renamed))
 
 
-def test_a_few_strangers_among_known_users_get_the_prior(data, model):
+def test_a_few_unknown_users_among_known_users_get_the_prior(data, model):
     ids = ["x", "user-3", "y", "user-1"]
     beliefs = model.beliefs(ids, "population")
     np.testing.assert_array_equal(beliefs.codes[[1, 3]], model.codes(["user-3", "user-1"]))
@@ -223,7 +223,7 @@ def test_errors_are_one_line_with_place_and_remedy(data, model):
         assert "\n" not in str(caught.value)
 
 
-def test_another_encoder_is_refused(data):
+def test_another_encoder_is_an_error(data):
     model = BradleyTerry(decay=10.0).fit(replace(data, encoder=Named("one")))
     model.prefer(replace(data, encoder=Named("one")))
     model.prefer(data)  # ready-made embeddings: nothing is known against them

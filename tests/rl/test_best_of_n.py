@@ -88,7 +88,7 @@ def test_a_population_chooses_by_a_rule(reward):
     np.testing.assert_allclose(everybody.reward[0], np.mean([wins(u, TEXTS[0]) for u in TASTES], 0), atol=1e-6)
 
 
-def test_strangers_are_refused_or_get_the_population_s_code(reward, letters):
+def test_unknown_users_are_an_error_or_get_the_population_s_code(reward, letters):
     with pytest.raises(InputError, match="'eve'"):
         best_of_n(reward, ["q"], [["a", "b"]], ["eve"])
     with pytest.raises(InputError, match="'eve'"):

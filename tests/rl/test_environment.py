@@ -10,7 +10,7 @@ import pytest
 from plurality.encoders import TransformersEncoder, TransformersSpec
 from plurality.errors import InputError, InputWarning
 from plurality.rl import reward_function, trl
-from plurality.rl.environment import Settings, from_environment, function_of
+from plurality.rl.environment import EnvironmentSettings, from_environment, function_of
 from plurality.rl.reward_function import RewardFunction
 
 
@@ -74,7 +74,7 @@ def test_threads_that_come_at_once_load_once(policy, plant, tmp_path, monkeypatc
     said = ["ab " * i + "b" for i in range(1, 9)] * 4  # some too long
 
     def score(text):
-        return function_of(Settings(reward=str(folder)))(["p"], [text], user_id="ann")[0]
+        return function_of(EnvironmentSettings(reward=str(folder)))(["p"], [text], user_id="ann")[0]
 
     with ThreadPoolExecutor(8) as threads, warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
@@ -86,10 +86,12 @@ def test_threads_that_come_at_once_load_once(policy, plant, tmp_path, monkeypatc
 
 def test_slips_of_the_pen():
     with pytest.raises(InputError, match="PLURALITY_NORMALIZE is unknown"):
-        Settings.of({"PLURALITY_NORMALIZE": "win", "PLURALITY_CACHE": "x", "HOME": "y"})
+        EnvironmentSettings.of({"PLURALITY_NORMALIZE": "win", "PLURALITY_CACHE": "x", "HOME": "y"})
     with pytest.raises(InputError, match="'normalize' is unknown"):
-        Settings().but({"normalize": "win"})
+        EnvironmentSettings().but({"normalize": "win"})
     for blank in ("low", "nan"):
         with pytest.raises(InputError, match="PLURALITY_BLANK"):
-            function_of(Settings(reward="x", blank=blank))
-    assert Settings(reward="a").but({"reward": None, "unknown": "error"}) == Settings(reward="a", unknown="error")
+            function_of(EnvironmentSettings(reward="x", blank=blank))
+    assert EnvironmentSettings(reward="a").but({"reward": None, "unknown": "error"}) == EnvironmentSettings(
+        reward="a", unknown="error"
+    )

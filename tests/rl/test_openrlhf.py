@@ -1,4 +1,4 @@
-"""The contract of OpenRLHF's reward file: three lists in, a dict of tensors and numbers out."""
+"""The protocol of OpenRLHF's reward file: three lists in, a dict of tensors and numbers out."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_labels_in_every_spelling(label):
     torch.testing.assert_close(one(PROMPT + "red", label)["rewards"], one(PROMPT + "red", label_of("bob"))["rewards"])
 
 
-def test_a_label_without_user_is_refused_unless_a_rule_asks_everybody(monkeypatch, model):
+def test_a_label_without_user_is_an_error_unless_a_rule_asks_everybody(monkeypatch, model):
     for label, message in [
         ("", "the label names no user"),
         (None, "null"),

@@ -107,7 +107,7 @@ def test_a_server_that_comes_back_is_asked_again(unrecorded, served, status):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (PlainTextResponse("no such model", 404), "refused to embed .*no such model"),
+        (PlainTextResponse("no such model", 404), "did not embed the texts .*no such model"),
         (PlainTextResponse("<html>"), "not JSON"),
         (JSONResponse({"error": "x"}), "not a list of embeddings"),
         (JSONResponse({"data": []}), "0 embeddings for 1"),
@@ -123,11 +123,11 @@ def test_answers_that_are_none(unrecorded, served, answer, message):
 
 
 def test_a_server_that_is_not_there(unrecorded):
-    def refuse(request):
+    def unreachable(request):
         raise httpx.ConnectError("nobody listens")
 
     server = EmbeddingServer(
-        URL, model="m", template="completion", retries=1, backoff_s=0.0, transport=httpx.MockTransport(refuse)
+        URL, model="m", template="completion", retries=1, backoff_s=0.0, transport=httpx.MockTransport(unreachable)
     )
     with pytest.raises(InputError, match=r"after 2 tries \(ConnectError: nobody listens\)"):
         asyncio.run(AsyncRewardFunction(unrecorded, server)(["p"], ["red"], user_id="ann"))
@@ -164,7 +164,7 @@ def test_templates_are_written_out_as_the_encoder_does(policy, plant):
     assert served.asked[1]["input"] == ["ab\n\nba"]
 
 
-def test_another_model_is_refused(policy, plant, model, unrecorded):
+def test_another_model_is_an_error(policy, plant, model, unrecorded):
     encoder = TransformersEncoder(TransformersSpec(str(policy)), cache=False)
     recorded = plant(encoder, {"ann": np.ones(16)}, np.ones(16), width=16)
     with pytest.raises(InputError, match=r"'m', but the model was fitted on '.*policy'"):

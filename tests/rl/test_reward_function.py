@@ -125,7 +125,7 @@ def test_unknown_users(model, lsa, said, mean_code, codes):
     assert RewardFunction(model, unknown="none")(["p"], ["red"], user_id=["who?"]) == [None]
 
 
-def test_a_missing_user_column_is_no_stranger(model):
+def test_a_missing_user_column_is_no_unknown_user(model):
     f = RewardFunction(model)
     with pytest.raises(InputError, match=r"column user_id .*there are: topic.*remove_unused_columns=False"):
         f(["p"], ["red"], topic=["x"])
@@ -140,7 +140,7 @@ def test_a_missing_user_column_is_no_stranger(model):
 
 
 def test_a_model_of_countries_asks_for_the_country(plant, lsa, codes, mean_code):
-    """With its users taken for countries, everybody would be scored as a stranger and nobody would notice."""
+    """With its users taken for countries, every user would be scored as an unknown one, unnoticed."""
     by_country = plant(lsa, codes, mean_code, unit="country")
     f = RewardFunction(by_country)
     with pytest.raises(InputError, match="column country"):
@@ -175,7 +175,7 @@ def test_blank_completions_have_no_reward_unless_one_is_given(model):
         ("p", ["red"], "one string"),
     ],
 )
-def test_what_is_no_text_is_refused(model, prompts, completions, message):
+def test_what_is_no_text_is_an_error(model, prompts, completions, message):
     with pytest.raises(InputError, match=message):
         RewardFunction(model)(prompts, completions, user_id=["ann"])
 
@@ -241,7 +241,7 @@ def test_standardised_rewards_do_not_know_scale_or_shift(plant, lsa, codes, mean
         ({"population": pl.DataFrame({"user_id": ["ann"]})}, "rule="),
     ],
 )
-def test_settings_that_contradict_one_another_are_refused(model, arguments, message):
+def test_settings_that_contradict_one_another_are_an_error(model, arguments, message):
     with pytest.raises(InputError, match=message):
         RewardFunction(model, **arguments)
 
@@ -334,7 +334,7 @@ def test_metrics_are_logged_where_the_trainer_takes_them(model, said):
     assert logged == {"taste/unknown_users": 0.0}  # no mean of nothing
 
 
-def test_another_encoder_is_refused_and_both_are_named(model, lsa, texts):
+def test_another_encoder_is_an_error_and_both_are_named(model, lsa, texts):
     corpus = ["p"] * 200, texts(200, 0)
     other = LsaSpec(dim=6, min_df=1, max_ngram=1, template="conversation").fit(corpus, seed=0)
     with pytest.raises(InputError, match=r"template completion .*template conversation"):

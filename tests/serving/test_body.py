@@ -1,11 +1,11 @@
-"""From a request's body to rows: JSON and lists; what the rows say is tests/rl/test_contract.py's."""
+"""From a request's body to rows: JSON and lists; what the rows say is tests/rl/test_openrlhf_protocol.py's."""
 
 import json
 
 import pytest
 
 from plurality.errors import InputError
-from plurality.rl.contract import Contract, Row
+from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, Row
 from plurality.serving.body import rows_of
 
 EMPTY = {"query": [], "prompts": [], "labels": []}
@@ -13,14 +13,14 @@ EMPTY = {"query": [], "prompts": [], "labels": []}
 
 def test_rows_are_read_by_the_contract():
     body = {"query": ["Tea? Yes[END]", "Hi"], "prompts": ["Tea?", ""], "labels": [{"country": "ä"}, 7]}
-    contract = Contract(user_key="country", end_tokens=("[END]",))
+    protocol = OpenRLHFProtocol(user_key="country", end_tokens=("[END]",))
     expected = [Row("Tea?", " Yes", "ä"), Row("", "Hi", "7")]
     for encoding in ("utf-8", "utf-16"):  # the encodings of JSON
-        assert rows_of(json.dumps(body, ensure_ascii=False).encode(encoding), contract) == expected
+        assert rows_of(json.dumps(body, ensure_ascii=False).encode(encoding), protocol) == expected
 
 
 def test_no_rows_are_rows():
-    assert rows_of(json.dumps({**EMPTY, "more": 1}).encode(), Contract()) == []
+    assert rows_of(json.dumps({**EMPTY, "more": 1}).encode(), OpenRLHFProtocol()) == []
 
 
 BAD = {
@@ -48,6 +48,6 @@ BAD = {
 def test_what_cannot_be_used_is_named(name):
     bad, message = BAD[name]
     with pytest.raises(InputError, match=f"^{message}") as caught:
-        rows_of(bad, Contract())
+        rows_of(bad, OpenRLHFProtocol())
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)

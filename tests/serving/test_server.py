@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from plurality.rl.contract import Contract
+from plurality.rl.openrlhf_protocol import OpenRLHFProtocol
 from plurality.serving.app import Limits, Served, create_app
 from tests.serving.served import Rewarder, ask, body, client_of, post, reward_of
 
@@ -47,7 +47,7 @@ def test_rewards_scores_and_logs(rows):
 
 def test_end_tokens_and_the_label_s_prompt_reach_the_rewarder():
     label = json.dumps({"user_id": "ann", "prompt": [{"role": "user", "content": "Tea?"}]})
-    app = create_app(Rewarder(), contract=Contract(end_tokens=("[END]",)))
+    app = create_app(Rewarder(), protocol=OpenRLHFProtocol(end_tokens=("[END]",)))
     answer = post(app, json=body(("[USER] Tea? [AI]", "Yes[END]", label)))
     assert answer.json()["rewards"] == [reward_of("ann", [{"role": "user", "content": "Tea?"}], "Yes")]
     assert answer.json()["extra_logs"] == {}
@@ -56,7 +56,7 @@ def test_end_tokens_and_the_label_s_prompt_reach_the_rewarder():
 def test_a_model_that_reads_prompts_is_given_no_template():
     """It would take the template for a person's words; the label may have the prompt itself."""
     rewarder = Rewarder()
-    app = create_app(rewarder, contract=Contract(reads_prompts=True))
+    app = create_app(rewarder, protocol=OpenRLHFProtocol(reads_prompts=True))
     templated = "<|im_start|>user\nTea?<|im_end|>\n<|im_start|>assistant\n"
     refused = post(app, json=body(("Tea?", " Yes", "ann"), (templated, "Yes", "ann")))
     assert error_of(refused, 400).startswith("row 1: the prompt went through the policy's chat template")
@@ -137,7 +137,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read():
     assert post(app, content=exactly, headers={"content-type": "application/json"}).status_code == 200
 
 
-def test_a_body_is_refused_as_soon_as_it_is_too_large():
+def test_a_body_is_an_error_as_soon_as_it_is_too_large():
     sent = []
 
     async def endless():
@@ -215,7 +215,7 @@ def test_a_full_queue_pushes_back():
     assert "at a time" in error_of(post(app, json=body(*ROWS, *ROWS)), 413)
 
 
-def test_unknown_users_are_refused_before_anything_is_computed():
+def test_unknown_users_are_an_error_before_anything_is_computed():
     rewarder = Rewarder()
     answer = post(create_app(rewarder, served=Served(["ann"])), json=body(*ROWS))
     assert error_of(answer, 422).startswith("row 1: user 'bob' is not known")

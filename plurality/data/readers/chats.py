@@ -10,7 +10,7 @@ import json
 import polars as pl
 
 from plurality.data.readers import columns
-from plurality.data.readers.columns import refuse
+from plurality.data.readers.columns import raise_where
 from plurality.errors import InputError
 
 ROLE = pl.element().struct.field("role")
@@ -28,7 +28,7 @@ def prompts(values: pl.Series, place: str) -> pl.Series:
         return columns.texts(values, place)
     _check(values, place)
     silent = ~values.list.eval(CONTENT.str.contains(r"\S")).list.any()
-    refuse(silent, place, f"{values.name} is empty", "give its messages or drop the row")
+    raise_where(silent, place, f"{values.name} is empty", "give its messages or drop the row")
     return _as_json(values)
 
 
@@ -38,7 +38,7 @@ def completions(values: pl.Series, place: str) -> pl.Series:
         return columns.texts(values, place)
     _check(values, place)
     name = values.name
-    refuse(
+    raise_where(
         values.list.len() != 1,
         place,
         f"{name} is not one message",
@@ -46,7 +46,7 @@ def completions(values: pl.Series, place: str) -> pl.Series:
         "(where chosen and rejected are whole conversations, leave out the column prompt)",
     )
     role = values.list.eval(ROLE).list.first()
-    refuse(role != "assistant", place, f"{name} is not an assistant message", "give the assistant's reply")
+    raise_where(role != "assistant", place, f"{name} is not an assistant message", "give the assistant's reply")
     return columns.texts(values.list.eval(CONTENT).list.first().alias(name), place)
 
 
@@ -55,13 +55,13 @@ def whole_conversations(chosen: pl.Series, rejected: pl.Series, place: str) -> t
     for values in (chosen, rejected):
         _check(values, place)
     prompt = _without_last(chosen).alias("prompt")
-    refuse(
+    raise_where(
         _as_json(prompt) != _as_json(_without_last(rejected)),
         place,
         "chosen and rejected differ before their last message",
         "the conversations must agree up to one last assistant message",
     )
-    refuse(
+    raise_where(
         chosen.list.len() == 1,
         place,
         "chosen is a lone message, so there is no prompt",
@@ -86,13 +86,13 @@ def _check(values: pl.Series, place: str) -> None:
                 "only text can be embedded: give each message a role and a content that are strings"
             )
         absent = values.list.len() > 0 if name not in fields else values.list.eval(part.is_null()).list.any()
-        refuse(
+        raise_where(
             absent,
             place,
             f"{values.name} has a message without {name}",
             "each message needs a role and a content that are text (tool calls cannot be embedded)",
         )
-    refuse(values.list.len() == 0, place, f"{values.name} is empty", "give its messages or drop the row")
+    raise_where(values.list.len() == 0, place, f"{values.name} is empty", "give its messages or drop the row")
 
 
 def _without_last(values: pl.Series) -> pl.Series:

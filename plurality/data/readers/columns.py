@@ -14,7 +14,7 @@ TYPED = ("prompt", "chosen", "rejected", "first", "second", "completion", "user_
 """Columns of texts and ids, which have one type throughout."""
 
 
-def refuse(bad: pl.Series, place: str, cause: str, remedy: str) -> None:
+def raise_where(bad: pl.Series, place: str, cause: str, remedy: str) -> None:
     """Raise InputError for the first row where `bad` holds; the message counts the others."""
     rows = bad.fill_null(False).arg_true()
     if len(rows):
@@ -27,7 +27,7 @@ def column(frame: pl.DataFrame, name: str, place: str) -> pl.Series:
     if name not in frame.columns:
         present = ", ".join(frame.columns) or "none"
         raise InputError(f"{place}: column {name} is missing, the columns are {present}; add or rename it")
-    refuse(frame[name].is_null(), place, f"{name} is null", "fill it in or drop the row")
+    raise_where(frame[name].is_null(), place, f"{name} is null", "fill it in or drop the row")
     return frame[name]
 
 
@@ -44,7 +44,7 @@ def texts(values: pl.Series, place: str) -> pl.Series:
             "give strings, or chat messages with the keys role and content"
         )
     values = values.cast(pl.String)
-    refuse(blank(values), place, f"{values.name} is empty", "give its text or drop the row")
+    raise_where(blank(values), place, f"{values.name} is empty", "give its text or drop the row")
     return values
 
 
@@ -59,7 +59,7 @@ def ids(frame: pl.DataFrame, name: str, place: str) -> pl.Series:
     if not (isinstance(values.dtype, TEXT) or values.dtype.is_integer()):
         raise InputError(f"{place}: {name} is {_kind(values.dtype)}; give text or whole numbers")
     values = values.cast(pl.String)
-    refuse(blank(values), place, f"{name} is empty", "fill it in or drop the row")
+    raise_where(blank(values), place, f"{name} is empty", "fill it in or drop the row")
     return values
 
 
@@ -69,8 +69,8 @@ def numbers(frame: pl.DataFrame, name: str, place: str) -> pl.Series:
     numeric = as_numbers(values)
     if numeric is None:
         raise InputError(f"{place}: row 1: {name} is {_kind(values.dtype)} where a number belongs; give numbers")
-    refuse(numeric.is_null(), place, f"{name} is no number", "give a number or drop the row")
-    refuse(~numeric.is_finite(), place, f"{name} is NaN or infinite", "give a number or drop the row")
+    raise_where(numeric.is_null(), place, f"{name} is no number", "give a number or drop the row")
+    raise_where(~numeric.is_finite(), place, f"{name} is NaN or infinite", "give a number or drop the row")
     return numeric
 
 
@@ -100,7 +100,7 @@ def row_numbers(frame: pl.DataFrame, name: str, place: str, count: int, table: s
     outside = ((whole < 0) | (whole >= count)).fill_null(False)
     if outside.any():
         value = whole.filter(outside)[0]
-        refuse(
+        raise_where(
             outside,
             place,
             f"{name} is {value}, but {table} have {count:,} rows (0 to {count - 1})",

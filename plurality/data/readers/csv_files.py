@@ -22,7 +22,7 @@ RENAMED = re.compile(r"(.*)_duplicated_\d+")  # what polars makes of a column's 
 
 
 def read(path: Path) -> pl.DataFrame:
-    """The frame of a .csv file, gzipped or not. Raises InputError for a column that is there twice."""
+    """The frame of a .csv file, gzipped or not. Raises InputError for a column that appears twice."""
     frame = pl.read_csv(path, infer_schema=False)
     _check_header(frame.columns, path)
     return frame.with_columns(_typed(frame[name]) for name in frame.columns if name not in NAMES)

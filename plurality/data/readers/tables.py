@@ -1,4 +1,4 @@
-"""Any table that people keep, as a polars frame and the name that messages call it by: one reader for everybody."""
+"""Any table that people keep, as a polars frame and the name that messages call it by: the one reader of tables."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Data sets as their authors publish them: a local file or folder, or a hub id, as lazy frames.
 
 A source is a path, or "owner/name" or "owner/name@revision" on the Hugging Face hub. Frames are lazy, so that a
-set of many gigabytes streams; JSON lines are the exception, since only a parser that is told the types refuses
-a list where a text belongs.
+set of many gigabytes streams; JSON lines are the exception, since only a parser that is told the types
+raises for a list where a text belongs.
 """
 
 from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ FILES = ("comparisons.parquet", "users.parquet")
 def external(name: str, source: str | Path) -> Frames:
     """The comparisons and users of a folder, without pairs that have a blank or only one text.
 
-    `read` refuses such rows; of a published set they are left out and counted. Raises InputError for bad files.
+    `read` raises for such rows; of a published set they are left out and counted. Raises InputError for bad files.
     """
     folder = folder_of(source, FILES)
     table = open_table(folder, "comparisons", COMPARISONS, optional={"group_id": ID})

@@ -19,7 +19,7 @@ def each(frame: pl.LazyFrame, column: str) -> pl.LazyFrame:
     return frame.explode(column, empty_as_null=False, keep_nulls=False).unnest(column)
 
 
-def refuse_value(exploded: pl.LazyFrame, bad: pl.Expr, value: str, place: str, belongs: str) -> None:
+def raise_for_value(exploded: pl.LazyFrame, bad: pl.Expr, value: str, place: str, belongs: str) -> None:
     """Raise InputError for the first row of the file for which `bad` holds in `each`; a null does not."""
     found = exploded.filter(bad.fill_null(False)).select("row", value).bottom_k(1, by="row").collect()
     if found.height:

@@ -1,4 +1,4 @@
-"""Sets in which everybody rates many items alone: a person's items are compared with a few of their others.
+"""Sets in which each person rates many items alone: a person's items are compared with a few of their others.
 
 All pairs of n ratings would be n(n − 1)/2 comparisons that n numbers decide. So a person's items are put, in an
 order drawn by seed, into blocks, and compared within their block only.

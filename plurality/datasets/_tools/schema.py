@@ -59,12 +59,12 @@ def require(frame: pl.LazyFrame, columns: Columns, place: str, *, optional: Colu
         if isinstance(present[name], list) and isinstance(schema[name], pl.List):
             bad = bad | pl.col(name).list.eval(pl.element().is_null()).list.any()
         wrong[name] = bad if name in optional else bad | pl.col(name).is_null()
-    _refuse(frame, wrong, present, place)
+    _raise_for_kinds(frame, wrong, present, place)
     absent = [pl.lit(None, dtype=_dtype(kind)).alias(name) for name, kind in kinds.items() if name not in schema]
     return frame.with_columns(*(value.alias(name) for name, value in values.items()), *absent)
 
 
-def refuse(frame: pl.LazyFrame, bad: pl.Expr, place: str, cause: str, remedy: str) -> None:
+def raise_at_first(frame: pl.LazyFrame, bad: pl.Expr, place: str, cause: str, remedy: str) -> None:
     """Raise InputError for the first row where `bad` holds; a null does not."""
     row = frame.select(bad.fill_null(False).index_of(True)).collect(engine="streaming").item()
     if row is not None:
@@ -96,7 +96,7 @@ def first_keys(path: Path) -> set[str]:
     return set(json.loads(next(iter(_lines(path)), b"{}")))
 
 
-def _refuse(frame: pl.LazyFrame, wrong: Mapping[str, pl.Expr], kinds: Columns, place: str) -> None:
+def _raise_for_kinds(frame: pl.LazyFrame, wrong: Mapping[str, pl.Expr], kinds: Columns, place: str) -> None:
     """One pass over the frame for the first bad row of every column; the earliest row is told."""
     firsts = [bad.fill_null(False).index_of(True).alias(name) for name, bad in wrong.items()]
     try:

@@ -1,4 +1,4 @@
-"""RewardBench's published tables with embeddings: read once, scored for anybody."""
+"""RewardBench's published tables with embeddings: read once, scored for any user."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,6 +1,6 @@
 """How fast a model gets to know people: accuracy on what they have not shown, by how much they have.
 
-Everybody's code is inferred from nested random supports of growing size, all users of a draw and size at once; the
+Every user's code is inferred from nested random supports of growing size, all users of a draw and size at once; the
 shared weights never move. Size 0 is the population's prior (with demographics where the model uses them).
 """
 
@@ -78,7 +78,7 @@ def few_shot(
 
     A user's support of a draw is the beginning of one random order of their comparisons in `support`, so that supports
     are nested. The same users stand at every size: those with at least max(sizes) comparisons. A model with codes has
-    a control, another user's code; one without is flat. Raises InputError for bad sizes, or where nobody has enough.
+    a control, another user's code; one without is flat. Raises InputError for bad sizes, or where no user has enough.
 
     models         name -> fitted model
     sizes          numbers of support comparisons
@@ -131,12 +131,12 @@ def few_shot_of_cells(
             )
             tables.append(found.table)
     if not tables:
-        raise InputError("few_shot: nobody has a support and a test; give larger shares of both")
+        raise InputError("few_shot: no user has a support and a test; give larger shares of both")
     return FewShot(pl.concat(tables))
 
 
 def forgotten(model: RewardModel) -> RewardModel:
-    """The model with its shared weights and prior, and nobody known to it."""
+    """The model with its shared weights and prior, and no users known to it."""
     none = model.posterior.of(torch.zeros(0, dtype=torch.int64))
     return replace(model, user_ids=(), posterior=none, n_comparisons=np.zeros(0, dtype=np.int64))
 
@@ -154,7 +154,7 @@ def _eligible(
     if not keep.any():
         best = int(have[tested].max(initial=0))
         raise InputError(
-            f"few_shot: nobody with a test comparison has {most} of support, the most is {best}; give less"
+            f"few_shot: no user with a test comparison has {most} of support, the most is {best}; give less"
         )
     return pool.take(keep[pool.user]), asked.take(keep[asked.user])
 

@@ -23,20 +23,20 @@ SEEN, UNSEEN = "seen user, unseen {}", "unseen user, unseen {}"
 def lore_prism(
     data: Comparisons, *, unseen_users: float = 0.5, test_size: float = 0.5, least: int = 6, seed: int = 123
 ) -> Cells:
-    """LoRe on PRISM: people of more than five dialogues, some unseen, and half of everybody's dialogues held out.
+    """LoRe on PRISM: people of more than five dialogues, some unseen, and half of every user's dialogues held out.
 
     Groups are dialogues: seen users' other half is trained on, unseen users' other half is their support. The paper
     has half of the people unseen, the code of August 2025 a fifth (`unseen_users=0.2`). Its limits on the length of
     texts are the loader's business. Source: arXiv 2504.14439. Raises InputError where a part is empty.
 
     data         PRISM, with dialogues as groups
-    test_size    share of everybody's dialogues held out
+    test_size    share of every user's dialogues held out
     least        dialogues that a person must have
     seed         of the draw
     """
     data = data.take(_dialogues(data)[data.user] >= least)
     if not len(data):
-        raise InputError(f"{data.source}: nobody has {least} groups or more; give fewer by least=")
+        raise InputError(f"{data.source}: no user has {least} groups or more; give fewer by least=")
     key = combine(data.user_keys()[data.user], data.group)
     dialogue, first, place = np.unique(key, return_index=True, return_inverse=True)
     owner = data.user[first]

@@ -87,7 +87,7 @@ def reward_bench(
             f"reward_bench: chosen {left.shape}, rejected {right.shape}, subset {names.shape}; align the rows"
         )
     known = {name: count for section in SECTIONS.values() for name, count in section.items()}
-    _refuse_names(set(names.tolist()), set(known), "reward_bench")
+    _raise_for_unknown(set(names.tolist()), set(known), "reward_bench")
     order = sorted(known)
     place = np.searchsorted(order, names)
     accuracy = _mean_by(np.asarray(left > right, dtype=float), place, len(order))
@@ -153,7 +153,7 @@ def reward_bench_2(rewards: ArrayLike, questions: Questions) -> BenchScores:
     r = _rewards(rewards, "rewards")
     if r.shape[-1] != len(questions.question):
         raise InputError(f"reward_bench_2: {r.shape[-1]} rewards for {len(questions.question)} answers; align them")
-    _refuse_names(set(questions.subset.tolist()), {*DOMAINS, TIES}, "reward_bench_2")
+    _raise_for_unknown(set(questions.subset.tolist()), {*DOMAINS, TIES}, "reward_bench_2")
     starts = questions.starts
     top = np.maximum.reduceat(r, starts, axis=-1)
     best = np.maximum.reduceat(np.where(questions.correct, r, -np.inf), starts, axis=-1)
@@ -227,7 +227,7 @@ def _rewards(values: ArrayLike, name: str) -> Floats:
     return r
 
 
-def _refuse_names(given: set[str], known: set[str], what: str) -> None:
+def _raise_for_unknown(given: set[str], known: set[str], what: str) -> None:
     if alien := sorted(given - known):
         raise InputError(f"{what}: subset {alien[0]!r} is unknown; give the published names")
     if lacking := sorted(known - given):

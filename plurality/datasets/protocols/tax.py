@@ -1,4 +1,4 @@
-"""The personalisation tax: what rewards of single people lose on a benchmark that everybody is held to."""
+"""The personalisation tax: what rewards of single people lose on a benchmark that is the same for all."""
 
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ def personalisation_tax(
 
     `base` is a model without codes, such as Bradley–Terry, or the rewards (M,) of the bench's items that a base reward
     model gives. A user's reward is a utility at their code (`RewardModel.utility`). Raises InputError for a base with
-    codes, rewards of another length, a model of nobody, or embeddings that do not fit.
+    codes, rewards of another length, a model without users, or embeddings that do not fit.
 
     model          fitted model
     bench          benchmark as read by `read_bench`
@@ -74,10 +74,10 @@ def personalisation_tax(
     seed           of the resamples
     """
     if not model.user_ids:
-        raise InputError("personalisation_tax: the model knows nobody; fit or adapt it first")
+        raise InputError("personalisation_tax: the model knows no users; fit or adapt it first")
     if isinstance(base, RewardModel):
         if base.head.n_codes:
-            raise InputError("personalisation_tax: the base has codes; give one reward for everybody, or its numbers")
+            raise InputError("personalisation_tax: the base has codes; give one reward for all users, or its numbers")
         of_base = forgotten(base).utility(bench.items, [""], unknown="population")[0].astype(float)
     else:
         of_base = np.asarray(base, dtype=float)
@@ -101,8 +101,8 @@ def _table(
     names: tuple[str, ...], base: Floats, population: Floats, own: Floats, n_bootstrap: int, level: float, seed: int
 ) -> pl.DataFrame:
     counts = resample_counts(len(own), n_bootstrap, seed)
-    everybody = np.ones((1, len(own)), dtype=np.float32)
-    tenth = worst_share(own, everybody)[0]
+    all_users = np.ones((1, len(own)), dtype=np.float32)
+    tenth = worst_share(own, all_users)[0]
     drawn = {MEAN: ratio_draws(counts, own, np.ones(len(own))), TENTH: worst_share(own, counts)}
     scores = {BASE: base, POPULATION: population, MEAN: own.mean(axis=0), TENTH: tenth, WORST: own.min(axis=0)}
     frames = []

@@ -56,7 +56,7 @@ def people(
 
 
 def told(population: Population, sample: Sample) -> Array:
-    """Gap (N,) between the utilities that demographics alone let one expect: nobody can know more before asking."""
+    """Gap (N,) between the utilities that demographics alone let one expect: no model can know more without labels."""
     data = sample.data
     centre = population.theta[:, population.theta.shape[1] // 2 :][data.user]
     first, second = (population.utility(data.items[side], centre) for side in (data.first, data.second))

@@ -12,7 +12,7 @@ from plurality.datasets.simulated.populations import Array, Population, _two
 def signed(
     n_users: int = 300, *, rank: int = 5, width: int = 256, scale: float = 3.3, seed: int = 0, unseen: int = 60
 ) -> tuple[Population, Population]:
-    """w ~ N(0, scale²/rank · I), no mean: one reward for everybody is at chance. The seen users, and unseen ones."""
+    """w ~ N(0, scale²/rank · I), no mean: one reward for all users is at chance. The seen users, and unseen ones."""
     rng = np.random.default_rng(seed)
     v = _orthonormal(rng, width, rank)
 

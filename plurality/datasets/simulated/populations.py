@@ -228,7 +228,7 @@ def careless(
     seed: int = 0,
     unseen: int = 100,
 ) -> tuple[Population, Population]:
-    """One taste for everybody, labels flipped with a probability that differs by user (cycled over `flips`).
+    """One taste for all users, labels flipped with a probability that differs by user (cycled over `flips`).
 
     n_users    number of seen users
     width      dimensions of the item embeddings

@@ -5,7 +5,7 @@ that a bag of words sees the traits and no single word gives one away. A person 
 jitter, and prefers the first of two answers with probability σ(w · (t₁ − t₂)), w in log-odds per trait level.
 
 Planted for an audit to find: about 15 % of people are of type "plain", who dislike the warmth and examples
-that everybody else likes, so one reward for all serves them badly. Older people are more often "careful",
+that all others like, so one reward for all serves them badly. Older people are more often "careful",
 younger ones "brisk", postgraduates and the few people of the islands "plain". Gender is unrelated to taste:
 an honest audit finds nothing there. All people, places and associations are invented.
 """
@@ -86,7 +86,7 @@ class PlantedText:
         chosen, rejected = (self._trait_values(frame, side) for side in ("chosen", "rejected"))
         users = self.users.select("user_id").with_row_index("row")
         row = frame.select("user_id").join(users, on="user_id", how="left", maintain_order="left")["row"]
-        _refuse_missing(row.is_null().to_numpy(), "user_id")
+        _raise_for_missing(row.is_null().to_numpy(), "user_id")
         gap = ((chosen - rejected) * self.weights[row.to_numpy()]).sum(axis=1)
         return prob(torch.from_numpy(gap)).numpy()
 
@@ -105,7 +105,7 @@ class PlantedText:
     def _trait_values(self, frame: pl.DataFrame, side: str) -> np.ndarray:
         asked = frame.select("prompt", completion=side)
         found = asked.join(self.items, on=["prompt", "completion"], how="left", maintain_order="left")
-        _refuse_missing(found[self.traits[0]].is_null().to_numpy(), side)
+        _raise_for_missing(found[self.traits[0]].is_null().to_numpy(), side)
         return found.select(self.traits).to_numpy()
 
 
@@ -152,7 +152,7 @@ def simulate(
     return PlantedText(comparisons, users, items, TRAITS, weights, np.array(list(TASTES))[kind], is_careless)
 
 
-def _refuse_missing(missing: np.ndarray, column: str) -> None:
+def _raise_for_missing(missing: np.ndarray, column: str) -> None:
     if missing.any():
         place = f"row {missing.argmax()}, column {column}"
         raise InputError(f"truth: {place} is not part of this population; pass rows of its own comparisons")

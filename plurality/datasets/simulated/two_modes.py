@@ -1,4 +1,4 @@
-"""Planted populations of a few modes, with what an ideal observer who knows the modes would say of anybody."""
+"""Planted populations of a few modes, with what an ideal observer who knows the modes would say of any user."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from plurality.fitting.objective import FitPlan
 from plurality.fitting.tuning import Candidate, FitOptions
 from plurality.models.family import Spec
 from plurality.reward.fitted import Fitted
-from plurality.reward.heads import Pooled
+from plurality.reward.heads import PooledHead
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class BradleyTerry(Spec):
         if self.decay is not None and not self.decay > 0:
             raise InputError(f"bradley_terry: decay {self.decay} is not positive; leave it out to have it chosen")
 
-    def head(self, width: int, generator: torch.Generator) -> Pooled:
+    def head(self, width: int, generator: torch.Generator) -> PooledHead:
         """The torch module for embeddings of this width."""
-        return Pooled(width, hidden=self.hidden, temperature=self.temperature, generator=generator)
+        return PooledHead(width, hidden=self.hidden, temperature=self.temperature, generator=generator)
 
     def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         convex = self.hidden == 0 and not self.temperature

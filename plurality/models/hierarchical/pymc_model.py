@@ -47,7 +47,7 @@ class CoordinateNames:
 
     @staticmethod
     def numbers(problem: HierarchicalProblem) -> "CoordinateNames":
-        """Where nobody has a name."""
+        """Where no user has a name."""
         counts = (problem.rows.n_users, problem.design.shape[1], problem.n_factors)
         user, coefficient, factor = ([str(i) for i in range(n)] for n in counts)
         return CoordinateNames(user, coefficient, factor)

@@ -116,7 +116,7 @@ def _rows(data: Comparisons, directions: Tensor) -> DifferenceRows:
 
 
 def _widest(data: Comparisons) -> Tensor:
-    """The axis of the embedding along which compared items differ most, for want of anything that anybody wants."""
+    """The axis of the embedding along which compared items differ most, where no taste is found."""
     sample = slice(0, BLOCK)
     difference = np.asarray(data.items[data.first[sample]] - data.items[data.second[sample]], dtype=np.float64)
     return torch.eye(data.dim, dtype=torch.float64)[[int(np.square(difference).sum(0).argmax())]]

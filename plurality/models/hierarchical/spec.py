@@ -168,7 +168,7 @@ class Hierarchical(Spec):
     ) -> dict[str, Any]:
         """Whether demographics help: the gain on users held out, each part of them in turn.
 
-        Directions are found anew without them; how many is taken from everybody.
+        Directions are found anew without them; how many is taken from the fit on all users.
         """
         if not self.folds:
             return {"verdict": "not asked, as folds=0"}

@@ -1,6 +1,6 @@
 """Several people label the same comparison: Dawid–Skene with one reliability each, and a prior from a reward.
 
-Here one clean preference a comparison is shared by everybody who labelled it, which the flip mixture, a clean label
+Here one clean preference a comparison is shared by all who labelled it, which the flip mixture, a clean label
 drawn anew for each, does not know. With one label a comparison the two are the same.
 """
 
@@ -15,7 +15,7 @@ from plurality.fitting.em import em
 
 
 @dataclass(frozen=True, eq=False)
-class Consensus:
+class DawidSkeneEstimate:
     """P(first is truly preferred) by comparison (J,), reliability by annotator (K,), the bound by iteration."""
 
     truth: Float
@@ -33,7 +33,7 @@ def dawid_skene(
     start: float = 0.75,
     max_iter: int = 1000,
     tol: float = 1e-10,
-) -> Consensus:
+) -> DawidSkeneEstimate:
     """Truth of comparisons and reliability of annotators from labels (N,) in [0, 1] by EM.
 
     τ_j = σ(s_j + Σ_i (2y_i − 1) logit η_k(i)), η_k = (Σ_i P(label i right) + a − 1) / (n_k + a + b − 2), with s_j
@@ -59,7 +59,7 @@ def dawid_skene(
         return np.clip(right / np.maximum(count + a + b - 2, 1e-300), 1e-9, 1 - 1e-9)
 
     end = em(np.full(n_annotators, start), e_step, m_step, max_iter=max_iter, tol=tol)
-    return Consensus(end.responsibilities, end.params, end.bounds)
+    return DawidSkeneEstimate(end.responsibilities, end.params, end.bounds)
 
 
 def _label_log_prob(label: Float, eta: Float) -> Float:

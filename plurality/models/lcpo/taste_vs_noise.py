@@ -1,4 +1,4 @@
-"""Before anybody is called careless: does a taste of their own explain their labels better than noise does?"""
+"""Before a user is called careless: does a taste of their own explain their labels better than noise does?"""
 
 from dataclasses import dataclass
 

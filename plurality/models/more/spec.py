@@ -22,7 +22,7 @@ from plurality.models.more.fit import MultiSourceFit, SourceWeighting
 from plurality.models.more.head import Objectives
 from plurality.models.more.min_norm import NORMALISE
 from plurality.reward.fitted import Fitted, Trace
-from plurality.reward.heads import Head, Pooled
+from plurality.reward.heads import Head, PooledHead
 from plurality.reward.posterior import Posterior, Prior
 from plurality.reward.tensors import Tensors
 
@@ -70,7 +70,7 @@ class MORE(Spec):
     def head(self, width: int, generator: torch.Generator) -> Head:
         if self.multi_head:
             return Objectives(width, objectives=self.n_sources or 1, generator=generator)
-        return Pooled(width, hidden=self.hidden, temperature=False, generator=generator)
+        return PooledHead(width, hidden=self.hidden, temperature=False, generator=generator)
 
     def check(self, data: Comparisons) -> None:
         names, source = self._sources(data)

@@ -2,8 +2,8 @@
 
 kind        what is written                                       whose reward      which rewards
 baked       the backbone's own ...ForSequenceClassification        one              linear in the last token's state
-adapters    a baked population and a rank-1 LoRA on `score` each   everybody        as baked
-custom      a class of its own, with its code beside it            everybody        linear or squared in the features
+adapters    a baked population and a rank-1 LoRA on `score` each   all users        as baked
+custom      a class of its own, with its code beside it            all users        linear or squared in the features
 
 Each export is loaded again and compared with the toolkit's reward on probe texts before it takes its place; one that
 differs is not written.

@@ -21,8 +21,8 @@ from plurality.rl.huggingface import checkpoint, parity, portable
 from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.baked import check_pooling, notes_of, write_native
 from plurality.rl.huggingface.parity import Exported, Probes
-from plurality.rl.huggingface.readout import Readout
-from plurality.rl.huggingface.whose import mean_utility
+from plurality.rl.huggingface.readout import FeatureReadout
+from plurality.rl.huggingface.reward_owner import mean_utility
 
 BASE, ADAPTERS, INDEX = "base", "adapters", "users.json"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -58,7 +58,7 @@ def export_adapters(
         raise InputError("adapters: there is no user to write one for")
     codes = reward.codes(names)
     frozen = Backbone.of(reward, backbone)
-    weights = Readout.of(reward.head, torch.cat([reward.prior.mean[None], codes])).weights().float()
+    weights = FeatureReadout.of(reward.head, torch.cat([reward.prior.mean[None], codes])).weights().float()
     check_pooling(frozen)
     some = checkpoint.people_of(names)
     with stages("export", 3, show=progress) as bar, whole_folder(out, marker=parity.REPORT) as new:

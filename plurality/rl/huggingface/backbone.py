@@ -27,7 +27,7 @@ class Backbone:
     def of(reward: RewardModel, folder: str | Path | None = None) -> "Backbone":
         """The reward's own encoder; `folder` says where its model lies now, if not where it was.
 
-        A reward fitted on ready-made embeddings is refused, since nothing says how they were made. Who knows gives it
+        A reward fitted on ready-made embeddings is an error, since nothing says how they were made. Who knows gives it
         its encoder first, `dataclasses.replace(reward, encoder=...)`. Raises InputError also for an encoder that is no
         transformer, or a folder that holds another model.
         """

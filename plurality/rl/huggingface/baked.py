@@ -13,8 +13,8 @@ from plurality.reward.reward_model import RewardModel
 from plurality.rl.huggingface import checkpoint, parity, portable
 from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.parity import Exported, Probes
-from plurality.rl.huggingface.readout import Readout
-from plurality.rl.huggingface.whose import mean_utility, whose
+from plurality.rl.huggingface.readout import FeatureReadout
+from plurality.rl.huggingface.reward_owner import mean_utility, reward_owner
 
 
 def export_baked(
@@ -47,9 +47,9 @@ def export_baked(
     progress     show a progress bar
     """
     out = expanded(out)
-    meant = whose(reward, user, group, users)
+    meant = reward_owner(reward, user, group, users)
     frozen = Backbone.of(reward, backbone)
-    weight = Readout.of(reward.head, meant.codes).mean.weights()
+    weight = FeatureReadout.of(reward.head, meant.codes).mean.weights()
     check_pooling(frozen)
     with stages("export", 2, show=progress) as bar, whole_folder(out, marker=parity.REPORT) as new:
         bar("writing the classifier")

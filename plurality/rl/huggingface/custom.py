@@ -20,8 +20,8 @@ from plurality.rl.huggingface import checkpoint, parity, portable
 from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.baked import notes_of
 from plurality.rl.huggingface.parity import Exported, Probes
-from plurality.rl.huggingface.readout import Readout
-from plurality.rl.huggingface.whose import RewardOwner, mean_utility, whose
+from plurality.rl.huggingface.readout import FeatureReadout
+from plurality.rl.huggingface.reward_owner import RewardOwner, mean_utility, reward_owner
 
 CODE = ("configuration_plurality.py", "modeling_plurality.py")
 AUTO_MAP = {
@@ -42,12 +42,12 @@ def export_custom(
     tolerance: float = parity.TOLERANCE,
     progress: bool = False,
 ) -> Exported:
-    """Write a classifier whose `forward` takes `user_ids`, a row of its table for everybody the reward knows.
+    """Write a classifier whose `forward` takes `user_ids`, a row of its table for each user the reward knows.
 
-    Loaded with `trust_remote_code=True` and nothing of this package. Programs that name nobody get the user, the group
+    Loaded with `trust_remote_code=True` and nothing of this package. Programs that name no user get the user, the group
     (which has a row of its own, "column=value") or the population chosen here. Every pooling of the encoder, linear
-    maps, hidden layers and squares are exact; see `Readout`. Raises InputError for a reward of another form or an
-    encoder-decoder, or where the written checkpoint does not agree with the reward.
+    maps, hidden layers and squares are exact; see `FeatureReadout`. Raises InputError for a reward of another form or
+    an encoder-decoder, or where the written checkpoint does not agree with the reward.
 
     reward       the fitted model
     out          folder to write
@@ -60,7 +60,7 @@ def export_custom(
     progress     show a progress bar
     """
     out = expanded(out)
-    meant = whose(reward, user, group, users)
+    meant = reward_owner(reward, user, group, users)
     frozen = Backbone.of(reward, backbone)
     table = _Table.of(reward, meant, user, group)
     with stages("export", 2, show=progress) as bar, whole_folder(out, marker=parity.REPORT) as new:
@@ -75,28 +75,30 @@ def export_custom(
         expected = np.stack([mean_utility(reward, x, codes).numpy() for codes in each])
 
         def run(side: str) -> parity.Scores:
-            people: list[list[str | None] | None] = [None, [None]]  # nobody named, and the population
+            people: list[list[str | None] | None] = [None, [None]]  # no user named, and the population
             people += [[name] for name in some]
             return np.stack([loaded.scores(fitting, side, who) for who in people])
 
         agreed = parity.compare(run, expected, tolerance)
-        everybody = f"everybody; where nobody is named, {meant.name}"
-        exported = Exported(out, "custom", everybody, agreed, notes_of(frozen, agreed))
+        holds = f"all users; where none is named, {meant.name}"
+        exported = Exported(out, "custom", holds, agreed, notes_of(frozen, agreed))
         portable.write(new / parity.REPORT, exported.record(frozen.about, reward.spec.name))
     return exported
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A row for the population, then one for each name; `default` is whose reward is given where nobody is named."""
+    """A row for the population, then one for each name; `default` is whose reward is given where no user is named."""
 
-    readout: Readout
+    readout: FeatureReadout
     names: tuple[str, ...]
     default: str | None
 
     @staticmethod
     def of(reward: RewardModel, meant: RewardOwner, user: str | None, group: tuple[str, str] | None) -> "_Table":
-        readout = Readout.of(reward.head, torch.cat([reward.prior.mean[None], reward.posterior.codes, meant.codes]))
+        readout = FeatureReadout.of(
+            reward.head, torch.cat([reward.prior.mean[None], reward.posterior.codes, meant.codes])
+        )
         names, default = tuple(reward.user_ids), user
         rows, of_group = readout.rows.split([1 + len(names), len(meant.codes)])
         if group is not None and group[0] == reward.spec.unit:

@@ -41,7 +41,7 @@ DEFAULT: Probes = ([q for q in QUESTIONS for _ in ANSWERS], [a for _ in QUESTION
 class Parity:
     """What was compared, in log-odds. Only differences between texts mean anything, so these are compared.
 
-    max_difference    largest error of the utility gap of any two probes, for anybody
+    max_difference    largest error of the utility gap of any two probes, for any user
     left_padding      the same where texts are padded on the left, as some programs do
     spread            largest utility gap of two probes: what an error is small or large beside
 

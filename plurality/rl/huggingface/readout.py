@@ -14,7 +14,7 @@ SPARE = 32  # embeddings more than unknowns, so that a wrong form cannot fit
 
 
 @dataclass(frozen=True)
-class Readout:
+class FeatureReadout:
     """u(x, z) = ⟨row_z, φ(x)⟩, φ = [1, f] or [1, f, f²], f (p,) the head's map of the embedding x (d,).
 
     projector   f, in double precision: linear, or with a hidden layer
@@ -25,7 +25,7 @@ class Readout:
     rows: Tensor
 
     @staticmethod
-    def of(head: Head, codes: Tensor) -> "Readout":
+    def of(head: Head, codes: Tensor) -> "FeatureReadout":
         """The rows of these codes (U, C), solved for on random embeddings and checked on others.
 
         Nothing here knows a family: any head whose utility has the form is found out, linear before squared.
@@ -44,7 +44,7 @@ class Readout:
             half = len(basis) - SPARE
             rows = torch.linalg.lstsq(basis[:half], u[:half], driver="gelsd").solution
             if ((basis @ rows - u).abs().amax(0) <= EXACT * u.abs().amax(0).clamp_min(1e-30)).all():
-                return Readout(double.projector, rows.T.contiguous())
+                return FeatureReadout(double.projector, rows.T.contiguous())
         raise InputError(f"this reward is neither linear nor square in its features: no checkpoint holds it; {remedy}")
 
     @property
@@ -53,7 +53,7 @@ class Readout:
         return self.rows.shape[1] > 1 + self.projector.linear.shape[0]
 
     @property
-    def mean(self) -> "Readout":
+    def mean(self) -> "FeatureReadout":
         """The mean utility of these users, which is a readout of one row."""
         return replace(self, rows=self.rows.mean(0, keepdim=True))
 

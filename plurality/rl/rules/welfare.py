@@ -1,7 +1,7 @@
-"""Welfare rules: from everybody's utilities of a batch of completions to one reward a completion.
+"""Welfare rules: from all users' utilities of a batch of completions to one reward a completion.
 
 Every rule takes utilities (U, n), population weights (U,) and group codes (U,), and gives rewards (n,) in the units of
-the utilities. A weight of 3 means the same as the person three times, and one of 0 as nobody.
+the utilities. A weight of 3 means the same as the person three times, and one of 0 as no person.
 """
 
 from collections.abc import Mapping
@@ -185,7 +185,7 @@ class WeightedGroups:
         odd = sorted(there ^ self.shares.keys())
         odd = [g for g in odd if g in there or self.shares[g] > 0]
         if odd:
-            what = "has people but no share" if odd[0] in there else "has a share but nobody of weight"
+            what = "has people but no share" if odd[0] in there else "has a share but no user of weight"
             raise InputError(f"groups: group {odd[0]} {what}; give a share to every group there is, and no other")
         share = np.array([self.shares[g] for g in codes.tolist()], float)
         return share @ means / share.sum()

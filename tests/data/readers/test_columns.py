@@ -1,4 +1,4 @@
-"""Bad values are refused with the row, the cause and the remedy, in one line."""
+"""Bad values are errors with the row, the cause and the remedy, in one line."""
 
 import polars as pl
 import pytest

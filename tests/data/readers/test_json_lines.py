@@ -1,4 +1,4 @@
-"""A number or a list among texts in a JSON lines file is refused, not made text."""
+"""A number or a list among texts in a JSON lines file is an error, not made text."""
 
 import json
 

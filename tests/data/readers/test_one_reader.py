@@ -22,7 +22,7 @@ from plurality.analyses.inference.permutation import separations
 from plurality.analyses.inputs import read_predictions, read_table
 from plurality.analyses.scores import predictions_from_scores
 from plurality.analyses.social_choice.candidates import read_candidates as read_rewards
-from plurality.data.read import read, read_candidates
+from plurality.data.read import read, read_completions
 from plurality.data.readers.tables import open_frame
 from plurality.errors import InputError
 from plurality.rl.verl import to_parquet
@@ -136,7 +136,7 @@ PLACES = {
         USERS, lambda t, letters, **_: read(TEXTS, users=t, encoder=letters).users.to_dict(as_series=False)
     ),
     "score candidates": Reading(
-        COMPLETIONS, lambda t, **_: (lambda c: (c.user_ids, c.items.texts.rows(), c.item.tolist()))(read_candidates(t))
+        COMPLETIONS, lambda t, **_: (lambda c: (c.user_ids, c.items.texts.rows(), c.item.tolist()))(read_completions(t))
     ),
     "audit predictions": Reading(PREDICTIONS, lambda t, **_: audit_of(predictions=t)),
     "audit users": Reading(USERS, lambda t, **_: audit_of(users=t)),

@@ -1,4 +1,4 @@
-"""Every kind of table gives the same comparisons, and what is none is refused in one line."""
+"""Every kind of table gives the same comparisons, and what is none is an error of one line."""
 
 import gzip
 from pathlib import Path

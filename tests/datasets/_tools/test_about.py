@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from plurality.datasets._tools.about import folder_of, open_table
-from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, refuse, require
+from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, raise_at_first, require
 from plurality.errors import InputError
 
 ROWS = [
@@ -70,10 +70,10 @@ def test_a_hub_id_is_fetched(tmp_path, monkeypatch):
     assert (asked["repo"], asked["repo_type"], asked["revision"]) == ("some/set", "dataset", "abc")
     assert {"t.jsonl", "**/t.parquet"} <= set(asked["patterns"])
 
-    def refuse_to(*_, **__):
+    def no_download(*_, **__):
         raise LocalEntryNotFoundError("no such thing\nat all")
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse_to)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", no_download)
     with pytest.raises(
         InputError, match=r"some/set is no local path, and the hub does not give it \(no such thing\); c"
     ):
@@ -159,8 +159,8 @@ def test_lists_and_objects_that_are_all_empty_have_their_type():
     assert made["c"].to_list() == [[], []]
 
 
-def test_refuse_names_the_first_row():
+def test_the_first_bad_row_is_named():
     frame = pl.LazyFrame({"c": [None, 1, 2, 3]})
-    refuse(frame, pl.col("c") > 3, "place", "c is large", "mend it")
+    raise_at_first(frame, pl.col("c") > 3, "place", "c is large", "mend it")
     with pytest.raises(InputError, match="place: row 3: c is large; mend it"):
-        refuse(frame, pl.col("c") > 1, "place", "c is large", "mend it")
+        raise_at_first(frame, pl.col("c") > 1, "place", "c is large", "mend it")

@@ -124,7 +124,7 @@ def test_data_command_writes_the_store_that_embed_writes(town, tmp_path, command
         (["teas", "FOLDER", "--out", "o"], "invalid choice: 'teas'"),
     ],
 )
-def test_data_command_refuses_in_one_line(folder, tmp_path, command, monkeypatch, arguments, message):
+def test_data_command_has_errors_of_one_line(folder, tmp_path, command, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     done = command("data", *(folder if a == "FOLDER" else a for a in arguments))
     assert done.code == 2

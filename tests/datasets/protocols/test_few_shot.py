@@ -125,7 +125,7 @@ def test_units_of_users_have_a_curve():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sizes": (0, 26)}, "nobody with a test comparison has 26 of support, the most is 25"),
+        ({"sizes": (0, 26)}, "no user with a test comparison has 26 of support, the most is 25"),
         ({"sizes": ()}, "give sizes of 0 or more"),
         ({"sizes": (-1,)}, "give sizes of 0 or more"),
         ({"draws": 0}, "at least one draw"),
@@ -137,7 +137,7 @@ def test_impossible_curves(town, settings, message):
         few_shot(models, support, test, **settings)
 
 
-def test_other_peoples_tables_are_refused(town):
+def test_other_peoples_tables_are_an_error(town):
     models, support, test, _ = town
     with pytest.raises(InputError, match="different users tables"):
         few_shot(models, support.with_users([f"x{i}" for i in range(60)]), test, sizes=(1,))

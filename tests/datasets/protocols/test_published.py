@@ -47,7 +47,7 @@ def test_lore(unseen):
         assert {len(groups(part.of_users([u]))) for u in part.user_ids} == {4}  # half of eight
     assert groups(cells.train).isdisjoint(groups(cells.tests[SEEN]))
     assert groups(cells.support).isdisjoint(groups(cells.tests[UNSEEN]))
-    with pytest.raises(InputError, match="nobody has 9 groups or more"):
+    with pytest.raises(InputError, match="no user has 9 groups or more"):
         lore_prism(data, least=9)
 
 

@@ -237,12 +237,12 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch: pytest.M
         ({"jitter": float("nan")}, "jitter = nan"),
     ],
 )
-def test_impossible_settings_are_refused(setting: dict, message: str) -> None:
+def test_impossible_settings_are_an_error(setting: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         simulate(**setting)
 
 
-def test_truth_refuses_what_is_not_of_this_population() -> None:
+def test_truth_raises_for_what_is_not_of_this_population() -> None:
     small = simulate(n_users=4, n_comparisons=3, n_prompts=2, seed=0)
     rows = small.comparisons
     second = pl.int_range(pl.len()) == 1

@@ -64,6 +64,6 @@ def test_gradients_are_the_published_ones():
 
 
 @pytest.mark.parametrize("rate", [-0.1, 0.5, 1.0])
-def test_a_rate_from_one_half_on_is_refused(rate):
+def test_a_rate_from_one_half_on_is_an_error(rate):
     with pytest.raises(InputError, match=r"must lie in \[0, ½\)"):
         losses.smoothed_label(torch.zeros(1), rate)

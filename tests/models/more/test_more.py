@@ -103,7 +103,7 @@ def test_a_hidden_layer_learns_too():
     assert np.mean((model.gap(data) > 0) == (data.label > 0.5)) > 0.65
 
 
-def test_one_source_is_refused_with_what_would_do():
+def test_one_source_is_an_error_with_what_would_do():
     seen, _ = planted.taste_groups(20, shares=(1.0,), width=4, seed=0)
     data = seen.sample(10, seed=0).data
     with pytest.raises(InputError, match=r"no column 'objective'; the users table has group: name one as source="):

@@ -115,7 +115,7 @@ def test_a_reward_from_disk_exports_the_same_also_when_its_backbone_moved(backbo
     assert export_baked(loaded, tmp_path / "out", user="u0", backbone=moved).parity.max_difference < 1e-4
 
 
-def test_what_a_classifier_cannot_hold_is_refused_with_the_kind_that_can(backbone, fitted, people, table, tmp_path):
+def test_what_a_classifier_cannot_hold_is_an_error_with_the_kind_that_can(backbone, fitted, people, table, tmp_path):
     cases = [
         (fitted(LOW, backbone("qwen2"), pooling="mean"), "pooling 'mean'.*choose kind custom"),
         (fitted(LOW, backbone("qwen2", normalise=True)), "unit length.*choose kind custom"),
@@ -136,7 +136,7 @@ def test_what_a_classifier_cannot_hold_is_refused_with_the_kind_that_can(backbon
         ({"user": "nobody"}, "'nobody'"),
         ({"user": "u0", "group": ("camp", "few")}, "of a user or of a group"),
         ({"group": ("camp", "few")}, "give it as users="),
-        ({"group": ("camp", "none"), "users": table}, "nobody has camp=none; there are 'few', 'many'"),
+        ({"group": ("camp", "none"), "users": table}, "no user has camp=none; there are 'few', 'many'"),
         ({"group": ("age", "9"), "users": table}, "no column 'age'"),
     ):
         with pytest.raises(InputError, match=message):

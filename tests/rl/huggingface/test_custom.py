@@ -142,7 +142,7 @@ def test_a_group_has_a_row_and_is_the_default(backbone, fitted, table, texts, tr
     np.testing.assert_array_equal(loaded.scores(texts, "right", ["camp=many"]), got)
 
 
-def test_what_no_checkpoint_holds_is_refused(backbone, fitted, tmp_path):
+def test_what_no_checkpoint_holds_is_an_error(backbone, fitted, tmp_path):
     reward = fitted(pl8.PAL(n_prototypes=2, utility="norm", decay=3.0), backbone("qwen2"))
     with pytest.raises(InputError, match="neither linear nor square"):
         export_custom(reward, tmp_path / "out")
@@ -158,7 +158,7 @@ def test_the_backbone_s_precision_is_the_encoder_s_and_the_head_stays_exact(back
         assert {p.dtype for p in model.model.parameters()} == {expected}
 
 
-STRANGER = """
+SCRIPT = """
 import json, sys
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -192,7 +192,7 @@ def test_a_process_without_this_package_gets_the_same(made, backbone, fitted, te
         "HF_HUB_OFFLINE": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", STRANGER], input=json.dumps(asked), capture_output=True, text=True, env=environment,
+        [sys.executable, "-c", SCRIPT], input=json.dumps(asked), capture_output=True, text=True, env=environment,
         cwd=tmp_path, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,11 @@
-"""Readout against the heads themselves on embeddings it was not solved on, and weights against autograd."""
+"""FeatureReadout against the heads themselves on embeddings it was not solved on, and weights against autograd."""
 
 import pytest
 import torch
 
 from plurality.errors import InputError
 from plurality.models import DPL, PAL, VPL, BradleyTerry, LowRank, MaxMin
-from plurality.rl.huggingface.readout import Readout
+from plurality.rl.huggingface.readout import FeatureReadout
 
 WIDTH = 6
 LINEAR = {
@@ -58,9 +58,9 @@ def test_rows_give_the_head_s_utility_anywhere(spec):
     x = 2 * torch.randn(50, WIDTH, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     double = head.doubled()
     expected = double.population(double.features(x, None), codes)
-    got = utilities(Readout.of(head, codes), x)
+    got = utilities(FeatureReadout.of(head, codes), x)
     torch.testing.assert_close(got, expected.expand_as(got), rtol=1e-8, atol=1e-8 * float(expected.abs().max()))
-    mean = utilities(Readout.of(head, codes).mean, x)
+    mean = utilities(FeatureReadout.of(head, codes).mean, x)
     torch.testing.assert_close(mean[0], got.mean(0))
 
 
@@ -69,7 +69,7 @@ def test_weights_are_the_gradient_of_utility(spec):
     head, codes = head_of(spec)
     double = head.doubled()
     x = torch.randn(1, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(3), requires_grad=True)
-    weights = Readout.of(head, codes).weights()
+    weights = FeatureReadout.of(head, codes).weights()
     for row, code in zip(weights, codes, strict=True):
         (gradient,) = torch.autograd.grad(double.utility(double.features(x, None), code[None]).sum(), x)
         torch.testing.assert_close(row, gradient[0], rtol=1e-8, atol=1e-8)
@@ -79,18 +79,18 @@ def test_weights_are_the_gradient_of_utility(spec):
 def test_a_curve_has_no_weights_and_is_told_which_kind_has(spec):
     head, codes = head_of(spec)
     with pytest.raises(InputError, match="choose kind custom"):
-        Readout.of(head, codes).weights()
+        FeatureReadout.of(head, codes).weights()
 
 
 @pytest.mark.parametrize("spec", NEITHER.values(), ids=NEITHER)
-def test_other_forms_are_refused(spec):
+def test_other_forms_are_an_error(spec):
     head, codes = head_of(spec)
     with pytest.raises(InputError, match="no checkpoint"):
-        Readout.of(head, codes)
+        FeatureReadout.of(head, codes)
 
 
 def test_an_ideal_point_infinitely_far_is_linear():
     head, codes = head_of(PAL(n_prototypes=3, preference=4))
     head.curvature.zero_()
-    assert not Readout.of(head, codes).squared
-    assert Readout.of(head, codes).weights().shape == (4, WIDTH)
+    assert not FeatureReadout.of(head, codes).squared
+    assert FeatureReadout.of(head, codes).weights().shape == (4, WIDTH)

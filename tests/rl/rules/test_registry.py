@@ -162,7 +162,7 @@ def test_margins_stand_whatever_the_sample(people):
     rule = WeightedGroups({0: 0.6, 1: 0.3, 2: 0.1})
     heavy = np.where(g == 2, 50 * w, w)
     np.testing.assert_allclose(rule(u, heavy, g), rule(u, w, g))
-    with pytest.raises(InputError, match="group 2 has a share but nobody of weight"):
+    with pytest.raises(InputError, match="group 2 has a share but no user of weight"):
         rule(u, np.where(g == 2, 0, w), g)
     with pytest.raises(InputError, match="group 3 has people but no share"):
         rule(u, w, np.where(w == w[8], 3, g))

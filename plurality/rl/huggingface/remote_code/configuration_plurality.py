@@ -16,7 +16,7 @@ class PluralityConfig(PretrainedConfig):
     n_hidden       units of the map's hidden layer, 0 for a linear map
     squared        whether utility also reads the squares of f
     user_ids       users with a row of their own, from row 1; row 0 is the population
-    default_user   whose reward is given where a call names nobody; None is the population
+    default_user   whose reward is given where a call names no user; None is the population
     """
 
     model_type = "plurality_reward"

@@ -21,7 +21,7 @@ class RewardOwner:
     codes: Tensor
 
 
-def whose(
+def reward_owner(
     reward: RewardModel, user: str | None = None, group: tuple[str, str] | None = None, users: Any = None
 ) -> RewardOwner:
     """Codes of a user, of a group (column, value) of the users table, or of the population where neither is given.
@@ -43,7 +43,7 @@ def whose(
     if reward.spec.unit != "user_id":
         raise InputError(f"group {name}: this model has codes of {reward.spec.unit!r}; give one of its values")
     if users is None:
-        raise InputError(f"group {name}: who is in it stands in the users table; give it as users= (--users)")
+        raise InputError(f"group {name}: its users are in the users table; give it as users= (--users)")
     frame, place = open_frame(users, "users")
     members = _members(frame, place, column, value)
     known = set(reward.user_ids)
@@ -61,7 +61,7 @@ def _members(frame: pl.DataFrame, place: str, column: str, value: str) -> list[s
     members: list[str] = ids.filter((values == value).fill_null(False)).unique(maintain_order=True).to_list()
     if not members:
         there = ", ".join(map(repr, values.drop_nulls().unique().sort().head(8).to_list()))
-        raise InputError(f"{place}: nobody has {column}={value}; there are {there}")
+        raise InputError(f"{place}: no user has {column}={value}; there are {there}")
     return members
 
 

@@ -45,12 +45,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Contract:
+class OpenRLHFProtocol:
     """How rows are read.
 
     user_key       what labels call the user, besides "user_id"
-    needs_user     rows without a user are refused; else, as under a rule for everybody, their user_id is ""
-    reads_prompts  the reward depends on the prompt: one that went through a chat template is refused, unless the label
+    needs_user     rows without a user are an error; else, as under a rule for all users, their user_id is ""
+    reads_prompts  the reward depends on the prompt: one that went through a chat template is an error, unless the label
                    has the prompt itself
     end_tokens     cut off a completion's end, however many there are, with the white space around them
     """
@@ -110,11 +110,14 @@ class Contract:
         return user
 
 
+Contract = OpenRLHFProtocol  # its name until 0.3, as `plurality.rl.contract` has it
+
+
 def label_of(user_id: str | int | None, prompt: Any = None) -> str:
     """The label of a sample of this user: JSON with user_id and, for reward models that read prompts, the prompt.
 
     The prompt is a string or a list of messages, before any chat template. The user may be None where a rule serves
-    everybody.
+    all users.
 
     user_id    whose reward
     prompt     string or message list
@@ -147,11 +150,11 @@ def without_end(text: str, end_tokens: tuple[str, ...] = END_TOKENS) -> str:
 def strict_json(text: bytes | str, what: str) -> Any:
     """JSON as the standard has it. Raises InputError for malformed text, NaN, infinities and too deep a nest."""
 
-    def refuse(word: str) -> NoReturn:
+    def no_number(word: str) -> NoReturn:
         raise InputError(f"{what} holds {word}, which is no JSON; send finite numbers")
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=no_number)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:  # malformed, not UTF-8, a number of 5,000 digits, or a deep nest

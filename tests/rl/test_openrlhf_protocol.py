@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plurality.errors import InputError
-from plurality.rl.contract import END_TOKENS, Contract, Row, completion_of, label_of, without_end
+from plurality.rl.openrlhf_protocol import END_TOKENS, OpenRLHFProtocol, Row, completion_of, label_of, without_end
 
 TEMPLATED = "<|im_start|>user\nTea?<|im_end|>\n<|im_start|>assistant\n"
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Tea?"}]
 
 
-def read(query="Tea? Yes", prompt="Tea?", label="ann", **contract):
+def read(query="Tea? Yes", prompt="Tea?", label="ann", **protocol):
     """The one row of a request."""
-    (row,) = Contract(**contract).rows([query], [prompt], [label])
+    (row,) = OpenRLHFProtocol(**protocol).rows([query], [prompt], [label])
     return row
 
 
@@ -218,10 +218,10 @@ def test_what_cannot_be_used_is_named(name):
 
 def test_the_row_is_named():
     with pytest.raises(InputError, match=r"^row 1: "):
-        Contract().rows(["a", "b"], ["a", "x"], ["ann", "bob"])
+        OpenRLHFProtocol().rows(["a", "b"], ["a", "x"], ["ann", "bob"])
     with pytest.raises(InputError, match="query, prompts and labels have 2, 1 and 1 entries"):
-        Contract().rows(["a", "b"], ["a"], ["ann"])
-    assert Contract().rows([], [], []) == []
+        OpenRLHFProtocol().rows(["a", "b"], ["a"], ["ann"])
+    assert OpenRLHFProtocol().rows([], [], []) == []
 
 
 def test_labels_are_json():
