@@ -208,7 +208,7 @@ def walk_decays(candidate_fit: CandidateFit, plan: FitPlan, trace: Trace) -> flo
     which the last fit is then run at. The candidate's fit is left where it was best.
 
     candidate_fit  fitted at its first decay, with `value` there
-    plan           whose `decays` are walked; fewer than two are kept as they are
+    plan           its `decays` are tried in turn; fewer than two are kept as they are
     trace          gets a row a decay
     """
     if len(plan.decays) < 2:

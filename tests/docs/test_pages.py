@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -49,6 +50,17 @@ def test_errors_in_the_faq_are_in_the_code():
     for row in quoted:
         for part in re.findall(r"`([^`]+)`", row)[0].split("…"):
             assert part.strip() in source, f"the FAQ quotes {part!r}, which no message says"
+
+
+CARDS = [*ROOT.glob("models/*/card.md"), *ROOT.glob("datasets/*/card.md"), ROOT / "README.md", ROOT / "AGENTS.md"]
+WRITTEN = {p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8") for p in CARDS} | PAGES
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_names_of_the_package_exist(page):
+    """What cards and pages call by its full name can be imported by it, none of it under a name it had before."""
+    for name in sorted(set(re.findall(r"\bplurality(?:\.[A-Za-z_]\w*)+", WRITTEN[page]))):
+        resolve_name(name)
 
 
 def test_the_floor_plan_is_the_house_s():

@@ -287,7 +287,7 @@ def test_a_rule_over_a_weighted_population_with_groups(model, lsa, codes, said, 
 @pytest.mark.parametrize(
     ("people", "message"),
     [
-        ({"user_id": ["ann", "ann"]}, "there twice"),
+        ({"user_id": ["ann", "ann"]}, "appears twice"),
         ({"user_id": ["ann"], "weight": [-1.0]}, "negative"),
         ({"user_id": ["ann"], "weight": [0.0]}, "all weights are 0"),
         ({"name": ["ann"]}, "user_id is missing"),

@@ -1,9 +1,9 @@
 """The rules by which choices, ratings and rankings become comparisons, one for all data sets.
 
 Tables are long: a row is one response that one person saw, `turn` names the columns that tell which responses
-were judged together (user and prompt, or an interaction id). The road is: pairs (`choice_pairs` or
-`ordered_pairs`), then `plurality.datasets.frames.sieve` for the pairs to leave out (ties, equal texts), then `weigh`,
-so that weights are shared among the pairs that are left.
+were judged together (user and prompt, or an interaction id). The steps are: pairs (`choice_pairs` or
+`ordered_pairs`), then `plurality.datasets._tools.frames.sieve` for the pairs to leave out (ties, equal texts), then
+`weigh`, so that weights are shared among the pairs that are left.
 """
 
 from collections.abc import Collection, Sequence

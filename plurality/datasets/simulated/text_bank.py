@@ -1,4 +1,4 @@
-"""Sentences that `planted_text` puts together: topics to ask about, and ways in which an answer can sound.
+"""Sentences that `simulated.text` puts together: topics to ask about, and ways in which an answer can sound.
 
 A topic is five lines: its task and steps (two lines), an example, a technical detail, a risk. Steps are bare
 verb phrases and the last three are clauses, so that every lead-in of every register fits before them.
