@@ -131,11 +131,11 @@ TABLES = {
         "bad.jsonl: row 2: prompt is a number, in the rows before it is text",
         "make it one or the other",
     ),
-    "a line that is no JSON": (embed_file("bad.jsonl", '{"user_id": "a"}\n{"user_id'), "row 2: the line is no JSON"),
+    "a line that is not JSON": (embed_file("bad.jsonl", '{"user_id": "a"}\n{"user_id'), "row 2: the line is not JSON"),
     "an empty text": (with_values("chosen", [*"abcd", " \n", "f"]), "row 5: chosen is empty", "or drop the row"),
     "no text at all": (with_values("prompt", ["a", None, *"cdef"]), "row 2: prompt is null", "fill it in or drop"),
     "an empty user": (with_values("user_id", [*"abcde", ""]), "row 6: user_id is empty", "fill it in"),
-    "users that are no ids": (with_values("user_id", [0.5] * 6), "user_id is a number (Float64)", "give text or whole"),
+    "users are not ids": (with_values("user_id", [0.5] * 6), "user_id is a number (Float64)", "give text or whole"),
     "both sides the same": (
         with_values("rejected", [*TEXTS["rejected"][:3], "stay in", *TEXTS["rejected"][4:]]),
         "bad.parquet: row 4: chosen and rejected are the same",
@@ -147,8 +147,8 @@ TABLES = {
         "give P(first preferred)",
     ),
     "a label that prefers the rejected": (with_values("label", [1, 0.2, 1, 1, 1, 1]), "row 2: label lies outside [0.5"),
-    "a label that is no number": (with_values("label", [1, np.nan, 1, 1, 1, 1], LABELLED), "row 2: label is NaN"),
-    "labels in words": (with_values("label", ["1", "yes", *"1111"], LABELLED), "row 2: label is no number"),
+    "a label that is not a number": (with_values("label", [1, np.nan, 1, 1, 1, 1], LABELLED), "row 2: label is NaN"),
+    "labels in words": (with_values("label", ["1", "yes", *"1111"], LABELLED), "row 2: label is not a number"),
     "a weight of 0": (with_values("weight", [1, 1, 0, 1, 1, 1]), "row 3: weight is not positive"),
     "a strength of 2": (with_values("strength", [1, 1, 1, 1, 1, 2]), "row 6: strength lies outside (0, 1]"),
     "no rows": (embed(TEXTS.clear()), "bad.parquet has no rows", "give a table"),
@@ -232,8 +232,8 @@ EMBEDDINGS = {
         "bad.parquet: chosen is text, but with ready-made embeddings it is the row number",
         "name an encoder",
     ),
-    "of one dimension": (ready_made(VECTORS[0]), "shape (3,) are no matrix", "give (items, dimensions)"),
-    "of whole numbers": (ready_made(VECTORS.astype(int)), "of type int64 are no floats", "give float32"),
+    "of one dimension": (ready_made(VECTORS[0]), "shape (3,) are not a matrix", "give (items, dimensions)"),
+    "of whole numbers": (ready_made(VECTORS.astype(int)), "of type int64 are not floats", "give float32"),
     "that are not there": (
         lambda p: ["embed", p.parquet(ROWS), "--embeddings", p.here / "none.npy", "--out", p.out],
         "none.npy does not exist",
@@ -291,14 +291,14 @@ def table_of(**columns):
 
 
 USES = {
-    "fit on what is no store": (
+    "fit on what is not a store": (
         lambda p: ["fit", "pal", p.good, "--out", p.out],
-        "is no store, it has no meta.json",
+        "is not a store, it has no meta.json",
         "give a folder that was saved",
     ),
     "fit on a file": (
         lambda p: ["fit", "pal", p.good / "users.parquet", "--out", p.out],
-        "users.parquet is no store",
+        "users.parquet is not a store",
         "give a folder",
     ),
     "prompts that were not embedded": (

@@ -19,9 +19,9 @@ def open_embeddings(source: Array | str | Path, what: str) -> Array:
     place = str(source) if isinstance(source, str | Path) else what
     array = _map(expanded(source)) if isinstance(source, str | Path) else np.asarray(source)
     if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"{place}: embeddings of shape {array.shape} are no matrix; give (items, dimensions)")
+        raise InputError(f"{place}: embeddings of shape {array.shape} are not a matrix; give (items, dimensions)")
     if array.dtype.kind != "f":
-        raise InputError(f"{place}: embeddings of type {array.dtype} are no floats; give float32")
+        raise InputError(f"{place}: embeddings of type {array.dtype} are not floats; give float32")
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):  # what overflows is infinite, and raises below
             array = array.astype(np.float32)

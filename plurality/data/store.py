@@ -53,7 +53,7 @@ def save(data: Comparisons, folder: str | Path) -> Path:
 def load(folder: str | Path, *, verify: bool = False) -> Comparisons:
     """Open a store, embeddings memory-mapped and read-only; `verify` reads everything to compare the SHA-256.
 
-    Raises InputError when the folder is no store, a newer plurality wrote it, or a file is missing, cut
+    Raises InputError when the folder is not a store, a newer plurality wrote it, or a file is missing, cut
     short or (with `verify`) changed.
     """
     folder = expanded(folder)
@@ -131,9 +131,9 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         version = meta["schema_version"]
         newer = version > SCHEMA
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder} is no store, it has no {META}; give a folder that was saved") from None
+        raise InputError(f"{folder} is not a store, it has no {META}; give a folder that was saved") from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is no store's record or damaged; {AGAIN}") from None
+        raise InputError(f"{path} is damaged or not a store's record; {AGAIN}") from None
     if newer:
         raise InputError(f"{folder} was written by a newer plurality (schema {version}); upgrade plurality")
     return dict(meta)

@@ -64,7 +64,7 @@ def map_tensors(path: Path) -> dict[str, Array]:
     except InputError:
         raise
     except ValueError:
-        raise InputError(f"{path} is no safetensors file; embed the texts again") from None
+        raise InputError(f"{path} is not a safetensors file; embed the texts again") from None
     try:
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
         return {name: _map(path, size, 8 + length, entry) for name, entry in entries.items()}

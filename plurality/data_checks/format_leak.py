@@ -146,7 +146,7 @@ def _completions(data: Comparisons, texts: pl.DataFrame | None) -> pl.Series:
 
 
 def _rows(data: Comparisons, usable: NDArray[np.bool_], seed: int) -> Int:
-    """An even sample of the usable comparisons that are no ties, independent of the order of rows."""
+    """An even sample of the usable comparisons that are not ties, independent of the order of rows."""
     decided = np.flatnonzero(usable & (data.label != 0.5))
     if len(decided) <= MOST:
         return decided

@@ -48,7 +48,7 @@ def load(
 ) -> "Comparisons":
     """A public data set, embedded: `frames` followed by `plurality.read`.
 
-    `encoder` and `prompts` are those of `read`. Where items are no texts, as in pick_a_pic, `embeddings` is the .npy
+    `encoder` and `prompts` are those of `read`. Where items are not texts, as in pick_a_pic, `embeddings` is the .npy
     file to write their vectors to, which stays mapped. Raises InputError for an unknown set or option, or a bad file.
 
     name       one of `NAMES`

@@ -70,7 +70,7 @@ def frames(
     for name, value, known in choices:
         one_of(name, value, get_args(known))
     if people < 1:
-        raise InputError(f"people={people} is no number of users; give 1 or more")
+        raise InputError(f"people={people} is not a number of users; give 1 or more")
     if binarized != "no":
         if (users, pairs, disagreement, people, weights) != ("p4", "best", True, 1, "turn"):
             raise InputError("ultrafeedback: a binarised set has no other option than ties; leave out the others")

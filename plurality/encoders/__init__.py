@@ -58,7 +58,7 @@ def create(
             return TransformersEncoder(TransformersSpec(str(encoder)), cache=cache)
         case Encoder():
             return encoder
-    raise InputError(f"{type(encoder).__name__} is no encoder: give a name, a folder, a spec or an encoder")
+    raise InputError(f"{type(encoder).__name__} is not an encoder: give a name, a folder, a spec or an encoder")
 
 
 def load(

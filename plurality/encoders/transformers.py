@@ -70,7 +70,7 @@ class TransformersSpec:
             if value not in allowed:
                 raise InputError(f"{field}={value!r} is unknown: choose from {allowed}")
         if self.template == "completion" and self.chat_template:
-            raise InputError('chat_template=True needs template="conversation": a lone completion is no chat')
+            raise InputError('chat_template=True needs template="conversation": a lone completion is not a chat')
         for field, tokens, least in (
             ("batch_tokens", self.batch_tokens, 1),
             ("max_length", self.max_length, SHORTEST),
@@ -138,7 +138,7 @@ class TransformersEncoder:
     def encode(self, prompts: Sequence[Prompt], completions: Sequence[str], progress: bool = False) -> Vectors:
         """Embed each completion under the template, (n, dim).
 
-        InputError names a row that is no text or gives vectors that are not finite; InputWarning counts
+        InputError names a row that is not text or gives vectors that are not finite; InputWarning counts
         the texts that were longer than `max_length` and lost their beginnings.
 
         prompts        (n,) strings or message lists

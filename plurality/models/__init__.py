@@ -21,7 +21,7 @@ def spec_class(name: str) -> "type[Spec]":
 
     cls = registry.spec_class(name)
     if not issubclass(cls, Spec):
-        raise InputError(f"model {name!r}: {cls.__name__} cannot be fitted, since it is no Spec; mend its package")
+        raise InputError(f"model {name!r}: {cls.__name__} cannot be fitted, since it is not a Spec; repair its package")
     return cls
 
 

@@ -119,5 +119,5 @@ def _number(text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"PLURALITY_BLANK={text!r} is no finite number; give one, or leave it out")
+        raise InputError(f"PLURALITY_BLANK={text!r} is not a finite number; give one, or leave it out")
     return value

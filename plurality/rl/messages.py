@@ -28,7 +28,7 @@ class Pairs:
 
     @staticmethod
     def of(prompts: Sequence[Any], completions: Sequence[Any]) -> "Pairs":
-        """Strings, or lists of messages as TRL has them. Raises InputError for what is no text."""
+        """Strings, or lists of messages as TRL has them. Raises InputError for what is not text."""
         check_lists(prompts, completions)
         row, prompt = np.full(len(completions), -1, dtype=np.int64), []
         pairs: dict[tuple[int, str], int] = {}
@@ -119,7 +119,7 @@ def _message(message: Any, place: str) -> dict[str, str]:
         content = "".join(part["text"] for part in content)
     if not isinstance(content, str):
         raise InputError(
-            f"{place} holds a {message['role']!a:.40} message whose content is no text; only text can be embedded, "
+            f"{place} holds a {message['role']!a:.40} message whose content is not text; only text can be embedded, "
             "not images or tool calls"
         )
     return {"role": message["role"], "content": content}

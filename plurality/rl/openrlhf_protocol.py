@@ -151,7 +151,7 @@ def strict_json(text: bytes | str, what: str) -> Any:
     """JSON as the standard has it. Raises InputError for malformed text, NaN, infinities and too deep a nest."""
 
     def no_number(word: str) -> NoReturn:
-        raise InputError(f"{what} holds {word}, which is no JSON; send finite numbers")
+        raise InputError(f"{what} holds {word}, which is not JSON; send finite numbers")
 
     try:
         return json.loads(text, parse_constant=no_number)
@@ -184,7 +184,7 @@ def _prompt(i: int, prompt: Any) -> Prompt | None:
         return _text(i, what, prompt)
     messages = chat(prompt, f"row {i}: {what}")
     if not messages:
-        raise InputError(f"row {i}: {what} is no chat; send text or a list of {{role, content}}")
+        raise InputError(f"row {i}: {what} is not a chat; send text or a list of {{role, content}}")
     return [{key: _text(i, f"{key} in {what}", text) for key, text in message.items()} for message in messages]
 
 

@@ -58,7 +58,7 @@ def _id(value: Any, row: int) -> str:
         return NEW_USER
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(value)
-    raise InputError(f"user id {value!r} of completion {row} (from 0) is no id; give text or whole numbers")
+    raise InputError(f"user id {value!r} of completion {row} (from 0) is not an id; give text or whole numbers")
 
 
 @dataclass(frozen=True, eq=False)

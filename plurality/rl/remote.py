@@ -202,7 +202,7 @@ class _Sessions:
                 trouble = f"{type(error).__name__}: {error}".rstrip(": ")
                 continue
             except httpx.InvalidURL as error:
-                raise InputError(f"{self.server.url}: is no address ({error}); give the whole URL") from None
+                raise InputError(f"{self.server.url}: is not an address ({error}); give the whole URL") from None
             if response.status_code == 200:
                 return _json(self.server.url, response.text)
             trouble = f"{response.status_code}: {' '.join(response.text.split())[:200]}"

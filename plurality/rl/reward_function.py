@@ -208,7 +208,7 @@ class RewardFunction(_Rewards):
 
         Each unique pair of prompt and completion is embedded once. With `log_metric` among the columns, means of the
         call are logged. Raises InputError when the user column is missing, for unknown users under "error", and for
-        completions that are no text.
+        completions that are not text.
 
         prompts           (n,) prompts, strings or message lists
         completions       (n,) completions, one to each prompt

@@ -31,7 +31,7 @@ COMPARED = [
 def strict(text):
     """One JSON object on one line, without NaN, which JSON has not."""
     assert text.count("\n") == 1
-    return json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    return json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
 def steps(town, folder):

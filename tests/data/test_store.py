@@ -144,7 +144,7 @@ def test_a_truncated_tensor_file_is_known_by_its_header(tmp_path, left):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (b"not json", "is no safetensors file"),
+        (b"not json", "is not a safetensors file"),
         (b"[1, 2]", "is damaged"),
         (b'{"x": {"dtype": "F32", "shape": [2, 2]}}', "is damaged"),
         (b'{"x": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 12]}}', "its header contradicts itself"),
@@ -165,7 +165,7 @@ def test_missing_files(tmp_path, data):
         store.load(folder)
     (folder / "meta.json").unlink()
     for place in (folder, tmp_path / "absent"):
-        with pytest.raises(InputError, match=r"is no store, it has no meta\.json; give a folder that was saved"):
+        with pytest.raises(InputError, match=r"is not a store, it has no meta\.json; give a folder that was saved"):
             store.load(place)
 
 
@@ -173,7 +173,7 @@ def test_missing_files(tmp_path, data):
     ("change", "message"),
     [
         ({"schema_version": 2}, r"was written by a newer plurality \(schema 2\); upgrade plurality"),
-        ({"schema_version": "x"}, "is no store's record or damaged"),
+        ({"schema_version": "x"}, "is damaged or not a store's record"),
         ({"files": {}}, "is damaged, it does not list the files"),
         ({"counts": {}}, "is damaged, its files are of different lengths"),
         ({"encoder": {}}, r"is damaged \('dim'\)"),

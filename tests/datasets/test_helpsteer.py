@@ -179,12 +179,12 @@ def test_disagreements_to_comparisons(folder, letters, facts):
 @pytest.mark.parametrize(
     ("shown", "message"),
     [
-        ("[{'strength': 1", "row 2: all_preferences_unprocessed is no list of objects with a number strength"),
-        ("[{'strength': '1'}]", "row 2: all_preferences_unprocessed is no list"),
-        ("__import__('os').getcwd()", "row 2: all_preferences_unprocessed is no list"),
+        ("[{'strength': 1", "row 2: all_preferences_unprocessed is not a list of objects with a number strength"),
+        ("[{'strength': '1'}]", "row 2: all_preferences_unprocessed is not a list"),
+        ("__import__('os').getcwd()", "row 2: all_preferences_unprocessed is not a list"),
         ([{"strength": 4}], "row 2: score is 4.0 where a whole number from -3 to 3 belongs"),
         ([{"strength": 0.5}], "row 2: score is 0.5 where a whole number"),
-        (7, "row 2: all_preferences_unprocessed is no list"),
+        (7, "row 2: all_preferences_unprocessed is not a list"),
     ],
 )
 def test_annotations_that_are_none(tmp_path, shown, message):

@@ -195,7 +195,7 @@ def test_what_is_wrong_is_named(tmp_path):
         frames(write(tmp_path, rest=[TEA, listed]))
     with pytest.raises(InputError, match=r"column instruction is missing, the columns are"):
         frames(write(tmp_path, [{k: v for k, v in TEA.items() if k != "instruction"}]))
-    with pytest.raises(InputError, match="people=0 is no number of users; give 1 or more"):
+    with pytest.raises(InputError, match="people=0 is not a number of users; give 1 or more"):
         frames(write(tmp_path), people=0)
     (tmp_path / "flan.jsonl").unlink()
     with pytest.raises(InputError, match="holds no flan"):

@@ -51,7 +51,7 @@ def test_a_saved_folder_a_model_folder_and_an_encoder_stand_for_encoders(llama, 
 def test_what_is_no_encoder_is_an_error():
     with pytest.raises(InputError, match="give it a corpus"):
         encoders.create("lsa")
-    with pytest.raises(InputError, match="int is no encoder"):
+    with pytest.raises(InputError, match="int is not an encoder"):
         encoders.create(3)
 
 

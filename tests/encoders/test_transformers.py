@@ -261,7 +261,7 @@ def test_files_that_cannot_be_read_are_named(causal, tmp_path):
         ({"pooling": "max"}, "pooling='max' is unknown"),
         ({"dtype": "int8"}, "dtype='int8' is unknown"),
         ({"template": "both"}, "template='both' is unknown"),
-        ({"template": "completion", "chat_template": True}, "a lone completion is no chat"),
+        ({"template": "completion", "chat_template": True}, "a lone completion is not a chat"),
         ({"max_length": 3}, "max_length=3 is too small: give 8"),
         ({"batch_tokens": 0}, "batch_tokens=0 is too small"),
     ],

@@ -274,7 +274,7 @@ def test_saved_tables_come_back(groups, tmp_path):
     assert pl.read_parquet(folder / "table.parquet").equals(groups.table)
     assert pl.read_parquet(folder / "gains.parquet").equals(groups.gains)
     assert pl.read_parquet(folder / "predictions.parquet").equals(groups.predictions)
-    record = json.loads((folder / "comparison.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    record = json.loads((folder / "comparison.json").read_text(), parse_constant=pytest.fail)  # NaN is not JSON
     assert record["about"]["seed"] == 0
     assert len(record["table"]) == groups.table.height
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")

@@ -182,10 +182,10 @@ BAD = {
     "NaN in label": ({"label": '{"user_id": NaN}'}, "row 0: the label starts as an object but holds NaN"),
     "deep label": ({"label": '{"user_id":' * 100_000}, "row 0: the label starts as an object but is not valid JSON"),
     "number as prompt": ({"label": {"user_id": "ann", "prompt": 3}}, "row 0: the label's prompt is of type int"),
-    "empty chat": ({"label": {"user_id": "ann", "prompt": []}}, "row 0: the label's prompt is no chat"),
+    "empty chat": ({"label": {"user_id": "ann", "prompt": []}}, "row 0: the label's prompt is not a chat"),
     "half a chat": (
         {"label": {"user_id": "ann", "prompt": [{"role": "user"}]}},
-        "row 0: the label's prompt holds a 'user' message whose content is no text",
+        "row 0: the label's prompt holds a 'user' message whose content is not text",
     ),
     "chat without role": (
         {"label": {"user_id": "ann", "prompt": [{"content": "Tea?"}]}},
@@ -193,7 +193,7 @@ BAD = {
     ),
     "chat of numbers": (
         {"label": {"user_id": "ann", "prompt": [{"role": "user", "content": 3}]}},
-        "row 0: the label's prompt holds a 'user' message whose content is no text",
+        "row 0: the label's prompt holds a 'user' message whose content is not text",
     ),
     "long role": (
         {"label": {"user_id": "ann", "prompt": [{"role": "\ud800\n" * 5000, "content": 3}]}},

@@ -82,7 +82,7 @@ def _check(values: pl.Series, place: str) -> None:
     for name, part in (("role", ROLE), ("content", CONTENT)):
         if not isinstance(fields.get(name, pl.Null()), pl.String | pl.Null):
             raise InputError(
-                f"{place}: row 1: {values.name} has messages whose {name} is no text; "
+                f"{place}: row 1: {values.name} has messages whose {name} is not text; "
                 "only text can be embedded: give each message a role and a content that are strings"
             )
         absent = values.list.len() > 0 if name not in fields else values.list.eval(part.is_null()).list.any()

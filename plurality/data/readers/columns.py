@@ -64,18 +64,18 @@ def ids(frame: pl.DataFrame, name: str, place: str) -> pl.Series:
 
 
 def numbers(frame: pl.DataFrame, name: str, place: str) -> pl.Series:
-    """Finite float64. Raises InputError for text that is no number, NaN and infinity."""
+    """Finite float64. Raises InputError for text that is not a number, NaN and infinity."""
     values = column(frame, name, place)
     numeric = as_numbers(values)
     if numeric is None:
         raise InputError(f"{place}: row 1: {name} is {_kind(values.dtype)} where a number belongs; give numbers")
-    raise_where(numeric.is_null(), place, f"{name} is no number", "give a number or drop the row")
+    raise_where(numeric.is_null(), place, f"{name} is not a number", "give a number or drop the row")
     raise_where(~numeric.is_finite(), place, f"{name} is NaN or infinite", "give a number or drop the row")
     return numeric
 
 
 def as_numbers(values: pl.Series) -> pl.Series | None:
-    """The column as float64, null where a text is no number; None for a column of neither numbers nor text.
+    """The column as float64, null where a text is not a number; None for a column of neither numbers nor text.
 
     Of true and false, also as text, the one is 1 and the other 0.
     """

@@ -88,7 +88,7 @@ def _types(path: Path) -> dict[str, pa.DataType]:
     row = json.loads(line)
     kinds = {str: pa.string(), list: MESSAGES, int: pa.int64()}
     if not isinstance(row, dict):
-        raise ValueError("the first line is no object")
+        raise ValueError("the first line is not an object")
     return {name: kinds[type(row[name])] for name in TYPED if type(row.get(name)) in kinds}
 
 
@@ -117,7 +117,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 cause = f"{error.msg} at character {error.pos}"
                 raise InputError(
-                    f"{path}: row {number}: the line is no JSON ({cause}); write one object a line"
+                    f"{path}: row {number}: the line is not JSON ({cause}); write one object a line"
                 ) from None
             except UnicodeDecodeError:
                 raise InputError(f"{path}: row {number}: the line is not UTF-8; write the file so") from None
@@ -153,7 +153,7 @@ def _explain_text(text: str, place: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{place} holds half a surrogate pair, which is no text; write the file again") from None
+        raise InputError(f"{place} holds half a surrogate pair, which is not text; write the file again") from None
 
 
 def _kind(value: object) -> str:

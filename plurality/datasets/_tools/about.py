@@ -47,7 +47,7 @@ def folder_of(source: str | Path, files: Sequence[str]) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         cause = str(error).strip().split("\n")[0]
         raise InputError(
-            f"{source} is no local path, and the hub does not give it ({cause}); "
+            f"{source} is not a local path, and the hub does not give it ({cause}); "
             "check the name, log in where the set asks for it, or give the path of a copy"
         ) from None
 

@@ -34,7 +34,7 @@ class Frames:
                   `group_id`, and columns that are passed through; lazy where the set is large
     users         `user_id` and whatever is known of people, a row each
     dropped       reason -> rows, of what was published; every row is counted under its first reason
-    embeddings    writes the items' embeddings to a .npy file, where items are no texts but rows of it
+    embeddings    writes the items' embeddings to a .npy file, where items are not texts but rows of it
 
     name    the data set
     """
@@ -54,7 +54,7 @@ class Frames:
         return int(self.comparisons.lazy().select(pl.len()).collect(engine="streaming").item())
 
     def write(self, folder: str | Path) -> Path:
-        """Write comparisons.parquet (streamed), users.parquet, frames.json, and embeddings.npy if items are no texts.
+        """Write comparisons.parquet (streamed), users.parquet, frames.json, and embeddings.npy if items are not texts.
 
         All or nothing. Raises InputError for a folder that cannot be written or that holds something else.
 

@@ -20,7 +20,7 @@ def open_loose(source: str | Path, files: Sequence[str], columns: Columns, *, lo
     """`open_table` with a further column `loose`, a list of objects of which the field `number` is kept.
 
     Text in its place is read by ast.literal_eval, which knows literals alone and runs nothing. A parquet or CSV file
-    goes to `open_table`. Raises InputError as it does, and for a text that is no list of such objects.
+    goes to `open_table`. Raises InputError as it does, and for a text that is not a list of such objects.
     """
     kinds = {**columns, loose: [{number: NUMBER}]}
     folder = folder_of(source, files[:1])
@@ -50,7 +50,7 @@ def _numbers(value: Any, number: str, place: str) -> list[dict[str, float | None
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             value = None
     if not isinstance(value, list) or not all(isinstance(entry, dict) and _fits(entry.get(number)) for entry in value):
-        raise InputError(f"{place} is no list of objects with a number {number}; correct the row or leave it out")
+        raise InputError(f"{place} is not a list of objects with a number {number}; correct the row or leave it out")
     return [{number: entry.get(number)} for entry in value]
 
 

@@ -83,9 +83,9 @@ def explain(path: Path, kinds: Columns) -> None:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise InputError(f"{path}: row {number}: the line is no JSON ({error}); fetch the file again") from None
+            raise InputError(f"{path}: row {number}: the line is not JSON ({error}); fetch the file again") from None
         if not isinstance(row, dict):
-            raise InputError(f"{path}: row {number}: the line is no object; write one object a line")
+            raise InputError(f"{path}: row {number}: the line is not an object; write one object a line")
         for name, kind in kinds.items():
             if not _fits(row.get(name), kind):
                 raise InputError(_message(path, number, name, row[name], kind))

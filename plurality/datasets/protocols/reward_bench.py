@@ -204,7 +204,7 @@ def _tie_pairs(questions: Questions) -> tuple[NDArray[np.intp], NDArray[np.intp]
     for row, name in zip(at.tolist(), questions.name[at].tolist(), strict=True):
         kind, _, key = name.partition(":")
         if kind not in kinds or not key or key in kinds[kind]:
-            raise InputError(f"ties: id {name!r} is no single ref:k or tied:k; give the published ids")
+            raise InputError(f"ties: id {name!r} is not a single ref:k or tied:k; give the published ids")
         kinds[kind][key] = row
     if not at.size or kinds["ref"].keys() != kinds["tied"].keys():
         raise InputError("ties: every ref:k needs its tied:k; give the whole subset")

@@ -92,7 +92,7 @@ class ExponentiatedGradient:
             if not np.isfinite(list(found.values())).all():
                 raise ValueError
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise InputError(f"eg: {state} is no state of this rule; give what `state()` returned") from None
+            raise InputError(f"eg: {state} is not a state of this rule; give what `state()` returned") from None
         self.log_weight = found
 
 

@@ -104,7 +104,7 @@ def rule_of(rule: "str | Rule") -> Rule:
     if not isinstance(rule, str):
         if isinstance(rule, Rule) and not isinstance(rule, type):
             return rule
-        raise InputError(f"{rule!r} is no rule; give an object of one, or a name: {', '.join(NAMES)}")
+        raise InputError(f"{rule!r} is not a rule; give an object of one, or a name: {', '.join(NAMES)}")
     name, colon, text = rule.partition(":")
     after, make = _NAMED.get(name, (None, None))
     right = after is not None and (not colon if after == "" else bool(text) if colon else after.startswith("["))
@@ -143,7 +143,7 @@ def load_state(rule: Rule, path: str | Path) -> None:
         name, state = record["rule"], record["state"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         cause = type(error).__name__
-        raise InputError(f"{path}: is no state of a rule ({cause}); give what save_state wrote") from None
+        raise InputError(f"{path}: is not a state of a rule ({cause}); give what save_state wrote") from None
     if name != rule.name:
         raise InputError(f"{path}: holds the state of rule {name!r}, not of {rule.name!r}; use that rule")
     if isinstance(rule, Stateful):

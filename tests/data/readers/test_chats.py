@@ -79,7 +79,7 @@ WHOLE = {"user_id": [1, 2], "chosen": [[user("p"), assistant("a")]] * 2, "reject
         ({**TWO, "prompt": [CHATS[0], []]}, "row 2: prompt is empty"),
         ({**TWO, "prompt": [CHATS[0], [user("\n")]]}, "row 2: prompt is empty"),
         ({**TWO, "prompt": [[{"content": "x"}]] * 2}, "row 1: prompt has a message without role"),
-        ({**TWO, "prompt": [[user(["x"])]] * 2}, "row 1: prompt has messages whose content is no text; only text"),
+        ({**TWO, "prompt": [[user(["x"])]] * 2}, "row 1: prompt has messages whose content is not text; only text"),
         ({**WHOLE, "rejected": WHOLE["chosen"]}, r"row 1: chosen and rejected are the same \(2 rows in all\)"),
         ({**WHOLE, "rejected": [WHOLE["rejected"][0], [user("q"), assistant("b")]]}, "row 2: .* before their last"),
         ({**WHOLE, "chosen": [[assistant("a")]] * 2, "rejected": [[assistant("b")]] * 2}, "row 1: .* lone message"),

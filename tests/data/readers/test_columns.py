@@ -49,7 +49,7 @@ SIDES = {"user_id": ["u"], "prompt": ["p"], "first": ["a"], "second": ["b"]}
         (pl.DataFrame({**SIDES, "label": [1.01]}), r"row 1: label lies outside \[0, 1\]; give P\(first preferred\)"),
         (pl.DataFrame({**SIDES, "label": [-0.01]}), "row 1: label lies outside"),
         (pl.DataFrame({**SIDES, "label": [float("nan")]}), "row 1: label is NaN or infinite; give a number"),
-        (pl.DataFrame({**SIDES, "label": ["yes"]}), "row 1: label is no number; give a number"),
+        (pl.DataFrame({**SIDES, "label": ["yes"]}), "row 1: label is not a number; give a number"),
         (pl.DataFrame({**SIDES, "label": [["yes"]]}), "row 1: label is a list where a number belongs"),
         (changed(strength=[1, 0.5, 0, 1]), r"row 3: strength lies outside \(0, 1\]; rescale it"),
         (changed(strength=[1, 1.5, 1, 1]), "row 2: strength lies outside"),

@@ -89,7 +89,7 @@ def test_numbers_as_ids_and_leading_zeros_in_csv(tmp_path, letters, facts):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("c.jsonl", b'{"a": 1}\n{"a":\n', "row 2: the line is no JSON .*; write one object a line"),
+        ("c.jsonl", b'{"a": 1}\n{"a":\n', "row 2: the line is not JSON .*; write one object a line"),
         ("c.jsonl", b'{"prompt": "\xe9"}\n', "row 1: the line is not UTF-8; write"),
         ("c.jsonl", b'[{"a": 1}]', "row 1: the line is a list; write one object a line"),
         ("c.jsonl", b"", "has no rows; give"),
@@ -97,7 +97,7 @@ def test_numbers_as_ids_and_leading_zeros_in_csv(tmp_path, letters, facts):
         ("c.csv", b"", "has no rows; give"),
         ("c.csv", b"user_id,prompt,chosen,rejected\n", "has no rows; give"),
         ("c.csv", b"user_id,prompt,chosen,rejected\nu,p,,a\n", "row 1: chosen is null; fill"),
-        ("c.csv", b"user_id,prompt,chosen,rejected,label\nu,p,b,a,x\n", "row 1: label is no number; give"),
+        ("c.csv", b"user_id,prompt,chosen,rejected,label\nu,p,b,a,x\n", "row 1: label is not a number; give"),
         ("c.csv", b"user_id,prompt\nu,\xe9,c\n", r"cannot be read \(.*; write the file again"),
         ("c.parquet", b"PAR1", r"cannot be read \(.*; write the file again"),
         ("c.xlsx", b"", "the format .xlsx is unknown; give .parquet, .jsonl, .csv"),

@@ -75,7 +75,7 @@ def test_a_hub_id_is_fetched(tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", no_download)
     with pytest.raises(
-        InputError, match=r"some/set is no local path, and the hub does not give it \(no such thing\); c"
+        InputError, match=r"some/set is not a local path, and the hub does not give it \(no such thing\); c"
     ):
         folder_of("some/set", ["t"])
 
@@ -105,7 +105,7 @@ def test_sources_that_are_none(tmp_path):
         ([{"text": ["a", "b"]}] * 2, r"row 1: text is \['a', 'b'\] where text belongs; correct"),
         ([{"text": "a"}, {"text": 3}], "row 2: text is 3 where text belongs; correct"),
         ([{"text": "a"}, {"text": None}], "row 2: text is null where text belongs; correct"),
-        ([{"text": "a"}, ["text"]], "row 2: the line is no object; write"),
+        ([{"text": "a"}, ["text"]], "row 2: the line is not an object; write"),
         ([{"texts": "a"}], "column text is missing, the columns are texts; give"),
     ],
 )
@@ -117,7 +117,7 @@ def test_json_lines_that_are_wrong(tmp_path, rows, message):
 
 def test_a_line_that_is_cut(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"text": "a"}\n{"text": "b')
-    with pytest.raises(InputError, match=r"row 2: the line is no JSON \(.*\); fetch"):
+    with pytest.raises(InputError, match=r"row 2: the line is not JSON \(.*\); fetch"):
         open_table(tmp_path, "t", {"text": TEXT})
 
 

@@ -284,7 +284,7 @@ def test_states_that_are_none(tmp_path):
             rule.load_state(state)
     (tmp_path / "other.json").write_text("[]")
     for name in ("other.json", "nothing.json"):
-        with pytest.raises(InputError, match=f"{name}: is no state of a rule"):
+        with pytest.raises(InputError, match=f"{name}: is not a state of a rule"):
             rules.load_state(rule, tmp_path / name)
     with pytest.raises(InputError, match=r"holds the state of rule 'mean', not of 'eg:0.2'"):
         rules.load_state(rule, rules.save_state(Mean(), tmp_path / "mean.json"))
@@ -431,8 +431,8 @@ def test_unknown_rules(name):
         (lambda: rule_of("eg:-1"), "step of -1 is not positive"),
         (lambda: rule_of("brme:2"), r"alpha 2 is outside \[0, 1\]"),
         (lambda: rule_of("rmod:0"), "strength of 0 is not positive"),
-        (lambda: rule_of(Mean), "is no rule"),
-        (lambda: rule_of(3), "3 is no rule"),
+        (lambda: rule_of(Mean), "is not a rule"),
+        (lambda: rule_of(3), "3 is not a rule"),
         (lambda: WeightedGroups({0: -1, 1: 2}), "must be 0 or more"),
         (lambda: WeightedGroups({}), "not all 0"),
         (lambda: neighbourhood(np.ones(2), 0), "give 1 or more"),
