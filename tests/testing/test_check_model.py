@@ -11,7 +11,7 @@ from plurality.models import spec_class
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.reward.registry import built_in
 from plurality.testing.check_model import CHECKS, CheckedFit, check_model, simulated_data
-from tests.models.variants import variants
+from tests.models.variants import parameters, variants
 
 VARIANTS = variants()
 
@@ -22,7 +22,7 @@ def test_every_family_has_a_variant_of_its_own_class():
 
 
 @pytest.mark.filterwarnings("ignore::plurality.errors.InputWarning")  # that 12 users teach it nothing
-@pytest.mark.parametrize("spec", VARIANTS, ids=repr)
+@pytest.mark.parametrize("spec", parameters(), ids=repr)
 def test_family_keeps_its_promises(spec):
     assert check_model(spec) == [*CHECKS, "no global state is touched"]
 

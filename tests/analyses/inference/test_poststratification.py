@@ -71,6 +71,7 @@ def test_the_average_over_people_is_the_integral():
     assert normal_average(np.zeros((3, 1)), np.ones((1, 4))).shape == (3, 4)
 
 
+@pytest.mark.slow
 def test_a_lopsided_sample_is_off_and_mrp_covers(fitted):
     cells = population()
     count, theta = cells["count"].to_numpy(), truth()

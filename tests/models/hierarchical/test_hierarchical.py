@@ -99,6 +99,7 @@ def test_effects_of_what_matters_have_intervals_off_zero(half):
     assert model.report["explained"] == pytest.approx(0.5, abs=0.15)
 
 
+@pytest.mark.slow
 def test_wide_embeddings_are_reduced():
     _, new, train, query = world(0.5, width=64, seed=1)
     model = Hierarchical().fit(train.data)
