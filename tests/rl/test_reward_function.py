@@ -132,7 +132,7 @@ def test_a_missing_user_column_is_no_unknown_user(model):
     with pytest.raises(InputError, match="2 values for 1"):
         f(["p"], ["red"], user_id=["ann", "bob"])
     for odd in (1.0, True, ["ann"]):
-        with pytest.raises(InputError, match="no id"):
+        with pytest.raises(InputError, match="not an id"):
             f(["p"], ["red"], user_id=[odd])
     other = RewardFunction(model, user_column="rater")
     assert other(["p"], ["red"], rater=["bob"]) == f(["p"], ["red"], user_id=["bob"])
@@ -167,8 +167,8 @@ def test_blank_completions_have_no_reward_unless_one_is_given(model):
         (["p"], [3], r"completions\[0\]"),
         (["p"], [[]], r"completions\[0\]"),
         (["p"], [[{"role": "user", "content": "x"}]], "role 'user'"),
-        (["p"], [[{"role": "assistant", "content": None}]], "no text"),
-        (["p"], [[{"role": "assistant", "content": [{"type": "image"}]}]], "no text"),
+        (["p"], [[{"role": "assistant", "content": None}]], "not text"),
+        (["p"], [[{"role": "assistant", "content": [{"type": "image"}]}]], "not text"),
         ([3], ["red"], r"prompts\[0\]"),
         ([[{"content": "x"}]], ["red"], r"prompts\[0\]"),
         (["p", "q"], ["red"], "2 prompts for 1"),

@@ -280,7 +280,7 @@ def test_state_survives_json_and_pickle(people, tmp_path):
 def test_states_that_are_none(tmp_path):
     rule = ExponentiatedGradient(0.2)
     for state in ({}, {"log_weight": 3}, {"log_weight": {"a": 1}}, {"log_weight": {"0": float("nan")}}):
-        with pytest.raises(InputError, match="no state of this rule"):
+        with pytest.raises(InputError, match="not a state of this rule"):
             rule.load_state(state)
     (tmp_path / "other.json").write_text("[]")
     for name in ("other.json", "nothing.json"):
