@@ -8,3 +8,5 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+Float32 = NDArray[np.float32]

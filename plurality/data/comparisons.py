@@ -91,6 +91,19 @@ class Comparisons:
             objective=None if self.objective is None else self.objective[rows],
         )
 
+    def compact_items(self) -> "Comparisons":
+        """The same comparisons with the items that occur in them and no others."""
+        used, place = np.unique(np.concatenate([self.first, self.second]), return_inverse=True)
+        return replace(
+            self,
+            items=self.items[used],
+            first=place[: len(self)],
+            second=place[len(self) :],
+            prompt=self.prompt[used],
+            item_keys=self.item_keys[used],
+            texts=None if self.texts is None else self.texts[used],
+        )
+
     def swapped(self) -> "Comparisons":
         """The same comparisons with the sides exchanged, labels with them."""
         return replace(self, first=self.second, second=self.first, label=1 - self.label)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plurality.arrays import Float
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import uniform
 from plurality.data.splits import NewItemsFor, folds_apart
@@ -192,13 +193,27 @@ def inner_parts(data: Comparisons, plan: FitPlan, run: FitOptions) -> list[tuple
 
 def pooled(inner: Comparisons, outer: Comparisons | None, run: FitOptions) -> tuple[Tensor, float]:
     """Weights (d,) and held-out nats of one linear reward for all users, at a moderate decay: the baseline."""
+    objective = _pooled(inner, run)
+    head = objective.head
+    assert isinstance(head, PooledHead)
+    value = math.nan if outer is None else objective.held_out(Tensors.of(outer, head)) / float(outer.weight.sum())
+    return head.projector.direction(), value
+
+
+def pooled_rows(inner: Comparisons, outer: Comparisons, run: FitOptions) -> Float:
+    """Weighted nats of every held-out comparison (N,) under the same baseline."""
+    objective = _pooled(inner, run)
+    with torch.no_grad():
+        return Tensors.of(outer, objective.head).nll(objective.head, objective.codes).double().cpu().numpy()
+
+
+def _pooled(inner: Comparisons, run: FitOptions) -> Objective:
     head = PooledHead(inner.dim, hidden=0, temperature=False, generator=torch.Generator())
     standardise(head, inner)
     some = np.arange(len(inner)) % math.ceil(len(inner) / MAX_POOLED_ROWS) == 0
     objective = Objective(head.to(run.device), inner.take(some), FitPlan(convex=True, steps=(10, 10, 10)))
     objective.minimise(POOLED_DECAY, FIRST)
-    value = math.nan if outer is None else objective.held_out(Tensors.of(outer, head)) / float(outer.weight.sum())
-    return head.projector.direction(), value
+    return objective
 
 
 def walk_decays(candidate_fit: CandidateFit, plan: FitPlan, trace: Trace) -> float:

@@ -3,11 +3,14 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import torch
+
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import check_finite
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
 from plurality.errors import InputError
+from plurality.fitting import inputs
 from plurality.fitting.tuning import FitOptions
 from plurality.reward.fitted import Fitted
 from plurality.reward.reward_model import RewardModel
@@ -49,8 +52,9 @@ class Spec(Settings):
         >>> bool(((reward.prefer(data) > 0.5) == (data.label > 0.5)).mean() > 0.7)
         True
         """
-        ready = self.ready(data)
-        return RewardModel.of(self, self.learn(ready, FitOptions(seed, new_items_for, device, progress)), ready)
+        ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress)
+        seen = inputs.seen(ready, run, prompts=self.head(ready.dim, torch.Generator()).uses_prompts)
+        return RewardModel.of(self, seen.absorbed(self.learn(seen.data, run)), ready)
 
     def ready(self, data: Comparisons) -> Comparisons:
         """The comparisons as `learn` takes them: by unit, in key order, fit for this family. Raises InputError.
@@ -75,5 +79,6 @@ class Spec(Settings):
     def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         """Fit the head and infer the code of every user in `data.users`.
 
+        data   comparisons, ready, their inputs without units or what stands out; the head absorbs that afterwards
         run    seed, device and what else holds for one fit
         """

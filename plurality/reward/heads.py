@@ -6,12 +6,13 @@ Every head here is bilinear, u(x, z) = ⟨φ(x), c(z)⟩, except the norm and an
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 import torch
 from torch import Tensor, nn
 
+from plurality.reward.inputs import Inputs
 from plurality.reward.posterior import Evidence, Posterior, Prior, laplace
 
 
@@ -59,6 +60,10 @@ class Head(nn.Module, ABC):
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
         """Learn the scale of inputs from a sample of comparisons, (n, d) a side, weight (n,), before the first step."""
 
+    def absorb(self, items: Inputs | None, prompts: Inputs | None) -> None:
+        """Take embeddings as they come, after a fit that saw `items` and `prompts` of them; None: as they came."""
+        raise NotImplementedError(f"{type(self).__name__}: write absorb, or be Projected")
+
     def mean_code(self, codes: Tensor) -> Tensor:
         """The population's code, which a user nothing is known of gets: (U, C) -> (C,)."""
         return codes.mean(0)
@@ -96,7 +101,8 @@ class Projector(nn.Module):
 
     Inputs are standardised, (x − mean) / scale, with one mean a dimension and one scale overall, so the
     geometry stays as it was and a weight decay means the same for any encoder: afterwards a difference of two
-    compared items has mean square 2 a dimension, as two draws from N(0, I) have. Weights are kept at unit size and
+    compared items has mean square 2 a dimension, as two draws from N(0, I) have. Where a fit saw dimensions scaled
+    one by one (`absorb`), the scale (d,) is theirs. Weights are kept at unit size and
     divided by √fan-in in the product, so that one learning rate and one decay serve any width. They absorb mean and
     scale in the product, so no standardised copy of a memory-mapped embedding is ever made.
     """
@@ -107,7 +113,7 @@ class Projector(nn.Module):
     def __init__(self, n_in: int, n_out: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_in))
-        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("scale", torch.ones(n_in))
         self.linear = nn.Parameter(normal((n_out, n_in), 1.0, generator))
         self.hidden = hidden
         if hidden:
@@ -119,7 +125,19 @@ class Projector(nn.Module):
         """Take the mean (d,) and the variance, one for all dimensions, of the inputs to come."""
         self.mean.copy_(mean)
         varies = variance > 1e-12 * mean.square().mean()  # or all inputs are one, and the rest is rounding
-        self.scale.copy_(variance.sqrt() if varies else torch.ones(()))
+        self.scale.fill_(variance.sqrt() if varies else 1.0)
+
+    def absorb(self, inputs: Inputs) -> None:
+        """Take embeddings as they come, after a fit that saw `inputs` of them: the same map but for what was cut."""
+        scale = torch.as_tensor(inputs.scale)
+        self.mean.copy_(torch.as_tensor(inputs.centre) + self.mean.double() * scale)
+        self.scale.copy_(self.scale.double() * scale)
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Models of before 0.2 have one scale for all dimensions."""
+        if (found := state.get(f"{prefix}scale")) is not None and not found.dim():
+            state[f"{prefix}scale"] = found.expand_as(self.scale)
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def standardise_sides(self, a: Tensor, b: Tensor, weight: Tensor) -> None:
         """Learn mean and scale from both sides of a sample of comparisons: (n, d), (n, d), weights (n,)."""
@@ -166,6 +184,10 @@ class Projected(Head):
 
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
         self.projector.standardise_sides(first, second, weight)
+
+    def absorb(self, items: Inputs | None, prompts: Inputs | None) -> None:
+        if items is not None:
+            self.projector.absorb(items)
 
     def penalty(self, decay: float) -> Tensor:
         return decay * self.projector.penalty()

@@ -37,7 +37,7 @@ Decays = tuple[float, float]
 class LowRankRows:
     """Comparisons with their differences (N, d), or where items recur the items (M, d) and each side's row.
 
-    size    what features are divided by, so that weights mean the same on any embeddings
+    size    (d,) what inputs are divided by, so that weights mean the same on any embeddings
     """
 
     x: Tensor
@@ -47,7 +47,7 @@ class LowRankRows:
     label: Tensor
     weight: Tensor
     n_users: int
-    size: float
+    size: Tensor
 
     @staticmethod
     def of(data: Comparisons, head: LowRankHead, device: str = "cpu") -> "LowRankRows":
@@ -65,7 +65,7 @@ class LowRankRows:
             label=torch.as_tensor(data.label),
             weight=torch.as_tensor(data.weight),
             n_users=data.users.height,
-            size=float(head.projector.scale) * data.dim**0.5,
+            size=head.projector.scale.double().cpu() * data.dim**0.5,
         )
 
     @property
@@ -75,7 +75,7 @@ class LowRankRows:
 
     def features(self, rewards: Tensor) -> Tensor:
         """Difference of both sides under each reward: (F, d) -> (N, F)."""
-        f = self.x @ (rewards / self.size).T
+        f = self.x @ (rewards / self.size.to(rewards)).T
         return f if self.first is None else f[self.first] - f[self.second]
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, softmax
 
 from plurality.reward.heads import Projected, Projector, normal
+from plurality.reward.inputs import Inputs
 
 
 class IdealPoint(Projected):
@@ -116,6 +117,11 @@ class PromptDirection(Projected):
         share = weight.double() / weight.double().sum()
         mean = share @ prompts.double()
         self.maps.standardise(mean, share @ (prompts.double() - mean).square().mean(1))
+
+    def absorb(self, items: Inputs | None, prompts: Inputs | None) -> None:
+        super().absorb(items, None)
+        if prompts is not None:
+            self.maps.absorb(prompts)
 
     def penalty(self, decay: float) -> Tensor:
         return decay * (self.projector.penalty() + self.maps.penalty()) + self.constant.square().sum() / 2

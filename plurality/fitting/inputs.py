@@ -1,0 +1,202 @@
+"""Embeddings as a fit sees them: whatever their units, without huge dimensions or mistakes.
+
+One weight decay serves all dimensions only where they are of like size. Hidden states of language models have a few
+dimensions 10 to 1,000 times as large as the rest (Sun et al. 2024, arXiv 2402.17762), tables have units, files have
+mistakes. Yet sizes that fall off like a power tell which dimensions matter, so they are not made equal without need:
+held-out items choose among sizes as they come, without what stands out, and all alike. The fitted weights absorb the
+choice, so that a model takes embeddings as they come; inputs that need nothing done are not even copied.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from plurality.arrays import Array, Bool, Float
+from plurality.data.comparisons import Comparisons
+from plurality.data.keys import combine, uniform
+from plurality.fitting.objective import FitPlan
+from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts, pooled_rows
+from plurality.reward.fitted import Fitted, Trace
+from plurality.reward.inputs import Inputs
+
+SAMPLE = 6_000  # comparisons that sizes and middles are learned from
+KEPT = 0.96  # share of a dimension's values that are believed in full: some of the rest may be mistakes
+LIMIT = 12.0  # sizes from the middle beyond which an entry is a mistake
+FAR = 100.0  # sizes from 0 beyond which a middle is taken off before float32 loses what varies around it
+ALIKE = 3.0  # times by which dimensions may differ in size and still share a decay
+STANDS_OUT = 4.0  # times the size that a dimension of its rank should have
+FEW = 64  # dimensions below which ranks say nothing: one then stands out from the median
+CHOOSE_ROWS = 6_000  # comparisons that a scaling is fitted to, and as many that it is judged on
+NOTHING = 1e30  # what a dimension that says nothing is divided by; finite, so that it can be saved and multiplied
+AS_THEY_COME = "as they come"
+UNITS = 30.0  # times by which few dimensions differ only if they have units: a table, not an embedding
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Of every dimension (d,): its middle, the size of differences of compared items, and of items from the middle."""
+
+    centre: Float
+    size: Float
+    reach: Float
+
+    @staticmethod
+    def of(data: Comparisons) -> "Sizes":
+        """Sizes in an even sample of comparisons, some of whose items may be mistakes."""
+        some = np.argsort(uniform(data.item_keys[data.first], 0), kind="stable")[:SAMPLE]
+        a, b = (np.asarray(data.items[side[some]], dtype=np.float64) for side in (data.first, data.second))
+        items = np.concatenate([a, b])
+        centre = np.median(items, axis=0)
+        return Sizes(centre, robust_size(a - b), robust_size(items - centre))
+
+    @staticmethod
+    def around(rows: Float) -> "Sizes":
+        """Sizes of rows (n, d) that are not compared with one another."""
+        centre = np.median(rows, axis=0)
+        reach = robust_size(rows - centre)
+        return Sizes(centre, reach, reach)
+
+    @property
+    def live(self) -> Bool:
+        """Whether a dimension varies, beyond what rounding makes of a constant: (d,)."""
+        return self.size > 1e-6 * np.abs(self.centre)
+
+    @property
+    def far(self) -> bool:
+        """Whether some middle is so far from 0 that it drowns what varies around it."""
+        return bool((np.abs(self.centre[self.live]) > FAR * self.size[self.live]).any())
+
+    def inputs(self, scale: Float) -> Inputs:
+        """What divides by `scale` (d,) and clips what lies beyond reach."""
+        reach = np.where(self.reach > 0, LIMIT * self.reach, np.inf)
+        return Inputs(np.where(self.live, self.centre, 0.0), scale, self.centre - reach, self.centre + reach)
+
+
+def robust_size(values: Array) -> Float:
+    """Root mean square of every column (n, d), its largest entries cut at the quantile KEPT of their size.
+
+    A column that is 0 but for a few rows, as a rare indicator is, has all of its entries believed.
+    """
+    size = np.abs(values)
+    cut = np.sqrt(np.square(np.minimum(size, np.quantile(size, KEPT, axis=0))).mean(axis=0))
+    return np.where(cut > 0, cut, np.sqrt(np.square(values).mean(axis=0)))
+
+
+def expected_sizes(size: Float) -> Float:
+    """The size that a dimension of this rank should have: the median of few, or the power law of the middle ranks."""
+    if len(size) < FEW:
+        return np.full_like(size, np.median(size))
+    order = np.argsort(-size, kind="stable")
+    log_rank, middle = np.log(np.arange(1, len(size) + 1)), slice(len(size) // 16, len(size) // 2)
+    slope, level = np.polyfit(log_rank[middle], np.log(size[order][middle]), 1)
+    expected = np.empty_like(size)
+    expected[order] = np.exp(level + slope * log_rank)
+    return expected
+
+
+def scalings(sizes: Sizes) -> dict[str, Float]:
+    """What dimensions may be divided by, (d,) each, by name; first what is taken where held-out items cannot tell."""
+    live, size = sizes.live, sizes.size[sizes.live]
+    if not len(size) or size.max() <= ALIKE * size.min():
+        return {AS_THEY_COME: _spread(np.ones_like(size), live)}
+    expected = expected_sizes(size)
+    out = size > STANDS_OUT * expected
+    found = {"all of one size": _spread(size / np.exp(np.log(size).mean()), live)}
+    if out.any():
+        found["what stands out shrunk"] = _spread(np.where(out, size / expected, 1.0), live)
+    found[AS_THEY_COME] = _spread(np.ones_like(size), live)
+    table = len(size) < FEW and size.max() > UNITS * size.min()
+    first = "all of one size" if table else next(name for name in list(found)[1:])
+    return {first: found.pop(first)} | found
+
+
+def _spread(scale: Float, live: Bool) -> Float:
+    """The scale (L,) of live dimensions at their places, those that say nothing divided away: (d,)."""
+    whole = np.full(len(live), NOTHING)
+    whole[live] = scale
+    return whole
+
+
+@dataclass(frozen=True, eq=False)
+class SeenInputs:
+    """Comparisons as a fit sees them, and what was done to their items and prompts for it; None: nothing."""
+
+    data: Comparisons
+    items: Inputs | None
+    prompts: Inputs | None
+    trace: Trace
+
+    def absorbed(self, fitted: Fitted) -> Fitted:
+        """The fit, its head taking embeddings as they come and its trace telling what was done to them."""
+        if self.items is not None or self.prompts is not None:
+            fitted.head.absorb(self.items, self.prompts)
+        return replace(fitted, trace=Trace(self.trace.rows + fitted.trace.rows))
+
+
+def seen(data: Comparisons, run: FitOptions, *, prompts: bool) -> SeenInputs:
+    """Learn what is to be done to these embeddings before they are fitted, and do it.
+
+    data       comparisons, ready
+    run        seed, device and whom held-out items are new to
+    prompts    whether the family looks at prompts
+    """
+    trace = Trace()
+    items = _of_items(data, run, trace)
+    of_prompts = _of_prompts(data.prompts) if prompts and data.prompts is not None else None
+    if items is not None:
+        data = applied(data, items)
+    if of_prompts is not None and data.prompts is not None:
+        data = replace(data, prompts=of_prompts.apply(data.prompts))
+    return SeenInputs(data, items, of_prompts, trace)
+
+
+def _of_items(data: Comparisons, run: FitOptions, trace: Trace) -> Inputs | None:
+    sizes = Sizes.of(data)
+    found = scalings(sizes)
+    name = next(iter(found)) if len(found) == 1 else _choose(data, sizes, found, run, trace)
+    inputs = sizes.inputs(found[name])
+    mistakes = inputs.clipped(data.items)
+    if name == AS_THEY_COME and not mistakes and not sizes.far:
+        return None
+    if mistakes:
+        trace.add(f"inputs: {mistakes:,} of {len(data.items):,} items have entries far out, cut", np.nan, np.nan)
+    return inputs
+
+
+def _of_prompts(prompts: Array) -> Inputs | None:
+    """Of prompts, on which no comparison is decided alone: what stands out is shrunk, or units made alike."""
+    sizes = Sizes.around(np.asarray(prompts[:: -(-len(prompts) // SAMPLE)], dtype=np.float64))
+    name, scale = next(iter(scalings(sizes).items()))
+    inputs = sizes.inputs(scale)
+    return None if name == AS_THEY_COME and not inputs.clipped(prompts) and not sizes.far else inputs
+
+
+def _choose(data: Comparisons, sizes: Sizes, found: dict[str, Float], run: FitOptions, trace: Trace) -> str:
+    """The scaling under which one reward for all users predicts held-out items best; the first unless clearly."""
+    nats: dict[str, list[Float]] = {name: [np.zeros(0)] for name in found}
+    for inner, outer in inner_parts(data, FitPlan(), run):
+        parts = [_some(inner, CHOOSE_ROWS), _some(outer, CHOOSE_ROWS)]
+        for name, scale in found.items():
+            nats[name].append(pooled_rows(*(applied(part, sizes.inputs(scale)) for part in parts), run))
+    rows = {name: np.concatenate(value) for name, value in nats.items()}
+    first = best = next(iter(found))
+    for name, value in rows.items():
+        trace.add(f"inputs {name}", POOLED_DECAY, np.nan, float(value.mean()) if len(value) else np.nan)
+        less = rows[first] - value
+        if len(value) and value.sum() < rows[best].sum() and less.mean() > less.std() / len(less) ** 0.5:
+            best = name
+    return best
+
+
+def applied(data: Comparisons, inputs: Inputs | None) -> Comparisons:
+    """The comparisons with their items as a fit sees them, and no other items; as they are where nothing is done."""
+    if inputs is None:
+        return data
+    data = data.compact_items()
+    return replace(data, items=inputs.apply(data.items))
+
+
+def _some(data: Comparisons, most: int) -> Comparisons:
+    """An even sample of comparisons, with no other items than theirs."""
+    key = uniform(combine(data.item_keys[data.first], data.item_keys[data.second]), 1)
+    return data.take(np.sort(np.argsort(key, kind="stable")[:most])).compact_items()
