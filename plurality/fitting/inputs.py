@@ -21,6 +21,7 @@ from plurality.reward.inputs import Inputs
 
 SAMPLE = 6_000  # comparisons that sizes and middles are learned from
 KEPT = 0.96  # share of a dimension's values that are believed in full: some of the rest may be mistakes
+GARBLED = 5.0  # times the usual length of an item beyond which all of it is a mistake
 LIMIT = 12.0  # sizes from the middle beyond which an entry is a mistake
 FAR = 100.0  # sizes from 0 beyond which a middle is taken off before float32 loses what varies around it
 ALIKE = 3.0  # times by which dimensions may differ in size and still share a decay
@@ -66,10 +67,11 @@ class Sizes:
         """Whether some middle is so far from 0 that it drowns what varies around it."""
         return bool((np.abs(self.centre[self.live]) > FAR * self.size[self.live]).any())
 
-    def inputs(self, scale: Float) -> Inputs:
-        """What divides by `scale` (d,) and clips what lies beyond reach."""
+    def inputs(self, scale: Float, *, move: bool = True) -> Inputs:
+        """What divides by `scale` (d,) and cuts what lies out of reach; `move` takes middles off in any case."""
         reach = np.where(self.reach > 0, LIMIT * self.reach, np.inf)
-        return Inputs(np.where(self.live, self.centre, 0.0), scale, self.centre - reach, self.centre + reach)
+        middle = self.centre if move or self.far else np.zeros_like(self.centre)
+        return Inputs(middle, scale, self.centre - reach, self.centre + reach)
 
 
 def robust_size(values: Array) -> Float:
@@ -122,14 +124,13 @@ class SeenInputs:
     """Comparisons as a fit sees them, and what was done to their items and prompts for it; None: nothing."""
 
     data: Comparisons
-    items: Inputs | None
+    items: Inputs
     prompts: Inputs | None
     trace: Trace
 
     def absorbed(self, fitted: Fitted) -> Fitted:
         """The fit, its head taking embeddings as they come and its trace telling what was done to them."""
-        if self.items is not None or self.prompts is not None:
-            fitted.head.absorb(self.items, self.prompts)
+        fitted.head.absorb(self.items, self.prompts)
         return replace(fitted, trace=Trace(self.trace.rows + fitted.trace.rows))
 
 
@@ -140,35 +141,40 @@ def seen(data: Comparisons, run: FitOptions, *, prompts: bool) -> SeenInputs:
     run        seed, device and whom held-out items are new to
     prompts    whether the family looks at prompts
     """
-    trace = Trace()
-    items = _of_items(data, run, trace)
-    of_prompts = _of_prompts(data.prompts) if prompts and data.prompts is not None else None
-    if items is not None:
-        data = applied(data, items)
-    if of_prompts is not None and data.prompts is not None:
-        data = replace(data, prompts=of_prompts.apply(data.prompts))
-    return SeenInputs(data, items, of_prompts, trace)
-
-
-def _of_items(data: Comparisons, run: FitOptions, trace: Trace) -> Inputs | None:
-    sizes = Sizes.of(data)
+    trace, sizes = Trace(), Sizes.of(data)
     found = scalings(sizes)
     name = next(iter(found)) if len(found) == 1 else _choose(data, sizes, found, run, trace)
-    inputs = sizes.inputs(found[name])
-    mistakes = inputs.clipped(data.items)
-    if name == AS_THEY_COME and not mistakes and not sizes.far:
-        return None
-    if mistakes:
-        trace.add(f"inputs: {mistakes:,} of {len(data.items):,} items have entries far out, cut", np.nan, np.nan)
-    return inputs
+    items = sizes.inputs(found[name], move=name != AS_THEY_COME)
+    of_prompts = None
+    if prompts and data.prompts is not None:
+        of_prompts = _of_prompts(data.prompts)
+        data = replace(data, prompts=of_prompts.apply(data.prompts))
+    cut = items.cut(data.items)
+    if not items.moves and not cut.any():
+        return SeenInputs(data, items, of_prompts, trace)  # embeddings stay mapped and uncopied
+    data = applied(data, items)
+    kept = ~_garbled(data.items)[np.stack([data.first, data.second])].any(0)
+    if cut.any():
+        trace.add(
+            f"inputs: {cut.sum():,} items with entries far out, cut; {(~kept).sum():,} comparisons left out, "
+            "an item of which is out of all proportion",
+            np.nan,
+            np.nan,
+        )
+    return SeenInputs(data.take(kept), items, of_prompts, trace)
 
 
-def _of_prompts(prompts: Array) -> Inputs | None:
+def _of_prompts(prompts: Array) -> Inputs:
     """Of prompts, on which no comparison is decided alone: what stands out is shrunk, or units made alike."""
     sizes = Sizes.around(np.asarray(prompts[:: -(-len(prompts) // SAMPLE)], dtype=np.float64))
     name, scale = next(iter(scalings(sizes).items()))
-    inputs = sizes.inputs(scale)
-    return None if name == AS_THEY_COME and not inputs.clipped(prompts) and not sizes.far else inputs
+    return sizes.inputs(scale, move=name != AS_THEY_COME)
+
+
+def _garbled(items: Array) -> Bool:
+    """Which items (M, d), cut, are still so long that all of them must be a mistake: (M,)."""
+    square = np.square(items - np.median(items[:: -(-len(items) // SAMPLE)], axis=0)).sum(axis=1)
+    return square > GARBLED**2 * np.median(square)
 
 
 def _choose(data: Comparisons, sizes: Sizes, found: dict[str, Float], run: FitOptions, trace: Trace) -> str:
@@ -188,10 +194,8 @@ def _choose(data: Comparisons, sizes: Sizes, found: dict[str, Float], run: FitOp
     return best
 
 
-def applied(data: Comparisons, inputs: Inputs | None) -> Comparisons:
-    """The comparisons with their items as a fit sees them, and no other items; as they are where nothing is done."""
-    if inputs is None:
-        return data
+def applied(data: Comparisons, inputs: Inputs) -> Comparisons:
+    """The comparisons with their items as a fit sees them, and no other items."""
     data = data.compact_items()
     return replace(data, items=inputs.apply(data.items))
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from plurality.reward.inputs import Inputs
 from plurality.reward.posterior import Evidence, Posterior, Prior, laplace
 
+UNBOUNDED = 3e38  # a bound that no float32 entry crosses, finite so that it can be saved
+
 
 class Head(nn.Module, ABC):
     """Utility u(x, z) in log-odds, computed through features φ(x) that do not depend on the user.
@@ -102,18 +104,22 @@ class Projector(nn.Module):
     Inputs are standardised, (x − mean) / scale, with one mean a dimension and one scale overall, so the
     geometry stays as it was and a weight decay means the same for any encoder: afterwards a difference of two
     compared items has mean square 2 a dimension, as two draws from N(0, I) have. Where a fit saw dimensions scaled
-    one by one (`absorb`), the scale (d,) is theirs. Weights are kept at unit size and
-    divided by √fan-in in the product, so that one learning rate and one decay serve any width. They absorb mean and
-    scale in the product, so no standardised copy of a memory-mapped embedding is ever made.
+    one by one (`absorb`), the scale (d,) is theirs, and entries out of all proportion are cut. Weights are kept at
+    unit size and divided by √fan-in in the product, so that one learning rate and one decay serve any width. They
+    absorb mean and scale in the product, so no standardised copy of a memory-mapped embedding is ever made.
     """
 
     mean: Tensor
     scale: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, n_in: int, n_out: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_in))
         self.register_buffer("scale", torch.ones(n_in))
+        self.register_buffer("low", torch.full((n_in,), -UNBOUNDED))
+        self.register_buffer("high", torch.full((n_in,), UNBOUNDED))
         self.linear = nn.Parameter(normal((n_out, n_in), 1.0, generator))
         self.hidden = hidden
         if hidden:
@@ -128,15 +134,21 @@ class Projector(nn.Module):
         self.scale.fill_(variance.sqrt() if varies else 1.0)
 
     def absorb(self, inputs: Inputs) -> None:
-        """Take embeddings as they come, after a fit that saw `inputs` of them: the same map but for what was cut."""
+        """Take embeddings as they come, after a fit that saw `inputs` of them: the same map."""
         scale = torch.as_tensor(inputs.scale)
+        self.low.copy_(torch.as_tensor(inputs.low).clamp_min(-UNBOUNDED))
+        self.high.copy_(torch.as_tensor(inputs.high).clamp_max(UNBOUNDED))
         self.mean.copy_(torch.as_tensor(inputs.centre) + self.mean.double() * scale)
         self.scale.copy_(self.scale.double() * scale)
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Models of before 0.2 have one scale for all dimensions."""
+        """Models of before 0.2 have one scale for all dimensions, and cut nothing."""
         if (found := state.get(f"{prefix}scale")) is not None and not found.dim():
-            state[f"{prefix}scale"] = found.expand_as(self.scale)
+            state |= {
+                f"{prefix}scale": found.expand_as(self.scale),
+                f"{prefix}low": self.low,
+                f"{prefix}high": self.high,
+            }
         super()._load_from_state_dict(state, prefix, *rest)
 
     def standardise_sides(self, a: Tensor, b: Tensor, weight: Tensor) -> None:
@@ -145,6 +157,8 @@ class Projector(nn.Module):
         self.standardise(share @ (a + b) / 2, share @ (a - b).square().mean(1) / 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        if bool((self.high < UNBOUNDED).any()):
+            x = x.clamp(self.low.to(x.dtype), self.high.to(x.dtype))
         out = self._product(x, self.linear)
         if self.hidden:
             out = out + nn.functional.gelu(self._product(x, self.inner) + self.bias) @ (

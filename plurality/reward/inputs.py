@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plurality.arrays import Array, Float, Float32
+from plurality.arrays import Array, Bool, Float, Float32
 
 BLOCK = 16_384  # embeddings held in double precision at once
 
@@ -31,10 +31,12 @@ class Inputs:
             out[start : start + BLOCK] = (np.clip(block, self.low, self.high) - self.centre) / self.scale
         return out
 
-    def clipped(self, items: Array) -> int:
-        """How many embeddings (M, d) have an entry that is taken for a mistake."""
-        rows = 0
-        for start in range(0, len(items), BLOCK):
-            block = np.asarray(items[start : start + BLOCK])
-            rows += int(((block < self.low) | (block > self.high)).any(axis=1).sum())
-        return rows
+    @property
+    def moves(self) -> bool:
+        """Whether anything is done to entries that are not cut."""
+        return bool((self.centre != 0).any() or (self.scale != 1).any())
+
+    def cut(self, items: Array) -> Bool:
+        """Which embeddings (M, d) have an entry that is taken for a mistake: (M,)."""
+        blocks = [items[i : i + BLOCK] for i in range(0, len(items), BLOCK)]
+        return np.concatenate([((b < self.low) | (b > self.high)).any(axis=1) for b in blocks])

@@ -141,7 +141,8 @@ def _head(make: Any, projector: Projector, rows: torch.Tensor, config: Any) -> n
     """The readout as the code's own module, float32."""
     width = projector.linear.shape[1]
     matrix, shift = projector.raw(projector.linear)
-    state = {"direct.weight": matrix, "direct.bias": shift, "users.weight": rows}
+    state = {"low": projector.low, "high": projector.high}
+    state |= {"direct.weight": matrix, "direct.bias": shift, "users.weight": rows}
     if projector.hidden:
         inner, inner_shift = projector.raw(projector.inner)
         state |= {"inner.weight": inner, "inner.bias": inner_shift + projector.bias}

@@ -13,11 +13,19 @@ from .configuration_plurality import PluralityConfig  # noqa: TID252
 
 
 class PluralityHead(nn.Module):
-    """u(x, user) = ⟨row of the user, φ⟩, φ = [1, f] or [1, f, f²], f = L x + l, plus O gelu(I x + i) if hidden."""
+    """u(x, user) = ⟨row of the user, φ⟩, φ = [1, f] or [1, f, f²], f = L x + l, plus O gelu(I x + i) if hidden.
+
+    Entries of x out of all proportion are cut at `low` and `high` (d,) first, as they were for the fit.
+    """
+
+    low: Tensor
+    high: Tensor
 
     def __init__(self, width: int, n_features: int, n_hidden: int, squared: bool, n_users: int) -> None:
         super().__init__()
         self.squared = squared
+        self.register_buffer("low", torch.full((width,), torch.finfo(torch.float32).min))
+        self.register_buffer("high", torch.full((width,), torch.finfo(torch.float32).max))
         self.direct = nn.Linear(width, n_features)
         self.inner = nn.Linear(width, n_hidden) if n_hidden else None
         self.outer = nn.Linear(n_hidden, n_features, bias=False) if n_hidden else None
@@ -25,6 +33,7 @@ class PluralityHead(nn.Module):
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
         """Pooled vectors (B, d) and users' rows (B, R) to utilities (B,), log-odds."""
+        x = x.clamp(self.low, self.high)
         f = self.direct(x)
         if self.inner is not None and self.outer is not None:
             f = f + self.outer(gelu(self.inner(x)))
