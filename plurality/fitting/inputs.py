@@ -80,7 +80,7 @@ def robust_size(values: Array) -> Float:
     A column that is 0 but for a few rows, as a rare indicator is, has all of its entries believed.
     """
     size = np.abs(values)
-    cut = np.sqrt(np.square(np.minimum(size, np.quantile(size, KEPT, axis=0))).mean(axis=0))
+    cut: Float = np.sqrt(np.square(np.minimum(size, np.quantile(size, KEPT, axis=0))).mean(axis=0))
     return np.where(cut > 0, cut, np.sqrt(np.square(values).mean(axis=0)))
 
 
@@ -153,7 +153,8 @@ def seen(data: Comparisons, run: FitOptions, *, prompts: bool) -> SeenInputs:
     if not items.moves and not cut.any():
         return SeenInputs(data, items, of_prompts, trace)  # embeddings stay mapped and uncopied
     data = applied(data, items)
-    kept = ~_garbled(data.items)[np.stack([data.first, data.second])].any(0)
+    garbled = _garbled(data.items)
+    kept = ~(garbled[data.first] | garbled[data.second])
     if cut.any():
         trace.add(
             f"inputs: {cut.sum():,} items with entries far out, cut; {(~kept).sum():,} comparisons left out, "
@@ -173,17 +174,18 @@ def _of_prompts(prompts: Array) -> Inputs:
 
 def _garbled(items: Array) -> Bool:
     """Which items (M, d), cut, are still so long that all of them must be a mistake: (M,)."""
-    square = np.square(items - np.median(items[:: -(-len(items) // SAMPLE)], axis=0)).sum(axis=1)
-    return square > GARBLED**2 * np.median(square)
+    square: Float = np.square(items - np.median(items[:: -(-len(items) // SAMPLE)], axis=0)).sum(axis=1)
+    return np.asarray(square > GARBLED**2 * np.median(square))
 
 
 def _choose(data: Comparisons, sizes: Sizes, found: dict[str, Float], run: FitOptions, trace: Trace) -> str:
     """The scaling under which one reward for all users predicts held-out items best; the first unless clearly."""
     nats: dict[str, list[Float]] = {name: [np.zeros(0)] for name in found}
     for inner, outer in inner_parts(data, FitPlan(), run):
-        parts = [_some(inner, CHOOSE_ROWS), _some(outer, CHOOSE_ROWS)]
+        train, valid = _some(inner, CHOOSE_ROWS), _some(outer, CHOOSE_ROWS)
         for name, scale in found.items():
-            nats[name].append(pooled_rows(*(applied(part, sizes.inputs(scale)) for part in parts), run))
+            tried = sizes.inputs(scale)
+            nats[name].append(pooled_rows(applied(train, tried), applied(valid, tried), run))
     rows = {name: np.concatenate(value) for name, value in nats.items()}
     first = best = next(iter(found))
     for name, value in rows.items():
