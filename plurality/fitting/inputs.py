@@ -35,7 +35,7 @@ UNITS = 30.0  # times by which few dimensions differ only if they have units: a 
 
 @dataclass(frozen=True, eq=False)
 class Sizes:
-    """Of every dimension (d,): its middle, the size of differences of compared items, and of items from the middle."""
+    """Of every dimension (d,): its middle, the size of differences of compared items, how far items may lie from it."""
 
     centre: Float
     size: Float
@@ -48,14 +48,13 @@ class Sizes:
         a, b = (np.asarray(data.items[side[some]], dtype=np.float64) for side in (data.first, data.second))
         items = np.concatenate([a, b])
         centre = np.median(items, axis=0)
-        return Sizes(centre, robust_size(a - b), robust_size(items - centre))
+        return Sizes(centre, robust_size(a - b), reach(items - centre))
 
     @staticmethod
     def around(rows: Float) -> "Sizes":
         """Sizes of rows (n, d) that are not compared with one another."""
         centre = np.median(rows, axis=0)
-        reach = robust_size(rows - centre)
-        return Sizes(centre, reach, reach)
+        return Sizes(centre, robust_size(rows - centre), reach(rows - centre))
 
     @property
     def live(self) -> Bool:
@@ -69,9 +68,8 @@ class Sizes:
 
     def inputs(self, scale: Float, *, move: bool = True) -> Inputs:
         """What divides by `scale` (d,) and cuts what lies out of reach; `move` takes middles off in any case."""
-        reach = np.where(self.reach > 0, LIMIT * self.reach, np.inf)
         middle = self.centre if move or self.far else np.zeros_like(self.centre)
-        return Inputs(middle, scale, self.centre - reach, self.centre + reach)
+        return Inputs(middle, scale, self.centre - self.reach, self.centre + self.reach)
 
 
 def robust_size(values: Array) -> Float:
@@ -79,9 +77,23 @@ def robust_size(values: Array) -> Float:
 
     A column that is 0 but for a few rows, as a rare indicator is, has all of its entries believed.
     """
+    cut = _cut_size(values)
+    return np.where(cut > 0, cut, np.sqrt(np.square(values).mean(axis=0)))
+
+
+def reach(values: Array) -> Float:
+    """How far from 0 entries of every column (n, d) may lie: LIMIT sizes, or times the usual entry that is not 0."""
+    size = _cut_size(values)
+    for column in np.flatnonzero(size == 0):
+        entries = np.abs(values[:, column])
+        size[column] = np.median(entries[entries > 0]) if entries.any() else np.inf
+    return LIMIT * size
+
+
+def _cut_size(values: Array) -> Float:
     size = np.abs(values)
     cut: Float = np.sqrt(np.square(np.minimum(size, np.quantile(size, KEPT, axis=0))).mean(axis=0))
-    return np.where(cut > 0, cut, np.sqrt(np.square(values).mean(axis=0)))
+    return cut
 
 
 def expected_sizes(size: Float) -> Float:

@@ -97,7 +97,7 @@ def test_chosen_decay_is_the_best_there_is(data):
     rows = data.in_key_order()
     train, valid = folds_apart(rows, FitPlan().holdout, 0, new_items_for="anybody")
     head = tuning.started(Candidate("linear", linear, 30.0), data, 0, "cpu")
-    x = (rows.items[rows.first] - rows.items[rows.second]) / float(head.projector.scale)
+    x = (rows.items[rows.first] - rows.items[rows.second]) / float(head.projector.scale[0])
     y = rows.label
 
     def held_out(decay):

@@ -39,7 +39,7 @@ def test_linear_is_penalised_logistic_regression_on_differences(width, size, shi
     model = BradleyTerry(decay=decay).fit(data)
     x = data.items[data.first].astype(float) - data.items[data.second].astype(float)
     scale = np.sqrt(np.square(x).mean() / 2)
-    assert float(model.head.projector.scale) == pytest.approx(scale, rel=1e-6)
+    assert float(model.head.projector.scale[0]) == pytest.approx(scale, rel=1e-6)
     expected = penalised(x, data.label, decay, scale)
     np.testing.assert_allclose(weights(model) * scale, expected * scale, atol=1e-5)
     np.testing.assert_allclose(model.prefer(data), expit(x @ expected), atol=2e-5)
@@ -53,7 +53,7 @@ def test_weights_and_soft_labels_as_scikit_learn_counts_them():
     model = BradleyTerry(decay=5.0).fit(data)
     x = data.items[data.first].astype(float) - data.items[data.second].astype(float)
     rows, twice = np.r_[np.ones(len(data)), np.zeros(len(data))], np.r_[weight * label, weight * (1 - label)]
-    expected = penalised(np.r_[x, x], rows, 5.0, float(model.head.projector.scale), twice)
+    expected = penalised(np.r_[x, x], rows, 5.0, float(model.head.projector.scale[0]), twice)
     np.testing.assert_allclose(weights(model), expected, atol=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_one_hot_items_are_choix(decay):
     )
     model = BradleyTerry(decay=decay).fit(data)
     pairs = [(a, b) if y else (b, a) for a, b, y in zip(first, second, label, strict=True)]
-    alpha = decay * m * float(model.head.projector.scale) ** 2 / 2
+    alpha = decay * m * float(model.head.projector.scale[0]) ** 2 / 2
     expected = choix.opt_pairwise(m, pairs, alpha=alpha, method="Newton-CG", tol=1e-12)
     utility = model.utility(data.items)[0].astype(float)
     np.testing.assert_allclose(utility - utility.mean(), expected - expected.mean(), atol=1e-5)

@@ -94,7 +94,7 @@ def test_rank_0_is_scikit_learn_s_logistic_regression():
     data = seen.sample(30, seed=10).data
     model = LowRank(rank=0, decay=4.0).fit(data)
     x = data.items[data.first].astype(float) - data.items[data.second]
-    strength = 4.0 * 5 * float(model.head.projector.scale) ** 2  # of the weights on raw inputs
+    strength = 4.0 * 5 * float(model.head.projector.scale[0]) ** 2  # of the weights on raw inputs
     reference = LogisticRegression(C=1 / strength, fit_intercept=False, tol=1e-10, max_iter=1000).fit(x, data.label)
     np.testing.assert_allclose(model.gap(data), reference.decision_function(x), atol=1e-4)
 
@@ -163,7 +163,7 @@ def test_the_m_step_is_where_scipy_finds_it():
     found = m_step(head, rows, here, (3.0, 5.0), steps=100).rewards.numpy()
     mean, root = (t[rows.user].numpy() for t in coefficients(head, here.posterior))
     stiff = ridge(head, rows, here, (3.0, 5.0)).numpy()
-    x = (data.items[data.first].astype(float) - data.items[data.second]) / rows.size
+    x = (data.items[data.first].astype(float) - data.items[data.second]) / rows.size.numpy()
     u = (np.arange(4000) + 0.5) / 4000
     draws = torch.special.ndtri(torch.as_tensor(u)).numpy()
 
