@@ -184,6 +184,17 @@ def weights_are_repetitions(case: CheckedFit) -> None:
     _close(weighted, repeated, 1e-3 + 3 * float(np.abs(weighted - nudged).max()), "weights against repeated rows")
 
 
+def units_do_not_matter(case: CheckedFit) -> None:
+    """Dimensions in units from 10⁻³ to 10⁴ leave how well labels are predicted to .02 nats: sizes made alike vary."""
+    data = case.data
+    units = replace(data, items=(data.items * np.logspace(-3, 4, WIDTH)).astype(np.float32))
+    nats = [
+        float(-np.log(np.where(data.label > 0.5, p, 1 - p)).mean())
+        for p in (case.model.prefer(data), case.fit(units).prefer(units))
+    ]
+    _require(abs(nats[1] - nats[0]) <= 0.02, f"dimensions in other units: {nats[1]:.3f} nats for {nats[0]:.3f}")
+
+
 def seed_decides_all(case: CheckedFit) -> None:
     """Same spec, data and seed, same bits."""
     again = case.fit(case.data)
@@ -280,6 +291,7 @@ CHECKS: dict[str, Callable[[CheckedFit], None]] = {
     "rows have no order": rows_have_no_order,
     "users have no order and no names": users_have_no_order_or_names,
     "a weight of 3 is the row three times": weights_are_repetitions,
+    "units do not matter": units_do_not_matter,
     "the same seed gives the same bits": seed_decides_all,
     "saving loses nothing": saving_loses_nothing,
     "adapting touches no other user": adapting_touches_no_other_user,

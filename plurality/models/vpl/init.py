@@ -135,7 +135,7 @@ def initialise(head: VPLHead, moment: LabelMoments, n_curved: int) -> None:
     directions = torch.cat([found.population[:, None], found.basis[:, :n_taste], moment.curved[:, :n_curved]], 1)
     directions = moment.unit(directions)[:, : maps.shape[0]]
     k = directions.shape[1]
-    maps[:k] = (directions * head.projector.scale.double() * maps.shape[1] ** 0.5).T.to(maps)
+    maps[:k] = (directions * head.projector.scale.double()[:, None] * maps.shape[1] ** 0.5).T.to(maps)
     shared = pooled_fit(moment, n_curved).to(maps)
     head.shared[0] = shared[0]
     curved = slice(len(maps) + 1 + n_taste, len(maps) + 1 + n_taste + n_curved)
