@@ -1,4 +1,4 @@
-"""`plurality adapt`: new users from a few comparisons, shared weights untouched."""
+"""`plurality adapt`: users from a few comparisons, new ones or more of those known, shared weights untouched."""
 
 import argparse
 from typing import Any
@@ -12,9 +12,13 @@ EXAMPLE = "plurality adapt reward/ new_users.parquet --out reward2/"
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("model", help="fitted model folder, or hub id org/name")
-    parser.add_argument("comparisons", help="comparisons of the new users, in the format of `plurality embed`")
+    parser.add_argument("comparisons", help="comparisons of users, new or known, in the format of `plurality embed`")
     parser.add_argument(
         "--embeddings", help="precomputed embeddings (.npy, .safetensors), if the columns hold their row numbers"
+    )
+    parser.add_argument("--replace", action="store_true", help="infer known users anew from these comparisons alone")
+    parser.add_argument(
+        "--forget", type=float, default=0.0, metavar="SHARE", help="share of what is known that is lost first (0)"
     )
     parser.add_argument("--out", required=True, type=expanded, help="output folder for the adapted model")
 
@@ -32,7 +36,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         support = read(args.comparisons, embeddings=args.embeddings)
     else:
         support = read(args.comparisons, encoder=model.text_encoder(), prompts=model.head.uses_prompts, progress=True)
-    adapted = model.adapt(support)
+    adapted = model.adapt(support, replace=args.replace, forget=args.forget)
     adapted.save_pretrained(args.out)
-    say(args, adapted, f"{len(support.present)} users adapted, written to {args.out}")
-    return {"model": str(args.out), "adapted": len(support.present), "users": len(adapted.user_ids)}
+    new = len(adapted.user_ids) - len(model.user_ids)
+    count = len(support.by_unit(model.spec.unit).present)
+    done = "replaced" if args.replace else "updated"
+    say(args, adapted, f"{new:,} new users, {count - new:,} {done}, written to {args.out}")
+    return {"model": str(args.out), "adapted": count, "new": new, done: count - new, "users": len(adapted.user_ids)}

@@ -80,6 +80,14 @@ class Head(nn.Module, ABC):
         """What a user's comparisons say of their code, all users at once; on a head in double precision."""
         return laplace(self.log_odds, evidence, prior, n_users, start=start, tol=tol)
 
+    def update(self, evidence: Evidence, known: Posterior, prior: Prior, forget: float = 0.0) -> Posterior:
+        """What is known of users with more comparisons, all users at once; on a head in double precision.
+
+        `known` becomes the prior of `evidence`, shrunk towards `prior`, the population, by the share `forget` first.
+        """
+        before = known.forgotten(prior, forget)
+        return laplace(self.log_odds, evidence, before.as_prior(), len(before.codes), start=before.codes)
+
     def points(self, posterior: Posterior) -> tuple[Tensor, Tensor]:
         """Codes (U, S, C), with log-weights (S,) or (U, S), that a prediction is averaged over."""
         points = posterior.normal_points()

@@ -20,7 +20,7 @@ POINTS = 32  # draws of a code that a prediction is averaged over
 
 @dataclass(frozen=True)
 class Prior:
-    """z ~ N(mean, precision⁻¹) over users, in code space: mean (C,), or (U, C) by user, precision (C, C), float64."""
+    """z ~ N(mean, precision⁻¹) over users, in code space, float64: mean (C,), precision (C, C); or (U, …) by user."""
 
     mean: Tensor
     precision: Tensor
@@ -73,6 +73,26 @@ class Posterior:
         covariance = torch.linalg.inv(prior.precision)
         return Posterior(prior.mean.expand(n_users, -1), covariance.expand(n_users, -1, -1))
 
+    def put(self, rows: Tensor, other: "Posterior") -> "Posterior":
+        """The same with other beliefs about the users at `rows` (n,)."""
+        return Posterior(
+            self.codes.clone().index_copy_(0, rows, other.codes),
+            self.covariance.clone().index_copy_(0, rows, other.covariance),
+        )
+
+    def forgotten(self, prior: Prior, share: float) -> "Posterior":
+        """Evidence shrunk towards the population: Λ₀ + (1 − share)(Λ − Λ₀), and the linear term Λm likewise."""
+        if share == 0 or not self.codes.shape[1]:
+            return self
+        precision = torch.linalg.inv(self.covariance)
+        linear = times(self.codes, precision).lerp(times(prior.mean.expand_as(self.codes), prior.precision), share)
+        covariance = torch.linalg.inv(precision.lerp(prior.precision.expand_as(precision), share))
+        return Posterior(times(linear, covariance), covariance)
+
+    def as_prior(self) -> Prior:
+        """What is known of each user as the prior of what comes next."""
+        return Prior(self.codes, torch.linalg.inv(self.covariance))
+
     def of(self, rows: Tensor) -> "Posterior":
         """The users at `rows`, indices or mask."""
         return Posterior(self.codes[rows], self.covariance[rows])
@@ -92,6 +112,11 @@ class Posterior:
             values, vectors = torch.linalg.eigh(self.covariance)
             root = vectors * values.clamp_min(0).sqrt()[:, None, :]
         return self.codes[:, None] + _normal_draws(width).to(root) @ root.mT
+
+
+def times(vectors: Tensor, matrices: Tensor) -> Tensor:
+    """Rows (U, C) times one symmetric matrix (C, C) or each its own (U, C, C): (U, C)."""
+    return (vectors.unsqueeze(-2) @ matrices).squeeze(-2)
 
 
 @functools.cache
@@ -147,7 +172,7 @@ def laplace(
     utility is not finite.
     """
     width = prior.mean.shape[-1]
-    prior = Prior(prior.mean.expand(n_users, width), prior.precision)
+    prior = Prior(prior.mean.expand(n_users, width), prior.precision.expand(n_users, width, width))
     codes = (prior.mean if start is None else start).clone()
     if width == 0:
         return Posterior(codes, codes.new_zeros(n_users, 0, 0))
@@ -162,7 +187,7 @@ def laplace(
     part = evidence
     eye = torch.eye(width, dtype=codes.dtype, device=codes.device)
     for _ in range(max_iter):
-        z, centred = codes[active], Prior(prior.mean[active], prior.precision)
+        z, centred = codes[active], Prior(prior.mean[active], prior.precision[active])
         gradient, information, hessian = _derivatives(log_odds, part, centred, z)
         convex = torch.linalg.cholesky_ex(hessian).info == 0
         information = torch.where(convex[:, None, None], hessian, information)
@@ -186,7 +211,7 @@ def laplace(
 def _objective(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Tensor) -> Tensor:
     loss = evidence.weight * nll(evidence.gap(log_odds, codes), evidence.label)
     off = codes - prior.mean
-    penalty = 0.5 * (off @ prior.precision * off).sum(-1)
+    penalty = 0.5 * (times(off, prior.precision) * off).sum(-1)
     return penalty.index_add(0, evidence.user, loss)
 
 
@@ -213,7 +238,7 @@ def _derivatives(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Ten
         (slope,) = torch.autograd.grad(nll(g, evidence.label).sum(), g, create_graph=True)
         (curvature,) = torch.autograd.grad(slope.sum(), g)
     slope, curvature, jacobian = evidence.weight * slope.detach(), evidence.weight * curvature, jacobian.detach()
-    gradient = ((codes - prior.mean) @ prior.precision).index_add(0, evidence.user, slope[:, None] * jacobian)
+    gradient = times(codes - prior.mean, prior.precision).index_add(0, evidence.user, slope[:, None] * jacobian)
     outer = curvature[:, None, None] * jacobian[:, :, None] * jacobian[:, None, :]
-    fisher = prior.precision.repeat(len(codes), 1, 1).index_add(0, evidence.user, outer)
+    fisher = prior.precision.index_add(0, evidence.user, outer)
     return gradient, fisher, fisher.index_add(0, evidence.user, slope[:, None, None] * second)

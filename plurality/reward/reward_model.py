@@ -1,8 +1,9 @@
 """`RewardModel`: a fitted head and the codes of the users it knows; no data inside."""
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -19,6 +20,7 @@ from plurality.encoders.protocol import Encoder
 from plurality.errors import InputError
 from plurality.io.paths import expanded
 from plurality.reward import hub, persistence
+from plurality.reward.adapting import adapted
 from plurality.reward.compatibility import check_encoder
 from plurality.reward.fitted import Fitted, Parts
 from plurality.reward.links import log_predictive, prob, win
@@ -50,7 +52,7 @@ class RewardModel(Parts):
         seen = data.present
         count = np.bincount(data.user, minlength=data.users.height)[seen]
         return RewardModel(
-            spec=replace(spec, **fitted.chosen),
+            spec=dataclasses.replace(spec, **fitted.chosen),
             head=fitted.head,
             user_ids=tuple(data.user_ids),
             posterior=fitted.posterior.of(torch.as_tensor(seen)),
@@ -265,29 +267,19 @@ class RewardModel(Parts):
             )
         return self.encoder
 
-    def adapt(self, support: Comparisons) -> "RewardModel":
-        """A new model that also knows the users of `support`; shared weights and other users are untouched.
+    def adapt(self, support: Comparisons, *, replace: bool = False, forget: float = 0.0) -> "RewardModel":
+        """A new model that also knows what `support` says of its users; shared weights and other users are untouched.
 
-        Each user's code is inferred under the model's prior. A user it knew already is inferred anew from the
-        comparisons given here. Raises InputError for another embedding width or encoder.
+        What is known of a user is added to: the posterior before is the prior of these comparisons. An unknown user
+        starts from the model's prior. Raises InputError for another embedding width or encoder.
+
+        replace    infer known users anew from these comparisons alone
+        forget     share in [0, 1) of what is known of a user that is lost before these comparisons are added, so that
+                   one who changes is followed; 0 forgets nothing
         """
-        support = self._ready(support)
-        if not len(support):
-            raise InputError(f"{support.source}: no comparison to adapt on")
-        seen = support.present
-        compact = replace(support, user=np.searchsorted(seen, support.user), users=support.users[seen])
-        evidence = Tensors.of(compact, self.head).evidence(self.head)
-        prior = self.head.prior_of(self.prior, compact.users)
-        new = self.head.doubled().infer(evidence, prior, len(seen))
-        ids = compact.users["user_id"].to_list()
-        fresh = set(ids)
-        keep = np.array([i for i, u in enumerate(self.user_ids) if u not in fresh], dtype=np.int64)
-        joined = self.posterior.of(torch.as_tensor(keep)).concat(new)
-        return replace(
-            self,
-            user_ids=(*(self.user_ids[i] for i in keep), *ids),
-            posterior=joined,
-            n_comparisons=np.concatenate([self.n_comparisons[keep], np.bincount(compact.user, minlength=len(seen))]),
+        after = adapted(self, self._ready(support), anew=replace, forget=forget)
+        return dataclasses.replace(
+            self, user_ids=after.user_ids, posterior=after.posterior, n_comparisons=after.n_comparisons
         )
 
     def strangers(self, data: Comparisons) -> Comparisons:

@@ -220,10 +220,25 @@ def adapting_touches_no_other_user(case: CheckedFit) -> None:
     _require(torch.equal(old, model.posterior.codes), "codes of other users changed")
     for name, value in model.head.state_dict().items():
         _require(torch.equal(value, both.head.state_dict()[name]), f"shared weight {name} changed")
-    _close(both.prefer(guests), model.adapt(data).prefer(data), 1e-6, "a user inferred anew under another name")
+    anew = model.adapt(data, replace=True)
+    _close(both.prefer(guests), anew.prefer(data), 1e-6, "a user inferred anew under another name")
     one = data.user_ids[0]
-    alone = model.adapt(data.of_users([one]))
-    _close(alone.codes([one]), model.adapt(data).codes([one]), 1e-4, "a user adapted alone or with others")
+    alone = model.adapt(data.of_users([one]), replace=True)
+    _close(alone.codes([one]), anew.codes([one]), 1e-4, "a user adapted alone or with others")
+
+
+def answers_add_up(case: CheckedFit) -> None:
+    """A new user's answers in two parts, in either order, say what they say at once: to .02 nats of their labels."""
+    model, data = case.model, case.data.with_users([f"guest {i}" for i in range(USERS)])
+    half = np.arange(len(data)) % 2 == 0
+    parts = data.take(half), data.take(~half)
+    nats = []
+    for known in (model.adapt(data), model.adapt(parts[0]).adapt(parts[1]), model.adapt(parts[1]).adapt(parts[0])):
+        p = known.prefer(data)
+        nats.append(float(-np.log(np.where(data.label > 0.5, p, 1 - p)).mean()))
+        _require(known.n_comparisons.sum() == model.n_comparisons.sum() + len(data), "comparisons are not counted up")
+    off = max(abs(nats[0] - nats[1]), abs(nats[0] - nats[2]))
+    _require(off <= 0.02, f"answers in two parts: {nats[1]:.3f} and {nats[2]:.3f} nats for {nats[0]:.3f} at once")
 
 
 def unknown_users_get_the_population(case: CheckedFit) -> None:
@@ -295,6 +310,7 @@ CHECKS: dict[str, Callable[[CheckedFit], None]] = {
     "the same seed gives the same bits": seed_decides_all,
     "saving loses nothing": saving_loses_nothing,
     "adapting touches no other user": adapting_touches_no_other_user,
+    "answers add up": answers_add_up,
     "an unknown user gets the population's code": unknown_users_get_the_population,
     "gradients agree with finite differences": gradients_are_right,
     "errors name the remedy": errors_name_the_remedy,

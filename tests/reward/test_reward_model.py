@@ -117,13 +117,13 @@ def test_adapting_helps_newcomers(model):
     assert own > test.accuracy() - 0.1
 
 
-def test_adapting_on_known_users_forgets_what_they_said_before(data, model):
+def test_replacing_known_users_forgets_what_they_said_before(data, model):
     half = data.take(np.arange(len(data)) % 2 == 0).of_users(["user-2", "user-9"])
-    adapted = model.adapt(half)
-    assert adapted.user_ids[-2:] == ("user-2", "user-9")
+    adapted = model.adapt(half, replace=True)
+    assert adapted.user_ids == model.user_ids
     assert adapted.users.filter(pl.col("user_id") == "user-2")["n_comparisons"].item() == 10
     assert model.users.filter(pl.col("user_id") == "user-2")["n_comparisons"].item() == 20
-    everything = model.adapt(data)  # in full again: what the fit had found, from another start
+    everything = model.adapt(data, replace=True)  # in full again: what the fit had found, from another start
     np.testing.assert_allclose(everything.codes(list(model.user_ids)), model.posterior.codes, atol=1e-4)
 
 

@@ -86,7 +86,7 @@ class FlipMixture(Projected):
         if not self.n_codes:
             return super().infer(evidence, prior, n_users, start=start, tol=tol)
         mode = prob(prior.mean).expand(n_users, 1)[:, 0]
-        labels = (prior.precision[0, 0] / (mode * (1 - mode))).expand(n_users)
+        labels = (prior.precision[..., 0, 0] / (mode * (1 - mode))).expand(n_users)
         sure = torch.full((2 * n_users, 1), SATURATED, dtype=evidence.first.dtype)
         sure[n_users:] *= -1
         more = Evidence(
@@ -99,6 +99,13 @@ class FlipMixture(Projected):
         flat = Prior(prior.mean, torch.full_like(prior.precision, NEGLIGIBLE_PRECISION))
         init = prior.mean.expand(n_users, 1) if start is None else start
         return super().infer(more, flat, n_users, start=init, tol=tol)
+
+    def update(self, evidence: Evidence, known: Posterior, prior: Prior, forget: float = 0.0) -> Posterior:
+        """What is known is as many labels known to be right, and wrong, as have its mode and its spread."""
+        if not self.n_codes:
+            return super().update(evidence, known, prior, forget)
+        before = known.forgotten(prior, forget)
+        return self.infer(evidence, before.as_prior(), len(before.codes), start=before.codes)
 
 
 def fisher_error(gap: Tensor, difference: Tensor, weight: Tensor, reliability: float, ridge: float) -> float:

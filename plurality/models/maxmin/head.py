@@ -41,6 +41,11 @@ class Mixture(Projected):
         codes = torch.where(seen[:, None], codes, prior.mean)
         return Posterior(codes, torch.diag_embed(codes) - codes[:, :, None] * codes[:, None, :])
 
+    def update(self, evidence: Evidence, known: Posterior, prior: Prior, forget: float = 0.0) -> Posterior:
+        """Responsibilities multiply, ρ ∝ ρ₀^(1 − forget) π^forget Π_i σ(±gap_ik)^w_i; hard ones go by the latest."""
+        share = known.codes.clamp_min(1e-300).log().lerp(prior.mean.clamp_min(1e-300).log(), forget).softmax(-1)
+        return self.infer(evidence, Prior(share, prior.precision), len(share))
+
     def points(self, posterior: Posterior) -> tuple[Tensor, Tensor]:
         """The K groups, weighted by how likely the user belongs to them."""
         codes = posterior.codes

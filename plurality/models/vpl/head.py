@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from plurality.reward.heads import Projected, Projector
-from plurality.reward.posterior import Evidence, Posterior, Prior
+from plurality.reward.posterior import Evidence, Posterior, Prior, times
 
 AGGREGATIONS = ("product", "attention", "mean")
 N_TANH_UNITS = 16  # units of the decoder that bend in z
@@ -186,3 +186,17 @@ class VPLHead(Projected):
         with torch.no_grad():
             found: Posterior = self.encoder(difference, evidence.user, evidence.label, evidence.weight, priors)
         return found
+
+    def update(self, evidence: Evidence, known: Posterior, prior: Prior, forget: float = 0.0) -> Posterior:
+        """Natural parameters add, Λ = Λ₁ + Λ₂ − Λ₀: exact for a product of experts, as good as each for attention."""
+        floor, broad = self.encoder.floor, torch.linalg.inv(prior.precision)
+
+        def without_floor(belief: Posterior) -> Prior:
+            return Posterior(belief.codes, (belief.covariance - floor * broad) / (1 - floor)).as_prior()
+
+        before = without_floor(known.forgotten(prior, forget))
+        found = without_floor(self.infer(evidence, prior, len(known.codes)))
+        linear = times(before.mean, before.precision) + times(found.mean, found.precision)
+        linear = linear - times(prior.mean.expand_as(known.codes), prior.precision)
+        covariance = torch.linalg.inv(before.precision + found.precision - prior.precision)
+        return Posterior(times(linear, covariance), floor * broad + (1 - floor) * covariance)
