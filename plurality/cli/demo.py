@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     out: Path = args.out
     comparisons, people = _given(args.data) if args.data else _simulated(args)
-    new = comparisons.filter(pl.col("user_id") == comparisons["user_id"][0]).head(20)
+    newcomer = pl.col("user_id") == comparisons["user_id"][0]  # whom nothing is fitted to
+    new, comparisons = comparisons.filter(newcomer).head(20), comparisons.filter(~newcomer)
     with whole_folder(out / "data", marker="new_user.parquet") as folder:
         comparisons.write_parquet(folder / "comparisons.parquet")
         people.write_parquet(folder / "users.parquet")

@@ -299,7 +299,10 @@ def test_demo_on_one_s_own_data(town, command, tmp_path):
     out = tmp_path / "demo"
     done = command("demo", "--data", town, "--split", "item", "--out", out, "--json")
     assert done.code == 0, done.err
-    assert pl.read_parquet(out / "data" / "comparisons.parquet").equals(pl.read_parquet(town / "comparisons.parquet"))
+    given = pl.read_parquet(town / "comparisons.parquet")
+    newcomer = pl.col("user_id") == given["user_id"][0]
+    assert pl.read_parquet(out / "data" / "comparisons.parquet").equals(given.filter(~newcomer))
+    assert pl.read_parquet(out / "data" / "new_user.parquet").equals(given.filter(newcomer).head(20))
     cells = pl.read_parquet(out / "compare" / "table.parquet")["cell"].unique()
     assert all("item" in cell for cell in cells)
 
