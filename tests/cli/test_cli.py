@@ -136,7 +136,8 @@ def test_adapt_and_score_agree_with_each_other_and_with_python(road, town, model
     support = plurality.read(town / "new_users.parquet", encoder=model.encoder)
     adapted = model.adapt(support)
     same_model(plurality.load(folder / "reward2"), adapted)
-    assert printed["adapt"] == {"model": str(folder / "reward2"), "adapted": 6, "users": 30}
+    assert printed["adapt"] == {"model": str(folder / "reward2"), "adapted": 6, "new": 6, "updated": 0,
+                                "users": 30}  # fmt: skip
     scored = pl.read_parquet(folder / "scored.parquet")
     assert scored.drop("reward").equals(pl.read_parquet(town / "candidates.parquet"))
     assert printed["score"]["rows"] == scored.height == 144
