@@ -14,7 +14,7 @@ from plurality.errors import InputError
 from plurality.reward.links import win
 from plurality.reward.reward_model import RewardModel, Unknown
 from plurality.rl.people import UserPopulation
-from plurality.rl.rules.registry import BRME, ExponentiatedGradient, GroupMaxMin, Rule, rule_of
+from plurality.rl.rules.registry import ExponentiatedGradient, GroupMaxMin, Rule, people_rule
 from plurality.rl.rules.welfare import Float, Int
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def ranks(group: Int, reward: Float) -> Int:
 
 
 def _chooser(rule: str | Rule) -> Rule:
-    chooser = rule_of(rule)
-    if isinstance(chooser, GroupMaxMin | ExponentiatedGradient | BRME):
+    chooser = people_rule(rule, one_prompt=True)
+    if isinstance(chooser, GroupMaxMin | ExponentiatedGradient):
         raise InputError(
             f"rule {chooser.name} looks for who fares worst over a batch, and over one prompt's candidates "
             "every user's candidates win half of the time; choose by pointwise_min or rmod"

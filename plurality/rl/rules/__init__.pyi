@@ -11,6 +11,7 @@ from .maxmin import PointwiseMin as PointwiseMin
 from .registry import Rule as Rule
 from .registry import Stateful as Stateful
 from .registry import load_state as load_state
+from .registry import people_rule as people_rule
 from .registry import rule_of as rule_of
 from .registry import save_state as save_state
 from .welfare import CVaR as CVaR

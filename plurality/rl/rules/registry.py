@@ -30,6 +30,7 @@ __all__ = [
     "load_state",
     "nearest",
     "neighbourhood",
+    "people_rule",
     "rmod_weights",
     "rule_of",
     "save_state",
@@ -93,6 +94,14 @@ _NAMED: dict[str, tuple[str, Callable[[str], Rule]]] = {
 }
 NAMES = tuple(name + after for name, (after, _) in _NAMED.items())
 
+# what rows of utilities are to a rule for which they are not people's over a batch of any prompts
+_OTHER_ROWS: dict[type, str] = {
+    BRME: "the rewards of an ensemble's members, a row a member: call the rule itself with those",
+    RMOD: "the candidates of one prompt at a time: use best_of_n, or call the rule itself with those",
+    Directional: "a reward for each objective, a row an objective: call the rule itself with those",
+    Consensus: "a reward for each objective, a row an objective: call the rule itself with those",
+}
+
 
 def rule_of(rule: "str | Rule") -> Rule:
     """A rule by name, such as "mean", "power:-1" or "cvar:0.2"; a rule itself is given back.
@@ -116,6 +125,22 @@ def rule_of(rule: "str | Rule") -> Rule:
         raise
     except ValueError:
         raise InputError(f"rule {rule!r}: {text!r} is not what {name}{after} takes; write numbers") from None
+
+
+def people_rule(rule: "str | Rule", *, one_prompt: bool = False) -> Rule:
+    """The rule as `rule_of` gives it, if people's utilities are what it takes.
+
+    Raises InputError for a rule that would take people for members of an ensemble, or for objectives; and unless the
+    batch is `one_prompt`'s candidates, for one that weighs groups by all of a batch.
+
+    rule          name, with what is written after it, or a rule
+    one_prompt    whether all completions of a batch answer one prompt
+    """
+    found = rule_of(rule)
+    needs = next((rows for kind, rows in _OTHER_ROWS.items() if isinstance(found, kind)), None)
+    if needs is None or (one_prompt and isinstance(found, RMOD)):
+        return found
+    raise InputError(f"rule {found.name!r} is not one of people's utilities over a batch; it needs {needs}")
 
 
 def save_state(rule: Rule, path: str | Path) -> Path:

@@ -414,6 +414,24 @@ def test_rules_by_name(name, wanted):
     assert pickle.loads(pickle.dumps(found)) == wanted
 
 
+OF_PEOPLE = ["mean", "nash", "power:2", "cvar:0.5", "groups:0=1", "maxmin", "pointwise_min", "eg"]
+OF_OTHERS = {"brme": "members", "rmod": "one prompt", "direction:1,2": "objective", "consensus:1,2": "objective"}
+
+
+def test_every_rule_is_of_people_or_says_of_what_it_is():
+    """A new rule must be put into one of the two lists."""
+    assert len(OF_PEOPLE) + len(OF_OTHERS) == len(NAMES)
+    for name in OF_PEOPLE:
+        assert people_rule(name) == people_rule(name, one_prompt=True) == rule_of(name)
+    for name, needs in OF_OTHERS.items():
+        for rule in (name, rule_of(name)):
+            with pytest.raises(InputError, match=f"is not one of people's utilities over a batch; .*{needs}"):
+                people_rule(rule)
+    assert people_rule("rmod", one_prompt=True) == RMOD()
+    with pytest.raises(InputError, match="members"):
+        people_rule("brme", one_prompt=True)
+
+
 @pytest.mark.parametrize("name", ["means", "mean:1", "power", "power:", "cvar", "", ":", "eg:"])
 def test_unknown_rules(name):
     with pytest.raises(InputError, match=r"is unknown; write one of mean, nash, power:P, cvar:SHARE, .*eg\[:STEP\]"):
