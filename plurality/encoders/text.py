@@ -7,6 +7,7 @@ lists give the same vectors.
 from collections.abc import Sequence
 
 from plurality.encoders.protocol import Prompt
+from plurality.encoders.visible import text_of
 from plurality.errors import InputError
 
 Conversation = list[dict[str, str]]
@@ -42,6 +43,15 @@ def check_pairs(prompts: Sequence[Prompt], completions: Sequence[str]) -> None:
         if not isinstance(text, str):
             kind = type(text).__name__
             raise InputError(f"completions[{row}] is {kind}, not a string: give its text or drop the row")
+        check_unicode(text, f"completions[{row}]")
+
+
+def check_unicode(text: str, place: str) -> None:
+    """Raise InputError that begins with `place` for half of a surrogate pair, which JSON can write and no text is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{place} is not valid Unicode (a lone surrogate); write whole characters") from None
 
 
 def check_not_blank(texts: Sequence[str], what: str) -> None:
@@ -53,6 +63,7 @@ def check_not_blank(texts: Sequence[str], what: str) -> None:
 
 def _messages(prompt: Prompt, row: int) -> Conversation:
     if isinstance(prompt, str):
+        check_unicode(prompt, f"prompts[{row}]")
         return [{"role": "user", "content": str(prompt)}] if prompt.strip() else []
     if not isinstance(prompt, list | tuple):
         raise InputError(
@@ -64,9 +75,10 @@ def _messages(prompt: Prompt, row: int) -> Conversation:
 def _message(message: object, place: str) -> dict[str, str]:
     if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
         raise InputError(f'{place} is not a {{"role", "content"}} dict: give each message both keys')
-    role, content = message["role"], message["content"]
-    if not isinstance(role, str) or not isinstance(content, str):
+    role, content = message["role"], text_of(message["content"])
+    if not isinstance(role, str) or content is None:
         raise InputError(f"{place} holds a role or content that is not a string: only text can be embedded")
+    check_unicode(content, place)
     return {"role": role, "content": content}
 
 

@@ -1,13 +1,15 @@
 """What a trainer hands over, strings or chat messages, as the prompts and completions that encoders take."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plurality.encoders.protocol import Prompt
+from plurality.encoders.text import check_unicode
+from plurality.encoders.visible import THOUGHT_TAGS, Tags, is_tool_turn, opens_thought, text_of, visible
 from plurality.errors import InputError
 
 Rows = NDArray[np.int64]
@@ -17,36 +19,49 @@ Rows = NDArray[np.int64]
 class Pairs:
     """n completions as m unique pairs of prompt and completion under q unique prompts, so that each is embedded once.
 
-    row      (n,) the pair of each completion, −1 where it is blank
+    row      (n,) the pair of each completion, −1 where nothing can be seen of it: blank, a thought that has not ended,
+             a tool's turn, or no text at all
     prompt   (m,) the prompt of each pair
+    odd      why a row is no text, for those that are not
     """
 
     prompts: list[Prompt]  # (q,)
     completions: list[str]  # (m,)
     row: Rows
     prompt: Rows
+    odd: dict[int, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(prompts: Sequence[Any], completions: Sequence[Any]) -> "Pairs":
-        """Strings, or lists of messages as TRL has them. Raises InputError for what is not text."""
+    def of(prompts: Sequence[Any], completions: Sequence[Any], tags: Tags = THOUGHT_TAGS) -> "Pairs":
+        """Strings, or lists of messages as TRL has them, without thoughts. Raises InputError for what is no list.
+
+        prompts        (n,) strings or message lists
+        completions    (n,) one to each prompt
+        tags           (opening, closing) of thoughts; none keep everything
+        """
         check_lists(prompts, completions)
         row, prompt = np.full(len(completions), -1, dtype=np.int64), []
         pairs: dict[tuple[int, str], int] = {}
         seen: dict[Any, tuple[int, Prompt]] = {}
+        odd: dict[int, str] = {}
         for i, (asked, said) in enumerate(zip(prompts, completions, strict=True)):
-            if not isinstance(said, str):
-                asked, said = _reply(asked, said, i)
-            if not said.strip():
+            try:
+                asked, said = _turn(asked, said, i, tags)
+                if not said.strip():
+                    continue
+                key = asked if isinstance(asked, str) else _key(asked, i)
+                if key not in seen:
+                    seen[key] = len(seen), _prompt(asked, i)
+            except InputError as error:
+                odd[i] = str(error)
                 continue
-            key = asked if isinstance(asked, str) else _key(asked, i)
-            if key not in seen:
-                seen[key] = len(seen), _prompt(asked, i)
             pair = seen[key][0], said
             if pair not in pairs:
                 pairs[pair] = len(pairs)
                 prompt.append(pair[0])
             row[i] = pairs[pair]
-        return Pairs([p for _, p in seen.values()], [said for _, said in pairs], row, np.array(prompt, dtype=np.int64))
+        asked_once, said_once = [p for _, p in seen.values()], [said for _, said in pairs]
+        return Pairs(asked_once, said_once, row, np.array(prompt, dtype=np.int64), odd)
 
     def prompt_of_each(self) -> list[Prompt]:
         """The prompt of every pair: m."""
@@ -62,29 +77,46 @@ def check_lists(prompts: Sequence[Any], completions: Sequence[Any]) -> None:
         raise InputError(f"{len(prompts)} prompts for {len(completions)} completions; give one prompt a completion")
 
 
-def _reply(prompt: Any, messages: Any, i: int) -> tuple[Any, str]:
-    """Prompt and text of a completion that is a list of messages; turns before the last one belong to the prompt."""
+def _turn(prompt: Any, completion: Any, i: int, tags: Tags) -> tuple[Any, str]:
+    """Prompt, and what can be seen of a completion; turns before the last one belong to the prompt."""
     place = f"completions[{i}]"
-    if not isinstance(messages, list | tuple) or not messages:
+    if isinstance(completion, str):
+        check_unicode(completion, place)
+        return prompt, visible(completion, tags, opened=opens_thought(prompt, tags))
+    if not isinstance(completion, list | tuple | np.ndarray) or not len(completion):
         raise InputError(f"{place} is neither a string nor a list of messages; give the assistant's reply")
-    last = _message(messages[-1], place)
-    if last["role"] != "assistant":
+    if is_tool_turn(completion[-1]):
+        return prompt, ""
+    turns = chat(completion, place)
+    if turns[-1]["role"] != "assistant":
         raise InputError(
-            f"{place} ends with a message of role {last['role']!a:.40}; it must end with the assistant's reply"
+            f"{place} ends with a message of role {turns[-1]['role']!a:.40}; it must end with the assistant's reply"
         )
-    if len(messages) == 1:
+    opened = opens_thought(prompt, tags)  # before the first message alone
+    for place_, turn in enumerate(turns):
+        if turn["role"] == "assistant":
+            turn["content"] = visible(turn["content"], tags, opened=opened and not place_)
+    *before, last = turns
+    before = [turn for turn in before if turn["content"].strip()]
+    if not before:
         return prompt, last["content"]
-    before = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(_prompt(prompt, i))
-    return [*before, *(_message(m, place) for m in messages[:-1])], last["content"]
+    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(_prompt(prompt, i))
+    return [*asked, *before], last["content"]
 
 
 def chat(messages: Any, place: str) -> list[dict[str, str]]:
-    """Messages of role and text, whatever else they had. Raises InputError that begins with `place`."""
-    return [_message(m, place) for m in _listed(messages, place)]
+    """Messages of role and text, whatever else they had, without those of tools that have no text.
+
+    Raises InputError that begins with `place`.
+    """
+    return [_message(m, place) for m in _listed(messages, place) if not (is_tool_turn(m) and not m.get("content"))]
 
 
 def _prompt(prompt: Any, i: int) -> Prompt:
-    return prompt if isinstance(prompt, str) else chat(prompt, f"prompts[{i}]")
+    if isinstance(prompt, str):
+        check_unicode(prompt, f"prompts[{i}]")
+        return prompt
+    return chat(prompt, f"prompts[{i}]")
 
 
 def _key(prompt: Any, i: int) -> Any:
@@ -112,14 +144,11 @@ def _message(message: Any, place: str) -> dict[str, str]:
     """Role and text of a message; the text may be in parts."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise InputError(f'{place} holds a message that is no {{"role": ..., "content": ...}}; give each both')
-    content = message.get("content")
-    if isinstance(content, list | tuple) and all(
-        isinstance(p, dict) and isinstance(p.get("text"), str) for p in content
-    ):
-        content = "".join(part["text"] for part in content)
-    if not isinstance(content, str):
+    content = text_of(message.get("content"))
+    if content is None:
         raise InputError(
             f"{place} holds a {message['role']!a:.40} message whose content is not text; only text can be embedded, "
             "not images or tool calls"
         )
+    check_unicode(content, place)
     return {"role": message["role"], "content": content}

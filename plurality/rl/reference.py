@@ -7,6 +7,7 @@ from typing import Any, get_args
 import numpy as np
 
 from plurality.arrays import Array
+from plurality.encoders.visible import THOUGHT_TAGS, Tags
 from plurality.errors import InputError
 from plurality.rl.messages import Pairs
 from plurality.rl.scoring import Normalise
@@ -27,8 +28,10 @@ class Reference:
     prompts: Array | None = None
 
     @staticmethod
-    def of(given: Any, how: Normalise) -> "Reference":
+    def of(given: Any, how: Normalise, tags: Tags = THOUGHT_TAGS) -> "Reference":
         """A column's name, (prompts, completions), embeddings, or (embeddings, prompts' embeddings).
+
+        Thoughts between `tags` are left out of completions.
 
         Raises InputError where the normalisation needs a reference and has none, or has one and needs none.
         """
@@ -40,7 +43,7 @@ class Reference:
             return Reference()
         if how == "raw":
             raise InputError('a reference is for normalise="win" or "z", raw utilities need none; leave one out')
-        reference = Reference._read(given)
+        reference = Reference._read(given, tags)
         if how == "z" and reference.column is not None:
             raise InputError('normalise="z" needs a pool of reference completions, not one a row; give texts')
         pool = reference.texts.row if reference.texts is not None else reference.items
@@ -49,7 +52,7 @@ class Reference:
         return reference
 
     @staticmethod
-    def _read(given: Any) -> "Reference":
+    def _read(given: Any, tags: Tags) -> "Reference":
         if isinstance(given, str):
             return Reference(column=given)
         if isinstance(given, np.ndarray):
@@ -62,7 +65,9 @@ class Reference:
         first, second = given
         if isinstance(first, np.ndarray) and first.dtype.kind == "f":
             return Reference(items=first, prompts=np.asarray(second))
-        pairs = Pairs.of(first, second)
+        pairs = Pairs.of(first, second, tags)
+        if pairs.odd:
+            raise InputError(f"reference: {next(iter(pairs.odd.values()))}")
         if (pairs.row < 0).any():
             raise InputError(f"reference completion {int(np.argmin(pairs.row))} (from 0) is empty; leave it out")
         return Reference(texts=pairs)

@@ -1,5 +1,6 @@
 """`RewardFunction`: a fitted model as the reward that RL trainers call, for each row's user or by a rule for many."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plurality.arrays import Array
+from plurality.encoders.visible import THOUGHT_TAGS, Tags
 from plurality.errors import InputError
 from plurality.reward.reward_model import RewardModel, load
 from plurality.rl.embedding import chosen_encoder, embed, uncached
 from plurality.rl.messages import Pairs, check_lists
 from plurality.rl.people import KnownUsers, Unknown, UserPopulation
 from plurality.rl.reference import Reference, column
-from plurality.rl.rules.registry import Rule, rule_of
+from plurality.rl.rules.registry import Rule, people_rule
 from plurality.rl.scoring import Normalise, PopulationScorer, UserScorer
 
 if TYPE_CHECKING:
@@ -27,13 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncRewardFunction", "RewardFunction"]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class _Call:
     """One call: the texts to embed, of completions and then of their opponents, and whose rewards they are."""
 
     texts: Pairs
-    row: NDArray[np.int64]  # (n,) pair of each completion, −1 where it is blank
+    row: NDArray[np.int64]  # (n,) pair of each completion, −1 where nothing can be seen of it, or of its opponent
     opponent: NDArray[np.int64] | None  # (n,)
     who: NDArray[np.int64] | None  # (n,) row in KnownUsers.codes, −1 for unknown users
     n_unknown: int
@@ -55,6 +59,7 @@ class _Rewards:
         rule: str | Rule | None,
         population: Any,
         blank: float | None,
+        thought_tags: Tags,
         name: str | None,
     ) -> None:
         self.reward = reward if isinstance(reward, RewardModel) else load(reward)
@@ -64,11 +69,14 @@ class _Rewards:
             raise InputError("a population is for a rule; give rule=, or leave the population out")
         self.user_column = user_column or self.reward.spec.unit
         self.unknown, self.normalise, self.blank = unknown, normalise, blank
-        self.rule = None if rule is None else rule_of(rule)
-        self.reference = Reference.of(reference, normalise)
+        self.rule = None if rule is None else people_rule(rule)
+        self.thought_tags = thought_tags
+        self.reference = Reference.of(reference, normalise, thought_tags)
         self.people = KnownUsers.of(self.reward)
         self.population = None if rule is None else UserPopulation.of(self.reward, population, unknown=unknown)
         self.__name__ = name or ("user_reward" if self.rule is None else self.rule.name)
+        self.odd_rows = 0
+        self._has_read = False
         self._scorer: UserScorer | PopulationScorer | None = None
         if self.reference.texts is None:
             self._set_reference(self.reference.items, self.reference.prompts)
@@ -102,24 +110,40 @@ class _Rewards:
             who = self.people.rows(ids, self.unknown)
             n_unknown = int(((who < 0) | (who == len(self.people.place))).sum())
         others = self.reference.opponents(columns, count)
-        if any(text is None for text in others):
-            raise InputError(f"column {self.reference.column} holds no text for some rows; give each a completion")
-        texts = Pairs.of([*prompts, *(prompts if others else ())], [*completions, *others])
+        texts = Pairs.of([*prompts, *(prompts if others else ())], [*completions, *others], self.thought_tags)
         row, opponent = texts.row[:count], texts.row[count:] if others else None
-        if opponent is not None and (opponent < 0).any():
-            raise InputError(f"column {self.reference.column} holds an empty text; give each row a completion")
+        self._tell(texts, count)
+        if opponent is not None:
+            if count and (opponent < 0).all():
+                raise InputError(f"column {self.reference.column} holds an empty text; give each row a completion")
+            row = np.where(opponent < 0, -1, row)
         return _Call(texts, row, opponent, who, n_unknown)
+
+    def _tell(self, texts: Pairs, count: int) -> None:
+        """Count rows that are no text, and log the first. Raises InputError if there was never anything else."""
+        if not texts.odd:
+            self._has_read |= count > 0
+            return
+        first = next(iter(texts.odd.values()))
+        if not self._has_read and len(texts.odd) >= count:  # of how rewards are asked for, not of an odd row
+            raise InputError(first)
+        if not self.odd_rows:
+            log.warning("%s: a row is not text and has no reward (%s); others are not logged", self.__name__, first)
+        self._has_read, self.odd_rows = True, self.odd_rows + len(texts.odd)
 
     def _finish(self, call: _Call, items: Array, prompts: Array | None, columns: dict[str, Any]) -> list[float | None]:
         somebody = np.ones(len(call.row), dtype=bool) if call.who is None else call.who >= 0
         scored, blank = somebody & (call.row >= 0), somebody & (call.row < 0)
         rewards: list[float | None] = [self.blank if nothing else None for nothing in blank]
         metrics: dict[str, float] = {}
+        if blank.any():
+            metrics["no_text"] = float(blank.mean())
         if scored.any():
             features = self.reward.features(items, prompts)
             mine = features[torch.as_tensor(call.row[scored])]
             theirs = None if call.opponent is None else features[torch.as_tensor(call.opponent[scored])]
-            values, metrics = self._score(mine, theirs, None if call.who is None else call.who[scored])
+            values, groups = self._score(mine, theirs, None if call.who is None else call.who[scored])
+            metrics |= groups
             for place, value in zip(np.flatnonzero(scored), values.tolist(), strict=True):
                 rewards[place] = value
             metrics["mean"] = float(values.mean())
@@ -159,12 +183,17 @@ class RewardFunction(_Rewards):
     reference    (prompts, completions), embeddings (R, d), (embeddings, prompts' embeddings), or for "win" the name of
                  a column with one completion to each row's prompt
     rule         a welfare rule or its name, such as "mean" or "maxmin" (see `rl.rules`): rewards are the rule's, of the
-                 normalised utilities of all users in `population`, and the user column is not looked at
+                 normalised utilities of all users in `population`, and the user column is not looked at; rules of
+                 ensembles, objectives or one prompt's candidates are an error
     population   a table of user_id and optionally weight and group; all the model knows unless given
-    blank        reward of a completion of white space only, which nothing was ever learned of: None, or a number
+    blank        reward of a completion of which a person sees nothing: white space, a thought that has not ended, a
+                 call of a tool. None, or a number
+    thought_tags  (opening, closing) of what a policy thinks, which is not scored, as nobody sees it: see
+                 `plurality.encoders.visible`. () scores all that is written
     name         what metrics are called by
 
-    A plain object that can be pickled, and that writes no embeddings to disk. Raises InputError for what it cannot
+    Beside rows that are text, one that is not has the reward of a blank one; `odd_rows` counts them and the first is
+    logged. A plain object that can be pickled, and that writes no embeddings to disk. Raises InputError for what it cannot
     score rightly; it never gives NaN.
     """
 
@@ -180,6 +209,7 @@ class RewardFunction(_Rewards):
         rule: str | Rule | None = None,
         population: Any = None,
         blank: float | None = None,
+        thought_tags: Tags = THOUGHT_TAGS,
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -191,6 +221,7 @@ class RewardFunction(_Rewards):
             rule=rule,
             population=population,
             blank=blank,
+            thought_tags=thought_tags,
             name=name,
         )
         self.encoder = chosen_encoder(self.reward, encoder)
@@ -207,8 +238,8 @@ class RewardFunction(_Rewards):
         """Rewards (n,) of strings or message lists; `columns` are the data set's, and what else a trainer hands over.
 
         Each unique pair of prompt and completion is embedded once. With `log_metric` among the columns, means of the
-        call are logged. Raises InputError when the user column is missing, for unknown users under "error", and for
-        completions that are not text.
+        call are logged. Raises InputError when the user column is missing, for unknown users under "error", and while
+        no row was ever text.
 
         prompts           (n,) prompts, strings or message lists
         completions       (n,) completions, one to each prompt
@@ -245,7 +276,8 @@ class AsyncRewardFunction(_Rewards):
     reference      completions to compare with
     rule           a welfare rule or its name
     population     people that the rule is over
-    blank          reward of an empty completion
+    blank          reward of a completion of which nothing can be seen
+    thought_tags   (opening, closing) of thoughts, which are not scored
     name           what metrics are called by
     """
 
@@ -261,6 +293,7 @@ class AsyncRewardFunction(_Rewards):
         rule: str | Rule | None = None,
         population: Any = None,
         blank: float | None = None,
+        thought_tags: Tags = THOUGHT_TAGS,
         name: str | None = None,
     ) -> None:
         from plurality.rl.remote import RemoteEncoder
@@ -274,6 +307,7 @@ class AsyncRewardFunction(_Rewards):
             rule=rule,
             population=population,
             blank=blank,
+            thought_tags=thought_tags,
             name=name,
         )
         self.encoder = RemoteEncoder(server, self.reward)
