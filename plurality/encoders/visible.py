@@ -51,11 +51,22 @@ def visible(text: str, tags: Tags = THOUGHT_TAGS, *, opened: bool = False) -> st
     return "".join(shown).lstrip() if cut else text
 
 
-def opens_thought(prompt: Any, tags: Tags = THOUGHT_TAGS) -> bool:
-    """Whether what is written after this prompt, text or messages, begins within a thought."""
-    if isinstance(prompt, Sequence) and not isinstance(prompt, str) and len(prompt):
-        prompt = prompt[-1].get("content") if isinstance(prompt[-1], dict) else None
-    return isinstance(prompt, str) and prompt.rstrip().endswith(tuple(opening for opening, _ in tags))
+def without_opening(prompt: Any, tags: Tags = THOUGHT_TAGS) -> tuple[Any, bool]:
+    """The prompt, text or messages, without an opening tag at its end; and whether it has one.
+
+    Chat templates write it there, so that what comes after the prompt begins within a thought.
+    """
+    if isinstance(prompt, str):
+        end = prompt.rstrip()
+        tag = next((opening for opening, _ in tags if end.endswith(opening)), None)
+        return (prompt, False) if tag is None else (end.removesuffix(tag), True)
+    last = prompt[-1] if isinstance(prompt, list | tuple) and prompt else None
+    if not isinstance(last, dict) or not isinstance(last.get("content"), str):
+        return prompt, False
+    content, opened = without_opening(last["content"], tags)
+    if not opened:
+        return prompt, False
+    return [*prompt[:-1], *([{**last, "content": content}] if content.strip() else [])], True
 
 
 def text_of(content: Any) -> str | None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
+from plurality.encoders.visible import THOUGHT_TAGS, Tags, tags_of
 from plurality.errors import InputError
 from plurality.rl.openrlhf_protocol import END_TOKENS
 from plurality.rl.reward_function import RewardFunction
@@ -32,9 +33,10 @@ class EnvironmentSettings:
     reference    a table with the columns prompt and completion, or "column:NAME"
     rule         name of a welfare rule, such as mean or cvar:0.2
     population   a table of user_id and optionally weight and group
-    blank        reward of an empty completion
+    blank        reward of a completion of which nothing can be seen, such as a thought that has not ended
     name         what metrics are called by
     ends         tokens that may end a completion, cut off where a trainer leaves them on, a space between
+    thought_tags  what opens and what closes a thought, which is not scored, a space between; empty scores all
     """
 
     reward: str = ""
@@ -47,6 +49,7 @@ class EnvironmentSettings:
     blank: str = ""
     name: str = ""
     ends: str = " ".join(END_TOKENS)
+    thought_tags: str = " ".join(tag for pair in THOUGHT_TAGS for tag in pair)
 
     @staticmethod
     def of(environment: Mapping[str, str]) -> "EnvironmentSettings":
@@ -63,6 +66,21 @@ class EnvironmentSettings:
         if strange := sorted(changes.keys() - set(names)):
             raise InputError(f"reward setting {strange[0]!r} is unknown; there are {', '.join(names)}")
         return replace(self, **{name: str(value) for name, value in changes.items() if value is not None})
+
+    def tags(self) -> Tags:
+        """The thought tags in pairs. Raises InputError for an odd number of them."""
+        return tags_of(self.thought_tags.split(), "PLURALITY_THOUGHT_TAGS")
+
+    def check_numbers(self) -> None:
+        """Raise InputError where a completion may have no reward: for trainers that must have a number for each."""
+        if self.unknown == "none":
+            raise InputError("unknown=none gives some completions no reward, which this trainer cannot take; set "
+                             "PLURALITY_UNKNOWN to population or error")
+        if not self.blank:
+            raise InputError(
+                "this trainer takes a number for every completion; set PLURALITY_BLANK to the reward of one of which "
+                "nothing can be seen, empty or a thought that never ended: a number below what others get"
+            )
 
 
 def settings_here() -> EnvironmentSettings:
@@ -94,6 +112,7 @@ def _load(settings: EnvironmentSettings) -> RewardFunction:
         rule=settings.rule or None,
         population=settings.population or None,
         blank=_number(settings.blank),
+        thought_tags=settings.tags(),
         name=settings.name or None,
     )
 

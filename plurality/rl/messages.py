@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from plurality.encoders.protocol import Prompt
 from plurality.encoders.text import check_unicode
-from plurality.encoders.visible import THOUGHT_TAGS, Tags, is_tool_turn, opens_thought, text_of, visible
+from plurality.encoders.visible import THOUGHT_TAGS, Tags, is_tool_turn, text_of, visible, without_opening
 from plurality.errors import InputError
 
 Rows = NDArray[np.int64]
@@ -47,6 +47,7 @@ class Pairs:
         for i, (asked, said) in enumerate(zip(prompts, completions, strict=True)):
             try:
                 asked, said = _turn(asked, said, i, tags)
+                check_unicode(said, f"completions[{i}]")
                 if not said.strip():
                     continue
                 key = asked if isinstance(asked, str) else _key(asked, i)
@@ -80,9 +81,9 @@ def check_lists(prompts: Sequence[Any], completions: Sequence[Any]) -> None:
 def _turn(prompt: Any, completion: Any, i: int, tags: Tags) -> tuple[Any, str]:
     """Prompt, and what can be seen of a completion; turns before the last one belong to the prompt."""
     place = f"completions[{i}]"
+    prompt, opened = without_opening(prompt, tags)
     if isinstance(completion, str):
-        check_unicode(completion, place)
-        return prompt, visible(completion, tags, opened=opens_thought(prompt, tags))
+        return prompt, visible(completion, tags, opened=opened)
     if not isinstance(completion, list | tuple | np.ndarray) or not len(completion):
         raise InputError(f"{place} is neither a string nor a list of messages; give the assistant's reply")
     if is_tool_turn(completion[-1]):
@@ -92,10 +93,9 @@ def _turn(prompt: Any, completion: Any, i: int, tags: Tags) -> tuple[Any, str]:
         raise InputError(
             f"{place} ends with a message of role {turns[-1]['role']!a:.40}; it must end with the assistant's reply"
         )
-    opened = opens_thought(prompt, tags)  # before the first message alone
-    for place_, turn in enumerate(turns):
+    for number, turn in enumerate(turns):
         if turn["role"] == "assistant":
-            turn["content"] = visible(turn["content"], tags, opened=opened and not place_)
+            turn["content"] = visible(turn["content"], tags, opened=opened and number == 0)
     *before, last = turns
     before = [turn for turn in before if turn["content"].strip()]
     if not before:
@@ -113,10 +113,11 @@ def chat(messages: Any, place: str) -> list[dict[str, str]]:
 
 
 def _prompt(prompt: Any, i: int) -> Prompt:
-    if isinstance(prompt, str):
-        check_unicode(prompt, f"prompts[{i}]")
-        return prompt
-    return chat(prompt, f"prompts[{i}]")
+    place = f"prompts[{i}]"
+    asked: Prompt = prompt if isinstance(prompt, str) else chat(prompt, place)
+    for text in [asked] if isinstance(asked, str) else [message["content"] for message in asked]:
+        check_unicode(text, place)
+    return asked
 
 
 def _key(prompt: Any, i: int) -> Any:
@@ -150,5 +151,4 @@ def _message(message: Any, place: str) -> dict[str, str]:
             f"{place} holds a {message['role']!a:.40} message whose content is not text; only text can be embedded, "
             "not images or tool calls"
         )
-    check_unicode(content, place)
     return {"role": message["role"], "content": content}

@@ -1,6 +1,6 @@
 """OpenRLHF: `--reward.remote_url` with the path of this file, or of one that imports `reward_func` from here.
 
-    PLURALITY_REWARD=my_reward/ python -m openrlhf.cli.train_ppo_ray \\
+    PLURALITY_REWARD=my_reward/ PLURALITY_BLANK=-5 python -m openrlhf.cli.train_ppo_ray \\
         --reward.remote_url reward.py --data.label_key label ...
 
 Only the label travels with a sample, so it carries the user: `label_of(user_id, prompt)` makes one.
@@ -9,7 +9,6 @@ Only the label travels with a sample, so it carries the user: `label_of(user_id,
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from plurality.errors import InputError
 from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, label_of
 
 if TYPE_CHECKING:
@@ -23,9 +22,10 @@ def reward_func(
 ) -> "dict[str, Any]":
     """Rewards of whole texts, by the environment variables of `plurality.rl.environment.EnvironmentSettings`.
 
-    {"rewards": (n,), "scores": (n,) in [0, 1], "extra_logs": {"known_user": share}}. Scores are the rewards where they
-    are win probabilities, else σ of the rewards. Queries, prompts and labels are read by
-    `plurality.rl.openrlhf_protocol`. Raises InputError for what cannot be read, and for completions without a reward.
+    {"rewards": (n,), "scores": (n,) in [0, 1], "extra_logs": {"known_user": share, "no_text": share}}. Scores are the
+    rewards where they are win probabilities, else σ of the rewards. Queries, prompts and labels are read by
+    `plurality.rl.openrlhf_protocol`; completions of which nothing can be seen, the share `no_text`, have the reward
+    PLURALITY_BLANK. Raises InputError for what cannot be read, and unless PLURALITY_BLANK is set.
 
     queries    (n,) prompt and completion as one text
     prompts    (n,) prompts
@@ -38,27 +38,23 @@ def reward_func(
     from plurality.rl.environment import function_of, settings_here
 
     settings = settings_here()
+    settings.check_numbers()
     function = function_of(settings)
     protocol = OpenRLHFProtocol(
         user_key=function.user_column,
         needs_user=function.rule is None,
         reads_prompts=function.reads_prompts,
         end_tokens=tuple(settings.ends.split()),
+        thought_tags=function.thought_tags,
     )
     rows = protocol.rows(queries, prompts, labels)
     users, completions = [row.user_id for row in rows], [row.completion for row in rows]
     given = function([row.prompt for row in rows], completions, **{function.user_column: users})
-    rewards: Tensor = torch.tensor([number(r, completions[i], i) for i, r in enumerate(given)], dtype=torch.float32)
-    known = sum(function.knows(user) for user in users) / max(len(users), 1)
+    rewards: Tensor = torch.tensor(given, dtype=torch.float32)
+    count = max(len(rows), 1)
+    logs = {
+        "known_user": sum(function.knows(user) for user in users) / count,
+        "no_text": sum(not said.strip() for said in completions) / count,
+    }
     scores = rewards.clamp(0, 1) if settings.normalise == "win" else prob(rewards)
-    return {"rewards": rewards, "scores": scores, "extra_logs": {"known_user": known}}
-
-
-def number(reward: float | None, completion: str, row: int) -> float:
-    """A reward for a trainer that knows no None. Raises InputError that says what to set."""
-    if reward is None:
-        why = "its user is unknown: set PLURALITY_UNKNOWN to population"
-        if not completion.strip():
-            why = "it is empty: set PLURALITY_BLANK to the reward that empty completions shall have"
-        raise InputError(f"completion {row} has no reward, as {why}")
-    return reward
+    return {"rewards": rewards, "scores": scores, "extra_logs": logs}

@@ -13,6 +13,7 @@ from numbers import Integral
 from typing import Any, NoReturn
 
 from plurality.encoders.protocol import Prompt
+from plurality.encoders.visible import THOUGHT_TAGS, Tags, visible, without_opening
 from plurality.errors import InputError
 from plurality.rl.messages import chat
 
@@ -53,12 +54,15 @@ class OpenRLHFProtocol:
     reads_prompts  the reward depends on the prompt: one that went through a chat template is an error, unless the label
                    has the prompt itself
     end_tokens     cut off a completion's end, however many there are, with the white space around them
+    thought_tags   (opening, closing) of thoughts, cut out of completions, as nobody sees them; where the prompt ends
+                   with an opening one, the completion begins within a thought
     """
 
     user_key: str = "user_id"
     needs_user: bool = True
     reads_prompts: bool = False
     end_tokens: tuple[str, ...] = END_TOKENS
+    thought_tags: Tags = THOUGHT_TAGS
 
     def rows(self, query: Sequence[Any], prompts: Sequence[Any], labels: Sequence[Any]) -> list[Row]:
         """The rows (n,) of n queries, prompts and labels. Raises InputError that names the row (from 0) it cannot use.
@@ -75,7 +79,9 @@ class OpenRLHFProtocol:
 
     def _row(self, i: int, query: Any, prompt: Any, label: Any) -> Row:
         query, prompt = _text(i, "query", query), _text(i, "prompts", prompt)
-        completion = completion_of(query, prompt, self.end_tokens, i)
+        written = completion_of(query, prompt, self.end_tokens, i)
+        prompt, opened = without_opening(prompt, self.thought_tags)
+        completion = visible(written, self.thought_tags, opened=opened)
         user, own = self._asked(i, label)
         if own is None and self.reads_prompts and TEMPLATE.search(prompt):
             raise InputError(

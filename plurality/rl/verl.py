@@ -13,7 +13,7 @@ from plurality.errors import InputError
 from plurality.io.paths import expanded
 from plurality.rl.batching import MicroBatcher
 from plurality.rl.environment import EnvironmentSettings, function_of, settings_here
-from plurality.rl.openrlhf import number
+from plurality.rl.messages import Pairs
 from plurality.rl.reward_function import RewardFunction
 
 __all__ = ["compute_score", "compute_score_async", "to_parquet"]
@@ -26,11 +26,12 @@ Outcome = float | None | InputError
 def compute_score(
     data_source: str, solution_str: str, ground_truth: Any, extra_info: Any, **reward_kwargs: Any
 ) -> dict[str, float]:
-    """Reward of one completion for the user in `extra_info`: {"score": reward, "known_user": 1 or 0}.
+    """Reward of one completion for the user in `extra_info`: {"score": reward, "known_user": 1 or 0, "no_text": 0}.
 
     `reward_kwargs` are settings of `plurality.rl.environment.EnvironmentSettings`, such as reward="my_reward/"; those
-    not given are the environment's. Raises InputError for a sample without user, or without the prompt that the model
-    reads.
+    not given are the environment's. A completion of which nothing can be seen has no_text 1 and the reward `blank`,
+    which must be set, as verl takes a number for every sample. Raises InputError for a sample without user, or without
+    the prompt that the model reads.
 
     data_source     not looked at
     solution_str    the completion
@@ -62,7 +63,9 @@ async def compute_score_async(
 
 
 def _settings(reward_kwargs: Mapping[str, Any]) -> EnvironmentSettings:
-    return settings_here().but({k: v for k, v in reward_kwargs.items() if k not in OTHERS})
+    settings = settings_here().but({k: v for k, v in reward_kwargs.items() if k not in OTHERS})
+    settings.check_numbers()
+    return settings
 
 
 @lru_cache(maxsize=8)
@@ -83,8 +86,10 @@ def _score(function: RewardFunction, samples: list[Sample]) -> list[Outcome]:
 def _answer(function: RewardFunction, sample: Sample, outcome: Outcome) -> dict[str, float]:
     if isinstance(outcome, InputError):
         raise outcome
-    _, completion, user = sample
-    return {"score": number(outcome, completion, 0), "known_user": float(function.knows(user))}
+    prompt, completion, user = sample
+    assert outcome is not None  # as `blank` is set
+    unseen = Pairs.of([prompt], [completion], function.thought_tags).row[0] < 0
+    return {"score": outcome, "known_user": float(function.knows(user)), "no_text": float(unseen)}
 
 
 def _sample(function: RewardFunction, solution: str, extra_info: Any) -> Sample:

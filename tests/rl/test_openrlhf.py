@@ -16,6 +16,7 @@ PROMPT = "<|im_start|>user\nWhich?<|im_end|>\n<|im_start|>assistant\n"
 @pytest.fixture(autouse=True)
 def reward(folder, monkeypatch):
     monkeypatch.setenv("PLURALITY_REWARD", str(folder))
+    monkeypatch.setenv("PLURALITY_BLANK", "-5")
 
 
 def one(query, label, prompt=PROMPT):
@@ -28,7 +29,7 @@ def test_one_sample_as_the_engines_send_it(model):
     (expected,) = RewardFunction(model)(["p"], ["sweet red"], user_id=["bob"])
     torch.testing.assert_close(answer["rewards"], torch.tensor([expected]))
     torch.testing.assert_close(answer["scores"], torch.tensor([expit(expected)], dtype=torch.float32))
-    assert answer["extra_logs"] == {"known_user": 1.0}
+    assert answer["extra_logs"] == {"known_user": 1.0, "no_text": 0.0}
 
 
 def test_several_and_none(model):
@@ -76,7 +77,7 @@ def test_the_user_may_stand_under_the_model_s_unit(plant, lsa, codes, mean_code,
     for label in ({"country": "bob"}, {"country": "bob", "user_id": "ann"}, label_of("bob"), "bob"):
         answer = one(PROMPT + "red", label)
         np.testing.assert_allclose(answer["rewards"], RewardFunction(model)(["p"], ["red"], country=["bob"]), rtol=1e-5)
-        assert answer["extra_logs"] == {"known_user": 1.0}
+        assert answer["extra_logs"] == {"known_user": 1.0, "no_text": 0.0}
 
 
 def test_win_probabilities_are_their_own_scores(tmp_path, monkeypatch):
@@ -88,14 +89,15 @@ def test_win_probabilities_are_their_own_scores(tmp_path, monkeypatch):
     torch.testing.assert_close(answer["scores"], answer["rewards"])
 
 
-def test_what_has_no_reward_says_what_to_set(monkeypatch):
-    with pytest.raises(InputError, match="PLURALITY_BLANK"):
-        one(PROMPT + "<|im_end|>", "ann")
-    monkeypatch.setenv("PLURALITY_BLANK", "-5")
+def test_what_may_have_no_reward_is_said_at_the_first_sample(monkeypatch):
     assert one(PROMPT + "<|im_end|>", "ann")["rewards"].tolist() == [-5.0]
     monkeypatch.setenv("PLURALITY_UNKNOWN", "none")
     with pytest.raises(InputError, match="PLURALITY_UNKNOWN"):
-        one(PROMPT + "red", "who?")
+        one(PROMPT + "red", "ann")
+    monkeypatch.delenv("PLURALITY_UNKNOWN")
+    monkeypatch.delenv("PLURALITY_BLANK")
+    with pytest.raises(InputError, match="PLURALITY_BLANK"):
+        one(PROMPT + "red", "ann")
 
 
 def test_lists_of_different_length():

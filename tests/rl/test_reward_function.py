@@ -331,7 +331,7 @@ def test_metrics_are_logged_where_the_trainer_takes_them(model, said):
     assert RewardFunction(model, rule=WeightedMean()).__name__ == "weighted_mean"
     logged.clear()
     f(["p"], [""], user_id=["ann"], log_metric=logged.__setitem__)
-    assert logged == {"taste/unknown_users": 0.0}  # no mean of nothing
+    assert logged == {"taste/unknown_users": 0.0, "taste/no_text": 1.0}  # no mean of nothing
 
 
 def test_another_encoder_is_an_error_and_both_are_named(model, lsa, texts):

@@ -1,6 +1,6 @@
 """Chat message lists as in TRL, turned into strings that can be compared, hashed and stored.
 
-A list prompt becomes canonical JSON (role and content only, keys sorted), so that the same conversation is
+Content in parts, {"type": "text", "text": ...}, is joined. A list prompt becomes canonical JSON (role and content only, keys sorted), so that the same conversation is
 the same prompt however a file spells it; `messages` gives it back. A list completion is one assistant
 message and becomes its content.
 """
@@ -11,6 +11,7 @@ import polars as pl
 
 from plurality.data.readers import columns
 from plurality.data.readers.columns import raise_where
+from plurality.encoders.visible import text_of
 from plurality.errors import InputError
 
 ROLE = pl.element().struct.field("role")
@@ -26,7 +27,7 @@ def prompts(values: pl.Series, place: str) -> pl.Series:
     """Prompts as strings, message lists as canonical JSON. Raises InputError where there is no text."""
     if not is_chat(values):
         return columns.texts(values, place)
-    _check(values, place)
+    values = _checked(values, place)
     silent = ~values.list.eval(CONTENT.str.contains(r"\S")).list.any()
     raise_where(silent, place, f"{values.name} is empty", "give its messages or drop the row")
     return _as_json(values)
@@ -36,7 +37,7 @@ def completions(values: pl.Series, place: str) -> pl.Series:
     """Completions as strings, of a message list its one assistant message. Raises InputError for others."""
     if not is_chat(values):
         return columns.texts(values, place)
-    _check(values, place)
+    values = _checked(values, place)
     name = values.name
     raise_where(
         values.list.len() != 1,
@@ -52,8 +53,7 @@ def completions(values: pl.Series, place: str) -> pl.Series:
 
 def whole_conversations(chosen: pl.Series, rejected: pl.Series, place: str) -> tuple[pl.Series, pl.Series, pl.Series]:
     """(prompt, chosen, rejected) of conversations with a common beginning, TRL's implicit prompt."""
-    for values in (chosen, rejected):
-        _check(values, place)
+    chosen, rejected = (_checked(values, place) for values in (chosen, rejected))
     prompt = _without_last(chosen).alias("prompt")
     raise_where(
         _as_json(prompt) != _as_json(_without_last(rejected)),
@@ -76,9 +76,12 @@ def messages(text: str) -> list[dict[str, str]]:
     return list(json.loads(text))
 
 
-def _check(values: pl.Series, place: str) -> None:
-    """Raise InputError unless every message has a role and a content that are text."""
-    fields = {field.name: field.dtype for field in values.dtype.inner.fields}  # type: ignore[attr-defined]
+def _checked(values: pl.Series, place: str) -> pl.Series:
+    """The messages, content in parts joined. Raises InputError unless each has a role and a content that are text."""
+    fields = _fields(values)
+    if isinstance(fields.get("content"), pl.List) and isinstance(fields["content"].inner, pl.Struct):  # type: ignore[attr-defined]
+        values = _joined(values, place)
+        fields = _fields(values)
     for name, part in (("role", ROLE), ("content", CONTENT)):
         if not isinstance(fields.get(name, pl.Null()), pl.String | pl.Null):
             raise InputError(
@@ -93,6 +96,31 @@ def _check(values: pl.Series, place: str) -> None:
             "each message needs a role and a content that are text (tool calls cannot be embedded)",
         )
     raise_where(values.list.len() == 0, place, f"{values.name} is empty", "give its messages or drop the row")
+    return values
+
+
+def _fields(values: pl.Series) -> dict[str, pl.DataType]:
+    return {field.name: field.dtype for field in values.dtype.inner.fields}  # type: ignore[attr-defined]
+
+
+def _joined(values: pl.Series, place: str) -> pl.Series:
+    """Messages whose content is in parts, with role and text alone."""
+    chats = [
+        [(message.get("role"), text_of(_parts(message["content"]))) for message in chat] for chat in values.to_list()
+    ]
+    raise_where(
+        pl.Series([any(text is None for _, text in chat) for chat in chats]),
+        place,
+        f"{values.name} has a message with a part that is not text",
+        "only text can be embedded: leave out images, or drop the row",
+    )
+    spelled = [[{"role": role, "content": text} for role, text in chat] for chat in chats]
+    return pl.Series(values.name, spelled, dtype=pl.List(pl.Struct({"role": pl.String, "content": pl.String})))
+
+
+def _parts(content: list[dict[str, object]] | None) -> object:
+    """Parts as they were before a column made each have the keys of all."""
+    return None if content is None else [{k: v for k, v in part.items() if v is not None} for part in content]
 
 
 def _without_last(values: pl.Series) -> pl.Series:

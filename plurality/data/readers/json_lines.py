@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from plurality.data.readers.columns import TYPED
+from plurality.encoders.visible import text_of
 from plurality.errors import InputError
 
 BLOCK_BYTES = 1 << 26  # parsed in parallel; no line may be longer
@@ -41,7 +42,8 @@ def read(path: Path) -> pl.DataFrame:
 def explain_mixture(rows: Iterable[Mapping[str, Any]], place: str, *, spelled: bool = False) -> list[str]:
     """Raise InputError for the first row where a column changes its type, if there is one.
 
-    Where numbers are as somebody has `spelled` them, they may stand among texts; the columns of both are returned.
+    Where numbers are as somebody has `spelled` them, they may stand among texts; the columns of both are returned, and
+    those of messages whose content is in parts.
     """
     first: dict[str, str] = {}
     mixed: dict[str, None] = {}
@@ -57,8 +59,8 @@ def explain_mixture(rows: Iterable[Mapping[str, Any]], place: str, *, spelled: b
                         "make it one or the other throughout"
                     )
                 mixed[name] = None
-            if name in TYPED and kind == "a list":
-                _explain_messages(value, f"{place}: row {number}: {name}")
+            if name in TYPED and kind == "a list" and _in_parts(value, f"{place}: row {number}: {name}"):
+                mixed[name] = None
             if kind == "text" and not value.isascii():
                 _explain_text(value, f"{place}: row {number}: {name}")
     return list(mixed)
@@ -93,15 +95,19 @@ def _types(path: Path) -> dict[str, pa.DataType]:
 
 
 def _with_text(path: Path, mixed: list[str]) -> pl.DataFrame:
-    """The frame of a file where some columns hold numbers and texts: these as text, numbers as they are written."""
+    """The frame of a file where some columns mix: numbers and texts as texts, content in parts joined."""
     lines = []
     for row in _rows(path):
         for name in mixed:
             if _kind(row.get(name)) == "a number":
                 row[name] = json.dumps(row[name])
+            elif _kind(row.get(name)) == "a list":
+                row[name] = joined(row[name])
         lines.append(json.dumps(row))
     content = "\n".join(lines).encode()
-    return _parsed(lambda: io.BytesIO(content), _types(path) | {name: pa.string() for name in mixed})
+    types = _types(path)
+    texts = {name: pa.string() for name in mixed if types.get(name) != MESSAGES}
+    return _parsed(lambda: io.BytesIO(content), types | texts)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -136,17 +142,25 @@ def _explain(path: Path) -> list[str]:
         raise InputError(f"{path} cannot be read ({error}); write the file again") from None
 
 
-def _explain_messages(value: list[Any], place: str) -> None:
+def joined(messages: list[Any]) -> list[Any]:
+    """Messages whose content is text, of parts that were checked."""
+    return [{"role": message["role"], "content": text_of(message["content"])} for message in messages]
+
+
+def _in_parts(value: list[Any], place: str) -> bool:
+    """Whether some message has its content in parts. Raises InputError where a role or a content is not text."""
     for message in value:
         if not isinstance(message, dict):
             raise InputError(f"{place} is a list, but not of messages; give text or messages")
-        for key in ("role", "content"):
-            kind = _kind(message.get(key))
+        for key, text in (("role", message.get("role")), ("content", text_of(message.get("content")))):
+            kind = _kind(message.get(key)) if text is None else _kind(text)
             if kind != "text":
                 raise InputError(
                     f"{place} has a message whose {key} is {kind}; only text can be embedded: "
-                    "give each message a role and a content that are strings"
+                    "give each message a role and a content that are strings, or a content of text parts"
                 )
+            _explain_text(text, place)
+    return any(isinstance(message["content"], list) for message in value)
 
 
 def _explain_text(text: str, place: str) -> None:

@@ -107,7 +107,8 @@ def _is_sized(values: Any) -> bool:
 def _column(name: str, values: Any, what: str) -> pl.Series:
     """Values as a column of one type; whole numbers and others are numbers. Raises InputError for a mixture."""
     if isinstance(values, list | tuple):  # polars looks at the first of them only
-        json_lines.explain_mixture(({name: value} for value in values), what)
+        if json_lines.explain_mixture(({name: value} for value in values), what):
+            values = [json_lines.joined(value) if isinstance(value, list) else value for value in values]
         if any(isinstance(value, str) for value in values):  # NaN among texts says that there is none
             values = [value if isinstance(value, str) else None for value in values]
     try:
