@@ -34,6 +34,12 @@ def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
         help="exact duplicate rows: keep one (drop, default) or all (keep)",
     )
     parser.add_argument(
+        "--blank",
+        choices=("error", "drop", "keep"),
+        default="error",
+        help="rows with an empty text: raise an error (default), drop them, or keep them (embedded as zeros)",
+    )
+    parser.add_argument(
         "--strength-as",
         choices=("weight", "label"),
         default="weight",
@@ -69,6 +75,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         embeddings=args.embeddings,
         prompts=args.prompts,
         repeats=args.repeats,
+        blank=args.blank,
         strength_as=args.strength_as,
         cache=args.cache,
         seed=args.seed,

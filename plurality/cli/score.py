@@ -1,6 +1,7 @@
 """`plurality score`: a reward for every row of user, prompt and completion, and which of them is best."""
 
 import argparse
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from plurality.cli.settings import at_least, say
@@ -37,16 +38,25 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="add `rank` and `best` among each user's completions of a prompt (with N: among the first N)",
     )
     parser.add_argument(
+        "--thought-tags",
+        nargs="*",
+        metavar="TAG",
+        help="opening and closing tags of thoughts, which are not scored (default: those of common reasoning models; "
+        "none: score all that is written)",
+    )
+    parser.add_argument(
         "--only-best", action="store_true", help="with --best-of-n: write only the best row of each user and prompt"
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, embed each unique item once, score, save."""
+    import numpy as np
     import polars as pl
 
     from plurality.data.read import read_completions
-    from plurality.errors import InputError
+    from plurality.encoders.visible import THOUGHT_TAGS, tags_of
+    from plurality.errors import InputError, InputWarning
     from plurality.io.atomic import check_file, whole_file
     from plurality.reward.reward_model import load
 
@@ -57,7 +67,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_file(args.out)
     model = load(args.model)
     encoder = model.text_encoder()
-    candidates = read_completions(args.candidates)
+    tags = THOUGHT_TAGS if args.thought_tags is None else tags_of(args.thought_tags, "--thought-tags")
+    candidates = read_completions(args.candidates, tags)
     group, place = (None, None) if args.best_of_n is None else _groups(candidates, args.best_of_n)
     model.codes(candidates.user_ids, args.unknown)  # raises for unknown users before any text is embedded
     items = candidates.items.embed(encoder, progress=not args.json)
@@ -65,14 +76,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if model.head.uses_prompts:
         prompts = candidates.items.embed_prompts(encoder, progress=not args.json)[candidates.items.prompt]
     reward = model.score(items, candidates.item, candidates.user_ids, prompts=prompts, unknown=args.unknown)
-    scored = candidates.frame.with_columns(pl.Series("reward", reward))
+    unseen = candidates.item < 0
+    scored = candidates.frame.with_columns(pl.Series("reward", np.where(unseen, np.nan, reward)).fill_nan(None))
+    if unseen.any():
+        what = f"{int(unseen.sum()):,} completions are empty or a thought that has not ended"
+        warnings.warn(InputWarning(f"{candidates.source}: {what}; they have no reward"), stacklevel=2)
     if group is not None and place is not None:
         scored = _ranked(scored, group, place, args.best_of_n)
         scored = scored.filter("best") if args.only_best else scored
     with whole_file(args.out) as new:
         scored.write_parquet(new)
     say(args, f"{scored.height:,} rewards for {scored['user_id'].n_unique():,} users written to {args.out}")
-    return {"scored": str(args.out), "rows": scored.height}
+    return {"scored": str(args.out), "rows": scored.height, "without_reward": int(unseen.sum())}
 
 
 def _groups(candidates: "Completions", least: int) -> "tuple[Int, Int]":
@@ -83,7 +98,7 @@ def _groups(candidates: "Completions", least: int) -> "tuple[Int, Int]":
     from plurality.rl.best_of_n import ranks
 
     users = np.unique(candidates.user_ids, return_inverse=True)[1]
-    prompts = candidates.items.prompt[candidates.item]
+    prompts = candidates.prompt
     _, first, group, count = np.unique(
         users * (prompts.max() + 1) + prompts, return_index=True, return_inverse=True, return_counts=True
     )
@@ -98,13 +113,16 @@ def _groups(candidates: "Completions", least: int) -> "tuple[Int, Int]":
 
 
 def _ranked(scored: "pl.DataFrame", group: "Int", place: "Int", most: int) -> "pl.DataFrame":
-    """The rows with `rank` (1 the best, null beyond the first `most` of a group where it is not 0) and `best`."""
+    """The rows with `rank` and `best`.
+
+    A rank is 1 for the best; null beyond the first `most` of a group where that is not 0, and without a reward.
+    """
     import numpy as np
     import polars as pl
 
     from plurality.rl.best_of_n import ranks
 
-    looked_at = place < most if most else np.ones(len(place), dtype=bool)
+    looked_at = (place < most if most else np.ones(len(place), dtype=bool)) & scored["reward"].is_not_null().to_numpy()
     reward = np.where(looked_at, scored["reward"].to_numpy(), -np.inf)
     rank = pl.Series("rank", ranks(group, reward))
     looked = pl.Series(looked_at)

@@ -42,7 +42,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference", help="reference completions for --normalise win: parquet, JSONL or CSV with prompt, completion"
     )
-    parser.add_argument("--blank", type=float, help="reward of an empty completion (default: reject the request)")
+    parser.add_argument(
+        "--blank",
+        type=float,
+        help="reward of a completion that is empty or a thought that has not ended (default: reject the request, which "
+        "ends a run of trainers that must have a number)",
+    )
+    parser.add_argument(
+        "--thought-tags",
+        nargs="*",
+        metavar="TAG",
+        help="opening and closing tags of thoughts, which are not scored (default: those of common reasoning models; "
+        "none: score all that is written)",
+    )
     parser.add_argument("--max-batch", type=whole, default=64, help="maximum batch size in completions (default 64)")
     parser.add_argument(
         "--max-wait-ms",
@@ -65,6 +77,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, try once, listen until SIGINT or SIGTERM; requests that are under way are answered first."""
+    from plurality.encoders.visible import THOUGHT_TAGS, tags_of
     from plurality.reward.reward_model import load
     from plurality.rl.openrlhf_protocol import END_TOKENS, OpenRLHFProtocol
     from plurality.rl.reward_function import RewardFunction
@@ -74,6 +87,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--normalise win and --reference go together: give both, or neither")
     if args.blank is not None and not (math.isfinite(args.blank) and (args.reference is None or 0 <= args.blank <= 1)):
         raise InputError(f"--blank {args.blank}: give a number to train on, with --normalise win one in [0, 1]")
+    tags = THOUGHT_TAGS if args.thought_tags is None else tags_of(args.thought_tags, "--thought-tags")
     model = load(args.model)
     reference = None if args.reference is None else _reference(args.reference)
     rewarder = RewardFunction(
@@ -83,6 +97,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         normalise=args.normalise,
         reference=reference,
         blank=args.blank,
+        thought_tags=tags,
     )
     # what cannot embed or score must say so now, not in the middle of a training run
     rewarder(prompts=["Hello"], completions=["Hello"], user_id=list(model.user_ids[:1]))
@@ -98,6 +113,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             user_key=model.spec.unit,
             reads_prompts=rewarder.reads_prompts,
             end_tokens=END_TOKENS if args.eos is None else tuple(args.eos),
+            thought_tags=tags,
         ),
     )
     listener = _listen(args.host, args.port)

@@ -45,13 +45,18 @@ class Items:
         return [chats.messages(text) if chat else text for text, chat in pairs]
 
     def embed(self, encoder: "Encoder", *, progress: bool = False) -> Array:
-        """Embedding of every item, (M, d) float32."""
-        return checked_vectors(encoder.encode(*self.corpus(), progress=progress), len(self.keys), encoder.dim)
+        """Embedding of every item, (M, d) float32; of a blank completion zeros."""
+        prompts, completions = self.corpus()
+        there = np.flatnonzero([bool(text.strip()) for text in completions])
+        some = [prompts[row] for row in there], [completions[row] for row in there]
+        return _placed(encoder.encode(*some, progress=progress), there, len(completions), encoder.dim)
 
     def embed_prompts(self, encoder: "Encoder", *, progress: bool = False) -> Array:
-        """Embedding of every prompt, (Q, d) float32."""
-        vectors = encoder.encode_prompts(self.prompts(), progress=progress)
-        return checked_vectors(vectors, len(self.prompt_keys), encoder.dim)
+        """Embedding of every prompt, (Q, d) float32; of a blank one zeros."""
+        prompts = self.prompts()
+        there = np.flatnonzero([not _silent(prompt) for prompt in prompts])
+        vectors = encoder.encode_prompts([prompts[row] for row in there], progress=progress)
+        return _placed(vectors, there, len(prompts), encoder.dim)
 
     def _known_texts(self) -> pl.DataFrame:
         if self.texts is None:
@@ -86,6 +91,20 @@ def by_key(values: pl.Series) -> tuple[pl.Series, Keys, Int]:
     places = pl.DataFrame({name: unique, "place": np.arange(len(unique))})
     found = values.to_frame().join(places, on=name, how="left", maintain_order="left")
     return unique, keys[order], found["place"].to_numpy(writable=True)
+
+
+def _silent(prompt: "Prompt") -> bool:
+    return not (prompt if isinstance(prompt, str) else "".join(message["content"] for message in prompt)).strip()
+
+
+def _placed(vectors: Array, rows: Int, count: int, dim: int) -> Array:
+    """Checked vectors at their rows of (count, dim), and zeros elsewhere."""
+    vectors = checked_vectors(vectors, len(rows), dim)
+    if len(rows) == count:
+        return vectors
+    placed = np.zeros((count, dim), dtype=np.float32)
+    placed[rows] = vectors
+    return placed
 
 
 def checked_vectors(vectors: Array, count: int, dim: int) -> Array:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from plurality.arrays import Int
 from plurality.data.items import Items, by_key, unique_items
@@ -28,26 +29,37 @@ def side_names(frame: pl.DataFrame, place: str) -> Sides:
     return there[0]
 
 
-def text_pairs(frame: pl.DataFrame, place: str) -> tuple[Items, Int, Int]:
-    """Unique items of prompts and completions, and the item rows (N,) of both sides."""
+def text_pairs(
+    frame: pl.DataFrame, place: str, *, blank_too: bool = False, drop: bool = False
+) -> tuple[Items, Int, Int, NDArray[np.bool_]]:
+    """Unique items of prompts and completions, the item rows (n,) of both sides, and which of N rows those are of.
+
+    A text of white space only is an error unless it is taken too, or else its row is left out.
+    """
+    blank_too |= drop
     sides = side_names(frame, place)
     left, right = (columns.column(frame, name, place) for name in sides)
     if "prompt" in frame.columns:
         prompt = columns.column(frame, "prompt", place)
         chat = chats.is_chat(prompt)
-        prompt = chats.prompts(prompt, place)
-        left, right = chats.completions(left, place), chats.completions(right, place)
+        prompt = chats.prompts(prompt, place, blank_too=blank_too)
+        left, right = (chats.completions(side, place, blank_too=blank_too) for side in (left, right))
     elif chats.is_chat(left) and chats.is_chat(right):
         chat = True
-        prompt, left, right = chats.whole_conversations(left, right, place)
+        prompt, left, right = chats.whole_conversations(left, right, place, blank_too=blank_too)
     else:
         raise InputError(
             f"{place}: column prompt is missing, the columns are {', '.join(frame.columns)}; add it (only where "
             f"{sides[0]} and {sides[1]} are whole conversations, as message lists, is it found in them)"
         )
-    items, (first, second) = unique_items(prompt, [left, right], chat)
-    _raise_for_same(first, second, sides, place)
-    return items, first, second
+    kept = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
+    if drop:
+        kept = ~(chats.silent(prompt, chat) | columns.blank(left) | columns.blank(right))
+        if not kept.any():
+            raise InputError(f"{place}: each row has an empty text; give comparisons of texts")
+    _raise_for_same((left == right) & kept, sides, place)
+    items, (first, second) = unique_items(prompt.filter(kept), [left.filter(kept), right.filter(kept)], chat)
+    return items, first, second, kept.to_numpy()
 
 
 def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | None) -> tuple[Items, Int, Int]:
@@ -57,7 +69,7 @@ def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | No
     """
     sides = side_names(frame, place)
     first, second = (columns.row_numbers(frame, name, place, n_items, "embeddings") for name in sides)
-    _raise_for_same(first, second, sides, place)
+    _raise_for_same(pl.Series(first == second), sides, place)
     if n_prompts is not None:
         of_row = columns.row_numbers(frame, "prompt", place, n_prompts, "prompt_embeddings")
         prompt_keys = mix(np.arange(n_prompts))
@@ -79,5 +91,5 @@ def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | No
     return Items(None, mix(np.arange(n_items)), prompt, prompt_keys), first, second
 
 
-def _raise_for_same(first: Int, second: Int, sides: Sides, place: str) -> None:
-    raise_where(pl.Series(first == second), place, f"{sides[0]} and {sides[1]} are the same", "drop the row")
+def _raise_for_same(same: pl.Series, sides: Sides, place: str) -> None:
+    raise_where(same, place, f"{sides[0]} and {sides[1]} are the same", "drop the row")

@@ -19,22 +19,33 @@ from plurality.data.readers import chats, columns
 from plurality.data.readers.columns import raise_where
 from plurality.data.readers.tables import open_frame
 from plurality.data.store import is_store, load
+from plurality.encoders.visible import THOUGHT_TAGS, Tags, visible
 from plurality.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder, LsaSpec, TransformersSpec
 
 Repeats = Literal["drop", "keep"]
+Blank = Literal["error", "drop", "keep"]
 StrengthAs = Literal["weight", "label"]
 
 
 @dataclass(frozen=True, eq=False)
 class Completions:
-    """N completions to score, each for one user: the frame, its items, row in items (N,) and user id (N)."""
+    """N completions to score, each for one user.
+
+    frame     the rows as given
+    items     what can be seen of them, each once
+    item      (N,) row in items, −1 where nothing can be seen: blank, or a thought that has not ended
+    prompt    (N,) code of each row's prompt
+    user_ids  N ids
+    source    file, or word for a frame
+    """
 
     frame: pl.DataFrame
     items: Items
     item: Int
+    prompt: Int
     user_ids: list[str]
     source: str
 
@@ -63,6 +74,7 @@ def read(  # noqa: PLR0913
     prompt_embeddings: Array | str | Path | None = None,
     prompts: bool = False,
     repeats: Repeats = "drop",
+    blank: Blank = "error",
     strength_as: StrengthAs = "weight",
     cache: Path | Literal[False] | None = None,
     seed: int = 0,
@@ -80,7 +92,8 @@ def read(  # noqa: PLR0913
     `encoder` (name, spec or instance; default "lsa", fitted on these texts) embeds each item once, and with
     `prompts` each prompt. With ready-made `embeddings` (M, d) the sides are row numbers from 0, and `prompt`
     is one into `prompt_embeddings` (Q, d), or any id; items in no comparison count as under prompt 0.
-    Rows that repeat another in every column are dropped with an InputWarning unless repeats="keep".
+    Rows that repeat another in every column are dropped with an InputWarning unless repeats="keep". So are rows with a
+    text of white space only where blank="drop"; "keep" embeds such a text as zeros, and "error" raises.
     Raises InputError for bad input, naming file, row (from 1) and remedy.
 
     source      path, frame, Dataset or store
@@ -93,8 +106,10 @@ def read(  # noqa: PLR0913
     >>> pl8.read(rows, embeddings=np.eye(2))
     Comparisons(2 by 2 users, 2 items × 2, 1 prompts)
     """
-    _check_choices(repeats, strength_as)
+    _check_choices(repeats, blank, strength_as)
     ready_made = embeddings is not None or prompt_embeddings is not None
+    if ready_made and blank != "error":
+        raise InputError(f"blank={blank!r} is about texts, and ready-made embeddings have none; leave it out")
     if ready_made and (encoder is not None or prompts):
         raise InputError("ready-made embeddings need no encoder; give the one or the other")
     if is_store(source):
@@ -102,10 +117,14 @@ def read(  # noqa: PLR0913
             raise InputError(f"{source} is a store, with its own users and embeddings; give nothing else")
         return load(source)
     frame, place = open_frame(source, "comparisons")
-    judgements = _judgements(frame, place, users, repeats, strength_as)
+    judgements = _judgements(frame, place, users, "keep" if blank == "drop" else repeats, strength_as)
     if ready_made:
         return _ready_made(frame, judgements, embeddings, prompt_embeddings)
-    items, first, second = text_pairs(frame, place)
+    items, first, second, kept = text_pairs(frame, place, blank_too=blank == "keep", drop=blank == "drop")
+    if blank == "drop":
+        if not kept.all():
+            warnings.warn(InputWarning(f"{place}: {np.sum(~kept):,} rows have an empty text and are dropped"), stacklevel=2)
+        judgements = _judgements(frame.filter(pl.Series(kept)), place, users, repeats, strength_as)
     from plurality import encoders
 
     made_by = encoders.create(
@@ -116,17 +135,28 @@ def read(  # noqa: PLR0913
     return _comparisons(judgements, items, first, second, vectors, prompt_vectors, made_by)
 
 
-def read_completions(source: Any) -> Completions:
+def read_completions(source: Any, thought_tags: Tags = THOUGHT_TAGS) -> Completions:
     """Read completions to score: `user_id, prompt, completion`, texts as in `read`, from the same kinds of source.
 
-    Raises InputError as `read` does.
+    Thoughts are left out of completions, as in `plurality.encoders.visible`. Raises InputError as `read` does, and
+    where nothing can be seen of any completion.
+
+    source          table of them
+    thought_tags    (opening, closing) of thoughts; () scores all that is written
     """
     frame, place = open_frame(source, "candidates")
     user_ids = columns.ids(frame, "user_id", place).to_list()
-    prompt = columns.column(frame, "prompt", place)
-    completion = chats.completions(columns.column(frame, "completion", place), place)
-    items, (item,) = unique_items(chats.prompts(prompt, place), [completion], chats.is_chat(prompt))
-    return Completions(frame, items, item, user_ids, place)
+    asked = columns.column(frame, "prompt", place)
+    chat, prompt = chats.is_chat(asked), chats.prompts(asked, place)
+    written = chats.completions(columns.column(frame, "completion", place), place, blank_too=True)
+    completion = pl.Series("completion", [visible(text, thought_tags) for text in written], dtype=pl.String)
+    seen = ~columns.blank(completion)
+    if not seen.any():
+        raise InputError(f"{place}: nothing can be seen of any completion, all are empty or thoughts; give replies")
+    items, (rows,) = unique_items(prompt.filter(seen), [completion.filter(seen)], chat)
+    item = np.full(frame.height, -1, dtype=np.int64)
+    item[seen.arg_true().to_numpy()] = rows
+    return Completions(frame, items, item, by_key(prompt)[2], user_ids, place)
 
 
 def _ready_made(
@@ -248,9 +278,10 @@ def _users(users: Any, user_ids: pl.Series, place: str) -> tuple[pl.DataFrame, I
     return table, row.cast(pl.Int64).to_numpy(writable=True)
 
 
-def _check_choices(repeats: str, strength_as: str) -> None:
+def _check_choices(repeats: str, blank: str, strength_as: str) -> None:
     for name, value, choices in (
         ("repeats", repeats, get_args(Repeats)),
+        ("blank", blank, get_args(Blank)),
         ("strength_as", strength_as, get_args(StrengthAs)),
     ):
         if value not in choices:

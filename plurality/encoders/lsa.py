@@ -66,7 +66,7 @@ class LsaSpec:
         seed        of the randomised SVD
         progress    show a progress bar; off by default
         """
-        texts = np.array(sorted(set(_texts(self, *corpus))), dtype=object)
+        texts = np.array(sorted({text for text in _texts(self, *corpus) if text.strip()}), dtype=object)
         if len(texts) > self.max_texts:
             rows = np.random.default_rng(seed).choice(len(texts), self.max_texts, replace=False)
             texts = texts[np.sort(rows)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from plurality.data.read import Completions, read_completions
+from plurality.encoders.visible import THOUGHT_TAGS, Tags
 from plurality.errors import InputError
 from plurality.reward.links import win
 from plurality.reward.reward_model import RewardModel, Unknown
@@ -29,7 +30,8 @@ class Best:
     """The best candidate of each of P prompts.
 
     index     (P,) its place among the prompt's candidates, from 0; of equal ones the first
-    reward    P arrays, the reward of each candidate looked at: log-odds, or what the rule makes of win probabilities
+    reward    P arrays, the reward of each candidate looked at: log-odds, or what the rule makes of win probabilities;
+              −∞ where nothing can be seen of it
     margin    (P,) by how much it beats the next best; infinite where there is no other
     """
 
@@ -49,6 +51,7 @@ def best_of_n(
     n: int | None = None,
     rule: str | Rule | None = None,
     population: pl.DataFrame | None = None,
+    thought_tags: Tags = THOUGHT_TAGS,
 ) -> Best:
     """The candidate with the highest reward for each prompt: to its user, or to a population under a welfare rule.
 
@@ -59,7 +62,7 @@ def best_of_n(
     worst off over a batch cannot choose here; "pointwise_min" and "rmod" can.
     `n` looks at the first n candidates only. Each text is embedded once, by the model's own encoder unless another copy
     of it is given. Raises InputError for such a rule, unknown users, lengths that differ, a prompt with fewer than n
-    candidates, empty texts, or an encoder that is not the model's.
+    candidates, a prompt whose candidates are all blank, or an encoder that is not the model's.
 
     reward        fitted model
     prompts       (P,) strings or message lists
@@ -68,8 +71,10 @@ def best_of_n(
     encoder       another copy of the model's encoder
     unknown       what a user that the model does not know gets: "error" raises InputError, "population" the
                   population's code
+    thought_tags  (opening, closing) of thoughts, which nobody sees and which are not judged; a candidate of which
+                  nothing else is there, or that is blank, is never the best
     """
-    flat = _flat(prompts, candidates, user_ids, n, rule is not None)
+    flat = _flat(prompts, candidates, user_ids, n, rule is not None, thought_tags)
     if rule is None:
         if population is not None:
             raise InputError("a population chooses by a rule; give rule=, such as 'mean', or leave out population")
@@ -81,10 +86,12 @@ def best_of_n(
         values = reward.score(items, flat.candidates.item, flat.user_ids, prompts=of_prompt, unknown=unknown)
     else:
         features = reward.features(items, of_prompt)
-        parts = np.split(flat.candidates.item, flat.starts[1:])
-        values = np.concatenate(
-            [chooser(_wins(reward, people, features[rows]), people.weights, people.groups) for rows in parts]
-        )
+        values = np.empty(len(flat.prompt))
+        for rows in np.split(np.arange(len(values)), flat.starts[1:]):
+            seen = rows[flat.candidates.item[rows] >= 0]
+            wins = _wins(reward, people, features[flat.candidates.item[seen]])
+            values[seen] = chooser(wins, people.weights, people.groups)
+    values[flat.candidates.item < 0] = -np.inf
     return _best(values, flat)
 
 
@@ -156,6 +163,7 @@ def _flat(
     user_ids: Sequence[str] | None,
     n: int | None,
     by_rule: bool,
+    tags: Tags,
 ) -> _Flat:
     if by_rule and user_ids is not None:
         raise InputError("a rule chooses for a population, not for user_ids; give None for them, or no rule")
@@ -187,7 +195,12 @@ def _flat(
         frame = pl.DataFrame(rows)
     except (TypeError, pl.exceptions.PolarsError):
         raise InputError("prompts are all strings or all message lists, and completions strings") from None
-    return _Flat(read_completions(frame), rows["user_id"], prompt, np.cumsum(counts) - counts)
+    read, starts = read_completions(frame, tags), np.cumsum(counts) - counts
+    silent = np.logical_and.reduceat(read.item < 0, starts)
+    if silent.any():
+        row = int(silent.argmax())
+        raise InputError(f"prompt {row} (from 0): nothing can be seen of any candidate, all are empty or thoughts")
+    return _Flat(read, rows["user_id"], prompt, starts)
 
 
 def _wins(reward: RewardModel, people: UserPopulation, features: Tensor) -> Float:

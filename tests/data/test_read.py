@@ -242,8 +242,11 @@ def test_candidates(letters):
     assert Counter(text for _, text in letters.seen) == {"green": 1, "mint": 1}
     assert letters.seen[0][0] == chat
     assert candidates.items.embed_prompts(letters).shape == (1, 27)
-    with pytest.raises(InputError, match=r"^candidates: row 2: completion is empty"):
-        read_completions(pl.DataFrame({**rows, "completion": ["a", "", "b"]}))
+    unseen = read_completions(pl.DataFrame({**rows, "completion": ["<think>c</think>a", "", "<think>b"]}))
+    assert (unseen.item.tolist(), unseen.prompt.tolist()) == ([0, -1, -1], [0, 0, 0])
+    assert unseen.items.texts["completion"].to_list() == ["a"]
+    with pytest.raises(InputError, match=r"^candidates: nothing can be seen of any completion"):
+        read_completions(pl.DataFrame({**rows, "completion": ["<think>a", "", " "]}))
     with pytest.raises(InputError, match=r"^candidates: column completion is missing"):
         read_completions(pl.DataFrame(rows).drop("completion"))
 

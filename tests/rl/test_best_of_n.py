@@ -123,7 +123,7 @@ class Other:
         ("has 1 candidates, fewer than 2", lambda m: best_of_n(m, ["q"], [["a"]], ["ann"], n=2)),
         ("best of 0 candidates", lambda m: best_of_n(m, ["q"], [["a"]], ["ann"], n=0)),
         ("one of them is a string", lambda m: best_of_n(m, ["q"], ["ab"], ["ann"])),
-        ("row 2: completion is empty", lambda m: best_of_n(m, ["q"], [["a", " "]], ["ann"])),
+        (r"prompt 1 .*nothing can be seen", lambda m: best_of_n(m, ["q"] * 2, [["a"], [" ", "<think>b"]], ["ann"] * 2)),
         ("all strings", lambda m: best_of_n(m, PROMPTS, TEXTS, ["ann"] * 3)),
         ("whose preference is it", lambda m: best_of_n(m, ["q"], [["a"]], None)),
         ("a rule chooses for a population, not", lambda m: best_of_n(m, ["q"], [["a"]], ["ann"], rule="mean")),

@@ -23,20 +23,24 @@ def is_chat(values: pl.Series) -> bool:
     return isinstance(values.dtype, pl.List) and isinstance(values.dtype.inner, pl.Struct)
 
 
-def prompts(values: pl.Series, place: str) -> pl.Series:
-    """Prompts as strings, message lists as canonical JSON. Raises InputError where there is no text."""
+def prompts(values: pl.Series, place: str, *, blank_too: bool = False) -> pl.Series:
+    """Prompts as strings, message lists as canonical JSON. Raises InputError where there is no text.
+
+    With `blank_too` text of white space only is taken, and so are messages of nothing else.
+    """
     if not is_chat(values):
-        return columns.texts(values, place)
+        return columns.texts(values, place, blank_too=blank_too)
     values = _checked(values, place)
     silent = ~values.list.eval(CONTENT.str.contains(r"\S")).list.any()
-    raise_where(silent, place, f"{values.name} is empty", "give its messages or drop the row")
+    if not blank_too:
+        raise_where(silent, place, f"{values.name} is empty", "give its messages or drop the row")
     return _as_json(values)
 
 
-def completions(values: pl.Series, place: str) -> pl.Series:
+def completions(values: pl.Series, place: str, *, blank_too: bool = False) -> pl.Series:
     """Completions as strings, of a message list its one assistant message. Raises InputError for others."""
     if not is_chat(values):
-        return columns.texts(values, place)
+        return columns.texts(values, place, blank_too=blank_too)
     values = _checked(values, place)
     name = values.name
     raise_where(
@@ -48,10 +52,19 @@ def completions(values: pl.Series, place: str) -> pl.Series:
     )
     role = values.list.eval(ROLE).list.first()
     raise_where(role != "assistant", place, f"{name} is not an assistant message", "give the assistant's reply")
-    return columns.texts(values.list.eval(CONTENT).list.first().alias(name), place)
+    return columns.texts(values.list.eval(CONTENT).list.first().alias(name), place, blank_too=blank_too)
 
 
-def whole_conversations(chosen: pl.Series, rejected: pl.Series, place: str) -> tuple[pl.Series, pl.Series, pl.Series]:
+def silent(prompt: pl.Series, chat: bool) -> pl.Series:
+    """Whether each prompt that `prompts` gave, `chat` or text, holds nothing but white space."""
+    if not chat:
+        return columns.blank(prompt)
+    return pl.Series([not any(m["content"].strip() for m in messages(text)) for text in prompt], dtype=pl.Boolean)
+
+
+def whole_conversations(
+    chosen: pl.Series, rejected: pl.Series, place: str, *, blank_too: bool = False
+) -> tuple[pl.Series, pl.Series, pl.Series]:
     """(prompt, chosen, rejected) of conversations with a common beginning, TRL's implicit prompt."""
     chosen, rejected = (_checked(values, place) for values in (chosen, rejected))
     prompt = _without_last(chosen).alias("prompt")
@@ -67,8 +80,8 @@ def whole_conversations(chosen: pl.Series, rejected: pl.Series, place: str) -> t
         "chosen is a lone message, so there is no prompt",
         "put the turns before it into the conversations or into a column prompt",
     )
-    replies = [completions(values.list.tail(1), place) for values in (chosen, rejected)]
-    return prompts(prompt, place), replies[0], replies[1]
+    replies = [completions(values.list.tail(1), place, blank_too=blank_too) for values in (chosen, rejected)]
+    return prompts(prompt, place, blank_too=blank_too), replies[0], replies[1]
 
 
 def messages(text: str) -> list[dict[str, str]]:

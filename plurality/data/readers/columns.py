@@ -36,15 +36,16 @@ def given(frame: pl.DataFrame, name: str) -> bool:
     return name in frame.columns and frame[name].null_count() < frame.height
 
 
-def texts(values: pl.Series, place: str) -> pl.Series:
-    """Text as it stands. Raises InputError for anything else, and for a text of white space only."""
+def texts(values: pl.Series, place: str, *, blank_too: bool = False) -> pl.Series:
+    """Text as it stands. Raises InputError for anything else, and unless `blank_too` for white space only."""
     if not isinstance(values.dtype, TEXT):
         raise InputError(
             f"{place}: row 1: {values.name} is {_kind(values.dtype)} where text belongs; "
             "give strings, or chat messages with the keys role and content"
         )
     values = values.cast(pl.String)
-    raise_where(blank(values), place, f"{values.name} is empty", "give its text or drop the row")
+    if not blank_too:
+        raise_where(blank(values), place, f"{values.name} is empty", "give its text or drop the row")
     return values
 
 
