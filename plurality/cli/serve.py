@@ -102,10 +102,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     # what cannot embed or score must say so now, not in the middle of a training run
     rewarder(prompts=["Hello"], completions=["Hello"], user_id=list(model.user_ids[:1]))
     encoder = model.text_encoder().describe()
+    unknown = args.unknown if model.head.n_codes else "population"  # who need not be known, as all have one reward
     about = {"model": repr(model), "encoder": {key: encoder.get(key) for key in ("kind", "name")}}
     app = create_app(
         rewarder,
-        served=Served(model.user_ids, args.unknown, "probability" if reference else "log_odds", about),
+        served=Served(model.user_ids, unknown, "probability" if reference else "log_odds", about),
         limits=Limits(
             args.max_batch, args.max_wait_ms / 1000, args.max_queue, args.max_body_mb * 2**20, float(args.timeout)
         ),

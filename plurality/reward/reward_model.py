@@ -90,7 +90,8 @@ class RewardModel(Parts):
         """What is believed of these users' codes; for users it does not know the population's prior, if asked.
 
         Give a frame with `user_id` and demographics, and a model that uses them has its prior from them.
-        Raises InputError that names the first unknown user and the remedy.
+        Raises InputError that names the first unknown user and the remedy, unless a head without codes has one reward
+        for all users, known or not.
         """
         if unknown not in get_args(Unknown):
             raise InputError(f"unknown={unknown!r} is not a valid option; give one of {', '.join(get_args(Unknown))}")
@@ -101,7 +102,7 @@ class RewardModel(Parts):
         index = {u: i for i, u in enumerate(self.user_ids)}
         rows = torch.as_tensor([index.get(u, -1) for u in ids], dtype=torch.int64)
         unknown_rows = rows < 0
-        if unknown_rows.any() and unknown == "error":
+        if unknown_rows.any() and unknown == "error" and self.head.n_codes:
             new = [u for u, i in zip(ids, rows.tolist(), strict=True) if i < 0]
             raise InputError(
                 f"{len(set(new))} users are not known to this model, first "

@@ -44,7 +44,7 @@ class KnownUsers:
         """
         unknown_row = -1 if unknown == "none" else len(self.place)
         rows = [self.place.get(u if isinstance(u, str) else _id(u, i), unknown_row) for i, u in enumerate(ids)]
-        if unknown == "error" and unknown_row in rows:
+        if unknown == "error" and self.codes.shape[1] and unknown_row in rows:  # without codes all have one reward
             missing = [str(u) for u, row in zip(ids, rows, strict=True) if row == unknown_row]
             raise InputError(
                 f"{len(set(missing))} users are not known to this model, first {missing[0]!r}; call adapt with some of "
@@ -90,13 +90,14 @@ class UserPopulation:
         unknown_users = ~ids.is_in(list(reward.user_ids))
         if unknown_users.any():
             count = f"{int(unknown_users.sum()):,} of {frame.height:,} users"
-            if unknown != "population":
+            if unknown != "population" and reward.head.n_codes:
                 first = ids.filter(unknown_users)[0]
                 raise InputError(
                     f"{place}: {count} are not known to this model, first {first!r}; call adapt with some of their "
                     'comparisons, drop their rows, or choose unknown="population"'
                 )
-            warn(InputWarning(f"{place}: {count} are not known to this model: scored as its prior"), stacklevel=4)
+            if reward.head.n_codes:
+                warn(InputWarning(f"{place}: {count} are not known to this model: scored as its prior"), stacklevel=4)
         weights = _weights(frame, place)
         groups = columns.ids(frame, "group", place) if columns.given(frame, "group") else None
         names = ["everybody"] if groups is None else sorted(groups.unique())
