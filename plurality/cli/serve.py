@@ -6,6 +6,7 @@ import gc
 import math
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from plurality.cli.settings import at_least, say
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from plurality.encoders.protocol import Corpus
+    from plurality.serving.connections import ConnectionLimits
 
 EXAMPLE = "plurality serve reward/ --port 5000 --unknown population"
 
@@ -68,6 +70,22 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-body-mb", type=whole, default=4, help="maximum request size in MiB (default 4)")
     parser.add_argument("--timeout", type=whole, default=60, help="request timeout in seconds (default 60)")
     parser.add_argument(
+        "--max-connections", type=whole, default=512, help="maximum number of open connections (default 512)"
+    )
+    parser.add_argument(
+        "--header-timeout", type=whole, default=10, help="seconds for a request's headers to arrive (default 10)"
+    )
+    parser.add_argument(
+        "--idle-timeout", type=whole, default=60, help="seconds that an unused connection stays open (default 60)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="further names in the Host header to answer to, * for any (default: loopback names and those of --host)",
+    )
+    parser.add_argument(
         "--eos",
         nargs="*",
         metavar="TOKEN",
@@ -78,10 +96,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, try once, listen until SIGINT or SIGTERM; requests that are under way are answered first."""
     from plurality.encoders.visible import THOUGHT_TAGS, tags_of
-    from plurality.reward.reward_model import load
+    from plurality.reward.reward_model import Unknown, load
     from plurality.rl.openrlhf_protocol import END_TOKENS, OpenRLHFProtocol
     from plurality.rl.reward_function import RewardFunction
     from plurality.serving.app import Limits, Served, create_app
+    from plurality.serving.connections import ConnectionLimits
+    from plurality.serving.hosts import names_here
 
     if (args.reference is None) == (args.normalise == "win"):
         raise InputError("--normalise win and --reference go together: give both, or neither")
@@ -102,7 +122,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     # what cannot embed or score must say so now, not in the middle of a training run
     rewarder(prompts=["Hello"], completions=["Hello"], user_id=list(model.user_ids[:1]))
     encoder = model.text_encoder().describe()
-    unknown = args.unknown if model.head.n_codes else "population"  # who need not be known, as all have one reward
+    unknown: Unknown = args.unknown if model.head.n_codes else "population"  # where all have one reward
     about = {"model": repr(model), "encoder": {key: encoder.get(key) for key in ("kind", "name")}}
     app = create_app(
         rewarder,
@@ -116,19 +136,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             end_tokens=END_TOKENS if args.eos is None else tuple(args.eos),
             thought_tags=tags,
         ),
+        hosts=names_here(args.host, args.allow_host),
     )
     listener = _listen(args.host, args.port)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/get_reward"
     say(args, f"{model!r} answers at {url}; Ctrl-C ends it")
-    answer(app, listener, args.timeout)
+    limits = ConnectionLimits(args.max_connections, args.header_timeout, args.idle_timeout)
+    answer(app, listener, args.timeout, limits)
     return {"served": str(args.model), "url": url}
 
 
-def answer(app: "Starlette", listener: socket.socket, timeout_s: int) -> None:
-    """Serve until SIGINT or SIGTERM, then answer the requests that are under way, for at most `timeout_s`."""
+def answer(app: "Starlette", listener: socket.socket, timeout_s: int, limits: "ConnectionLimits | None" = None) -> None:
+    """Serve until SIGINT or SIGTERM, then answer the requests that are under way, for at most `timeout_s`.
+
+    The end of a terminal session, SIGHUP, ends nothing.
+    """
     import uvicorn
 
+    from plurality.serving.connections import ConnectionLimits, guarded
+
+    limits = limits or ConnectionLimits()
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -136,8 +164,13 @@ def answer(app: "Starlette", listener: socket.socket, timeout_s: int) -> None:
         proxy_headers=False,
         lifespan="off",
         timeout_graceful_shutdown=timeout_s,
+        timeout_keep_alive=math.ceil(limits.idle_timeout_s),
     )
+    config.load()
+    config.http_protocol_class = guarded(config.http_protocol_class, limits)
     gc.freeze()  # what is loaded stays: looking through it for garbage would now and then delay all requests
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # once all is answered uvicorn raises its signal again
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

@@ -47,14 +47,14 @@ class Items:
     def embed(self, encoder: "Encoder", *, progress: bool = False) -> Array:
         """Embedding of every item, (M, d) float32; of a blank completion zeros."""
         prompts, completions = self.corpus()
-        there = np.flatnonzero([bool(text.strip()) for text in completions])
+        there = [row for row, text in enumerate(completions) if text.strip()]
         some = [prompts[row] for row in there], [completions[row] for row in there]
         return _placed(encoder.encode(*some, progress=progress), there, len(completions), encoder.dim)
 
     def embed_prompts(self, encoder: "Encoder", *, progress: bool = False) -> Array:
         """Embedding of every prompt, (Q, d) float32; of a blank one zeros."""
         prompts = self.prompts()
-        there = np.flatnonzero([not _silent(prompt) for prompt in prompts])
+        there = [row for row, prompt in enumerate(prompts) if not _silent(prompt)]
         vectors = encoder.encode_prompts([prompts[row] for row in there], progress=progress)
         return _placed(vectors, there, len(prompts), encoder.dim)
 
@@ -97,7 +97,7 @@ def _silent(prompt: "Prompt") -> bool:
     return not (prompt if isinstance(prompt, str) else "".join(message["content"] for message in prompt)).strip()
 
 
-def _placed(vectors: Array, rows: Int, count: int, dim: int) -> Array:
+def _placed(vectors: Array, rows: list[int], count: int, dim: int) -> Array:
     """Checked vectors at their rows of (count, dim), and zeros elsewhere."""
     vectors = checked_vectors(vectors, len(rows), dim)
     if len(rows) == count:

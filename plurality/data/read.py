@@ -123,7 +123,9 @@ def read(  # noqa: PLR0913
     items, first, second, kept = text_pairs(frame, place, blank_too=blank == "keep", drop=blank == "drop")
     if blank == "drop":
         if not kept.all():
-            warnings.warn(InputWarning(f"{place}: {np.sum(~kept):,} rows have an empty text and are dropped"), stacklevel=2)
+            warnings.warn(
+                InputWarning(f"{place}: {np.sum(~kept):,} rows have an empty text and are dropped"), stacklevel=2
+            )
         judgements = _judgements(frame.filter(pl.Series(kept)), place, users, repeats, strength_as)
     from plurality import encoders
 

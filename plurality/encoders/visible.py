@@ -1,7 +1,7 @@
 """What a person sees of a message: its text, in parts or not, without the thoughts that a policy writes before it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 

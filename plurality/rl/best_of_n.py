@@ -40,7 +40,7 @@ class Best:
     margin: Float
 
 
-def best_of_n(
+def best_of_n(  # noqa: PLR0913
     reward: RewardModel,
     prompts: "Sequence[Prompt]",
     candidates: Sequence[Sequence[str]],

@@ -74,8 +74,10 @@ class EnvironmentSettings:
     def check_numbers(self) -> None:
         """Raise InputError where a completion may have no reward: for trainers that must have a number for each."""
         if self.unknown == "none":
-            raise InputError("unknown=none gives some completions no reward, which this trainer cannot take; set "
-                             "PLURALITY_UNKNOWN to population or error")
+            raise InputError(
+                "unknown=none gives some completions no reward, which this trainer cannot take; set "
+                "PLURALITY_UNKNOWN to population or error"
+            )
         if not self.blank:
             raise InputError(
                 "this trainer takes a number for every completion; set PLURALITY_BLANK to the reward of one of which "

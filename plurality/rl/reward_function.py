@@ -48,7 +48,7 @@ class _Rewards:
 
     __name__: str
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         reward: RewardModel | str | Path,
         *,
@@ -193,8 +193,8 @@ class RewardFunction(_Rewards):
     name         what metrics are called by
 
     Beside rows that are text, one that is not has the reward of a blank one; `odd_rows` counts them and the first is
-    logged. A plain object that can be pickled, and that writes no embeddings to disk. Raises InputError for what it cannot
-    score rightly; it never gives NaN.
+    logged. A plain object that can be pickled, and that writes no embeddings to disk. Raises InputError for what it
+    cannot score rightly; it never gives NaN.
     """
 
     def __init__(  # noqa: PLR0913

@@ -13,10 +13,13 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plurality.deprecation import renamed
 from plurality.encoders.protocol import Prompt
@@ -25,6 +28,7 @@ from plurality.reward.links import prob
 from plurality.rl.batching import MicroBatcher
 from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, Row
 from plurality.serving.body import rows_of
+from plurality.serving.hosts import is_allowed, name_of
 from plurality.serving.metrics import CONTENT_TYPE, Metrics
 
 __all__ = ["Limits", "Rewarder", "Served", "create_app"]
@@ -87,6 +91,7 @@ def create_app(
     served: Served | None = None,
     limits: Limits | None = None,
     protocol: OpenRLHFProtocol | None = None,
+    hosts: Collection[str] | None = None,
 ) -> Starlette:
     """The app that serves `rewarder`, called batch by batch in one thread; `protocol` is how its requests are read.
 
@@ -94,6 +99,8 @@ def create_app(
     probabilities in [0, 1] that go with them, its `extra_logs` say of each row whether its user was known (1 or 0).
 
     limits    what a request may hold, and how many may wait
+    hosts     names that requests may call the server by, in their Host header (see `plurality.serving.hosts`); others
+              are rejected with 400. None: any
     """
     server = _Server(rewarder, served or Served(), limits or Limits(), protocol or OpenRLHFProtocol())
     routes = [
@@ -101,7 +108,23 @@ def create_app(
         Route("/health", server.health),
         Route("/metrics", server.report),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _not_served})
+    names = [] if hosts is None else [Middleware(_OnlyByName, names=frozenset(hosts))]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _not_served}, middleware=names)
+
+
+class _OnlyByName:
+    """Requests under another name than the server's are rejected before anything is read."""
+
+    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
+        self.app, self.names = app, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = Headers(scope=scope).get("host", "")
+        if is_allowed(host, self.names):
+            await self.app(scope, receive, send)
+            return
+        reason = f"host {name_of(host)!r:.80} is not served; start the server with --allow-host and that name"
+        await _error(400, reason)(scope, receive, send)
 
 
 class _Rejected(Exception):

@@ -81,6 +81,12 @@ def test_the_command_gives_what_python_gives(model, candidates, tmp_path):
         health = httpx.get(server.url.replace("get_reward", "health")).json()
         assert (health["ready"], health["users"], health["encoder"]["kind"]) == (True, 24, "lsa")
         assert "LowRank" in health["model"]
+        thought = body(("Hi ", f"<think>{candidates['completion'][1]}</think>{candidates['completion'][0]}", users[0]))
+        np.testing.assert_allclose(httpx.post(server.url, json=thought).json()["rewards"], expected[:1], rtol=1e-4)
+        foreign = httpx.post(server.url, json=thought, headers={"host": "evil.example"})
+        assert (foreign.status_code, "--allow-host" in foreign.json()["error"]) == (400, True)
+        server.process.send_signal(signal.SIGHUP)  # the terminal is closed
+        assert httpx.post(server.url, json=thought).status_code == 200
         assert server.stop(signal.SIGTERM) == (0, "", "")
 
 

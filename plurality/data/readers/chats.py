@@ -1,8 +1,8 @@
 """Chat message lists as in TRL, turned into strings that can be compared, hashed and stored.
 
-Content in parts, {"type": "text", "text": ...}, is joined. A list prompt becomes canonical JSON (role and content only, keys sorted), so that the same conversation is
-the same prompt however a file spells it; `messages` gives it back. A list completion is one assistant
-message and becomes its content.
+Content in parts, {"type": "text", "text": ...}, is joined. A list prompt becomes canonical JSON (role and content
+only, keys sorted), so that the same conversation is the same prompt however a file spells it; `messages` gives it
+back. A list completion is one assistant message and becomes its content.
 """
 
 import json

@@ -153,8 +153,8 @@ def _in_parts(value: list[Any], place: str) -> bool:
         if not isinstance(message, dict):
             raise InputError(f"{place} is a list, but not of messages; give text or messages")
         for key, text in (("role", message.get("role")), ("content", text_of(message.get("content")))):
-            kind = _kind(message.get(key)) if text is None else _kind(text)
-            if kind != "text":
+            if not isinstance(text, str):
+                kind = _kind(message.get(key))
                 raise InputError(
                     f"{place} has a message whose {key} is {kind}; only text can be embedded: "
                     "give each message a role and a content that are strings, or a content of text parts"

@@ -17,6 +17,7 @@ from plurality.rl.rules import welfare
 from plurality.rl.rules.consensus import borda
 from plurality.rl.rules.registry import (
     BRME,
+    NAMES,
     RMOD,
     Consensus,
     CVaR,
@@ -30,6 +31,7 @@ from plurality.rl.rules.registry import (
     WeightedGroups,
     nearest,
     neighbourhood,
+    people_rule,
     rmod_weights,
     rule_of,
 )
