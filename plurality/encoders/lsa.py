@@ -204,6 +204,10 @@ def _fit(
         raise InputError(
             f"lsa: no term occurs in {spec.min_df} of {len(texts)} unique texts: give more texts or min_df=1"
         ) from None
+    if weights.shape[1] < 2:
+        raise InputError(
+            f"lsa: only one term occurs in {spec.min_df} of {len(texts)} unique texts: give more texts or min_df=1"
+        )
     svd = TruncatedSVD(min(spec.dim, *weights.shape), random_state=seed).fit(weights)
     # directions beyond the rank of the corpus are rounding noise that the seed would decide
     kept = int(np.sum(svd.singular_values_ > 1e-5 * svd.singular_values_[0]))

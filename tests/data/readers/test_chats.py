@@ -65,6 +65,49 @@ def test_implicit_prompts_are_the_common_beginning(letters, facts):
     assert one.item_keys.tolist() == other.item_keys.tolist()
 
 
+def parts(*texts: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text} for text in texts]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("form", ["polars", "mapping", "dataset", "jsonl", "parquet"])
+def test_content_in_text_parts_is_joined(tmp_path, letters, facts, form, mixed):
+    if mixed and form in ("polars", "dataset", "parquet"):
+        pytest.skip("a column of a frame has one type")
+    whole = [*CHATS[1][:2], user("sea?")]
+    spelled = [{**m, "content": parts(m["content"][:2], m["content"][2:])} for m in whole]
+    rows = {
+        "user_id": ["u", "v"],
+        "prompt": [CHATS[0] if mixed else [user(parts("tea? ", "ü"))], spelled],  # type: ignore[arg-type]
+        "chosen": [[assistant(parts("gre", "en"))], [assistant(parts("calm"))]],  # type: ignore[arg-type]
+        "rejected": ["black", "wild"],
+    }
+    source = {
+        "polars": lambda: pl.DataFrame(rows),
+        "mapping": lambda: rows,
+        "dataset": lambda: datasets.Dataset.from_dict(rows),
+        "jsonl": lambda: _lines(rows, tmp_path / "c.jsonl"),
+        "parquet": lambda: _parquet(pl.DataFrame(rows), tmp_path / "c.parquet"),
+    }[form]()
+    plain = {**rows, "prompt": CHATS, "chosen": [[assistant("green")], [assistant("calm")]]}
+    assert facts(read(source, encoder=letters, prompts=True)) == facts(read(plain, encoder=letters, prompts=True))
+    image = [[user([*parts("x"), {"type": "image", "text": None}])] for _ in range(2)]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"row 1: prompt has .*only text can be embedded"):
+        read({**rows, "prompt": image}, encoder=letters)
+
+
+def _lines(rows: dict[str, list[object]], path: Path) -> Path:
+    path.write_text(
+        "\n".join(json.dumps(dict(zip(rows, row, strict=True))) for row in zip(*rows.values(), strict=True))
+    )
+    return path
+
+
+def _parquet(frame: pl.DataFrame, path: Path) -> Path:
+    frame.write_parquet(path)
+    return path
+
+
 TWO = {"user_id": [1, 2], "prompt": CHATS, "chosen": ["a", "b"], "rejected": ["c", "d"]}
 WHOLE = {"user_id": [1, 2], "chosen": [[user("p"), assistant("a")]] * 2, "rejected": [[user("p"), assistant("b")]] * 2}
 
