@@ -10,3 +10,21 @@ Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
+
+
+def as_array(values: Any) -> Array:
+    """An array of whatever holds numbers, as torch and NumPy both take it: in memory order, of this machine's bytes.
+
+    Tensors may need a gradient, lie on a GPU or be bfloat16, which NumPy does not have and which become float32.
+
+    values    array, tensor of torch, or nested lists
+    """
+    detach = getattr(values, "detach", None)
+    if detach is not None:
+        tensor = detach().cpu()
+        narrow = tensor.is_floating_point() and tensor.element_size() < 4
+        values = (tensor.float() if narrow else tensor).numpy()
+    array = np.asarray(values)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array.copy() if any(step < 0 for step in array.strides) else array

@@ -68,11 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(
             f"{error.filename or 'a file'}: {error.strerror or error}; check that it is there and that you may use it"
         )
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        return _fail("there is not enough memory; take fewer rows, a smaller encoder or dim, or a larger machine")
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
         return _fail(f"{error.name} is not installed; pip install 'plurality-rm[{EXTRAS[error.name]}]'")
     return 0
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch and XLA say so in words."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -67,13 +67,12 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def _device(name: str) -> str:
     """A device that tensors can be put on, tried out before an hour of fitting."""
-    import torch
+    from plurality.reward.tensors import check_device
 
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        cause = str(error).split("\n")[0]
-        raise argparse.ArgumentTypeError(f"{name!r} cannot be used here ({cause}); leave it out for the CPU") from None
+        check_device(name)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return name
 
 

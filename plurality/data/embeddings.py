@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plurality.arrays import Array
+from plurality.arrays import Array, as_array
 from plurality.data.tensor_files import blocks, map_tensors
 from plurality.errors import InputError
 from plurality.io.paths import expanded
@@ -17,7 +17,7 @@ def open_embeddings(source: Array | str | Path, what: str) -> Array:
     shape or type and for NaN or infinity, naming the first such row (from 0).
     """
     place = str(source) if isinstance(source, str | Path) else what
-    array = _map(expanded(source)) if isinstance(source, str | Path) else np.asarray(source)
+    array = _map(expanded(source)) if isinstance(source, str | Path) else as_array(source)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{place}: embeddings of shape {array.shape} are not a matrix; give (items, dimensions)")
     if array.dtype.kind != "f":

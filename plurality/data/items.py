@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from plurality.arrays import Array, Int
+from plurality.arrays import Array, Int, as_array
 from plurality.data.keys import Keys, combine, text_keys
 from plurality.data.readers import chats
 from plurality.errors import InputError
@@ -109,7 +109,7 @@ def _placed(vectors: Array, rows: list[int], count: int, dim: int) -> Array:
 
 def checked_vectors(vectors: Array, count: int, dim: int) -> Array:
     """What an encoder gave, (count, dim) float32, checked: it may be of another package."""
-    vectors = np.asarray(vectors, dtype=np.float32)
+    vectors = as_array(vectors).astype(np.float32, copy=False)
     if vectors.shape != (count, dim) or not dim:
         raise InputError(
             f"the encoder gave embeddings of shape {vectors.shape} for {count} texts, not "

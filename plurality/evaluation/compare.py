@@ -21,6 +21,7 @@ from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.family import Spec
 from plurality.reward.predictions import prediction_rows
 from plurality.reward.reward_model import RewardModel
+from plurality.reward.tensors import check_device
 
 __all__ = ["compare"]
 
@@ -45,7 +46,7 @@ class Entry:
 @renamed(test="test_size", draws="n_bootstrap")
 def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     data: Comparisons,
-    models: Mapping[str, Spec] | Sequence[Spec],
+    models: Mapping[str, Spec] | Sequence[Spec] | None = None,
     *,
     split: str = "prompt",
     test_size: float = 0.2,
@@ -70,7 +71,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     Raises InputError for an empty split or a model that cannot use the data.
 
     data            comparisons
-    models          specs, or name -> spec
+    models          specs, or name -> spec; they must be given
     test_size       share of each test part, in (0, 1)
     unseen_users    share of users held out
     support         comparisons of each unseen user to infer a code from
@@ -88,6 +89,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     >>> gain > 0.1  # own codes over the population's
     True
     """
+    check_device(device)
     specs, left_out = _with_baselines(models), {}
     if 0 < test_size < 1 and not 1 <= folds <= round(1 / test_size):  # said before the first of them is fitted
         raise InputError(
@@ -152,7 +154,16 @@ def _same_lines(by_fold: Sequence[Mapping[str, tuple[str, pl.DataFrame]]]) -> li
     ]
 
 
-def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec]) -> dict[str, Spec]:
+def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec] | None) -> dict[str, Spec]:
+    if models is None or isinstance(models, str | Spec | RewardModel):
+        raise InputError(f"compare: models={models!r:.80} is not a list of specs; give one, such as [LowRank(rank=2)]")
+    for model in models.values() if isinstance(models, Mapping) else models:
+        if isinstance(model, str):
+            raise InputError(f"compare: {model!r} is a name; give the family's spec, such as LowRank(rank=2)")
+        if isinstance(model, RewardModel):
+            raise InputError(f"compare: {model!r} is fitted already, perhaps on what it is tested on; give its spec")
+        if not isinstance(model, Spec):
+            raise InputError(f"compare: {model!r:.80} is not a spec; give an object such as LowRank(rank=2)")
     named = dict(models) if isinstance(models, Mapping) else {}
     if not isinstance(models, Mapping):
         for spec in models:

@@ -15,6 +15,7 @@ from plurality.fitting.tuning import FitOptions
 from plurality.reward.fitted import Fitted
 from plurality.reward.reward_model import RewardModel
 from plurality.reward.settings import Settings
+from plurality.reward.tensors import check_device
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Spec(Settings):
         >>> bool(((reward.prefer(data) > 0.5) == (data.label > 0.5)).mean() > 0.7)
         True
         """
+        check_device(device)
         ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress)
         seen = inputs.seen(ready, run, prompts=self.head(ready.dim, torch.Generator()).uses_prompts)
         return RewardModel.of(self, seen.absorbed(self.learn(seen.data, run)), ready)

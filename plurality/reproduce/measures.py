@@ -67,10 +67,13 @@ class RecipeRun:
         given, settings = ({k: _tuples(v) for k, v in case[part].items()} for part in ("planted", "settings"))
         if case["population"] not in POPULATIONS:
             raise InputError(f"population {case['population']!r} is unknown; choose one of {', '.join(POPULATIONS)}")
-        seen, new = POPULATIONS[case["population"]](seed=seed, **given)
-        return RecipeRun(
-            spec_class(model)(**settings), seed, seen, new, case.get("comparisons", 100), case.get("supports", 20)
-        )
+        try:
+            seen, new = POPULATIONS[case["population"]](seed=seed, **given)
+            spec = spec_class(model)(**settings)
+        except (TypeError, AttributeError) as error:
+            what = f"case {case['name']!r} has a setting that there is not, or of another type ({error})"
+            raise InputError(f"{what}; correct the recipe") from None
+        return RecipeRun(spec, seed, seen, new, case.get("comparisons", 100), case.get("supports", 20))
 
     @cached_property
     def train(self) -> planted.Sample:

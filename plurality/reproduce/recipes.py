@@ -8,6 +8,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,45 @@ def reproduce(folder: str | Path, *, seed: int = 0) -> Iterator[Result]:
         ) from None
     except ValueError as error:
         raise InputError(f"{folder}: recipe.toml or golden.json cannot be read ({error})") from None
-    for case in recipe["case"]:
+    for case, entries in _cases(folder, recipe, golden):
         run = RecipeRun.of(recipe["model"], case, seed)
-        for name, entry in golden[case["name"]].items():
+        for name, entry in entries.items():
             yield _result(case["name"], name, entry, measure(name, run))
+
+
+def _cases(folder: Path, recipe: Any, golden: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each case with its golden numbers, all looked through before the first is run.
+
+    Raises InputError that names the file, the case and what it lacks.
+    """
+    cases = recipe.get("case")
+    if not isinstance(recipe.get("model"), str) or not isinstance(cases, list) or not cases:
+        raise InputError(f'{folder / "recipe.toml"}: there is no model, or no [[case]]; give model = "pal" and cases')
+    if not isinstance(golden, dict):
+        raise InputError(f"{folder / 'golden.json'}: is not an object; give {{case: {{measure: ...}}}}")
+    found = []
+    for number, case in enumerate(cases, 1):
+        kinds = {"name": str, "population": str, "settings": dict, "planted": dict}
+        wrong = [key for key, kind in kinds.items() if not isinstance(case.get(key), kind)]
+        if wrong:
+            raise InputError(f"{folder / 'recipe.toml'}: case {number} lacks {wrong[0]}, or it is of another type")
+        entries = golden.get(case["name"])
+        if not isinstance(entries, dict) or not entries:
+            raise InputError(f"{folder / 'golden.json'}: has no numbers for the case {case['name']!r}; give some")
+        for name, entry in entries.items():
+            if not (isinstance(entry, dict) and _is_golden(entry)):
+                raise InputError(
+                    f'{folder / "golden.json"}: {case["name"]}, {name}: give a number (or "truth") as expected, a '
+                    "finite tol of 0 or more, and a source"
+                )
+        found.append((case, entries))
+    return found
+
+
+def _is_golden(entry: dict[str, Any]) -> bool:
+    numbers = [entry.get("tol"), 0 if entry.get("expected") == "truth" else entry.get("expected")]
+    plain = all(isinstance(n, int | float) and not isinstance(n, bool) and isfinite(n) for n in numbers)
+    return plain and entry["tol"] >= 0 and isinstance(entry.get("source"), str)
 
 
 def recipe_folder(name: str | Path) -> Path:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurality.arrays import Array
+from plurality.arrays import Array, as_array
 from plurality.data.comparisons import Comparisons
 from plurality.deprecation import renamed
 from plurality.encoders.protocol import Encoder
@@ -189,7 +189,9 @@ class RewardModel(Parts):
 
     def features(self, items: Array, prompts: Array | None = None) -> Tensor:
         """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F)."""
+        items = as_array(items)
         self._check_width(items)
+        prompts = None if prompts is None else as_array(prompts)
         if self.head.uses_prompts and prompts is None:
             raise InputError("this model looks at prompts: give the embedding of each item's prompt as prompts=")
         like = next(self.head.parameters())

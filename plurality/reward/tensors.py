@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plurality.arrays import Array
+from plurality.arrays import Array, as_array
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.reward.heads import Head
@@ -103,8 +103,17 @@ class Tensors:
         return self.weight.to(wide) * nll(self.log_odds(head, codes).to(wide), self.label.to(wide))
 
 
+def check_device(name: str) -> None:
+    """Raise InputError unless tensors can be put on this device, "cpu" or "cuda" say, here and now."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        cause = str(error).split("\n")[0]
+        raise InputError(f"device {name!r} cannot be used here ({cause}); leave it out for the CPU") from None
+
+
 def to_tensor(array: np.ndarray, like: Tensor) -> Tensor:
     """A tensor on `like`'s device and dtype, sharing the (possibly mapped, read-only) memory where it can."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nor written to
-        return torch.as_tensor(np.ascontiguousarray(array)).to(device=like.device, dtype=like.dtype)
+        return torch.as_tensor(np.ascontiguousarray(as_array(array))).to(device=like.device, dtype=like.dtype)

@@ -76,9 +76,12 @@ def test_chats(letters):
 
 
 def test_the_command(command, tmp_path):
-    pl.concat([ROWS] * 2 + [ROWS.reverse()]).write_parquet(tmp_path / "rows.parquet")
-    arguments = ["embed", tmp_path / "rows.parquet", "--out", tmp_path / "store", "--repeats", "keep"]
+    said = pl.col("chosen", "rejected")
+    ROWS.with_columns(pl.when(said.str.contains(r"\S")).then(said + ", please, ...").otherwise(said)).write_parquet(
+        tmp_path / "rows.parquet"
+    )
+    arguments = ["embed", tmp_path / "rows.parquet", "--out", tmp_path / "store"]
     assert command(*arguments).code == 2
     done = command(*arguments, "--blank", "drop")
-    assert (done.code, "9 rows have an empty text and are dropped" in done.err) == (0, True), done.err
-    assert len(load(tmp_path / "store")) == 6
+    assert (done.code, "3 rows have an empty text and are dropped" in done.err) == (0, True), done.err
+    assert len(load(tmp_path / "store")) == 2

@@ -193,3 +193,14 @@ def test_a_record_without_its_parts_is_named(tmp_path, key):
     (tmp_path / "encoder.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="damaged lsa encoder"):
         encoders.load(tmp_path)
+
+
+@pytest.mark.parametrize("texts", [["a", "a"], ["a"], ["a", "a a"], ["a", "b"]])
+@pytest.mark.parametrize("min_df", [1, 2])
+def test_a_corpus_of_one_word_is_named(texts, min_df):
+    spec = LsaSpec(dim=2, min_df=min_df, max_ngram=1)
+    if texts == ["a", "b"] and min_df == 1:
+        assert spec.fit(([""] * 2, texts)).dim == 2
+        return
+    with pytest.raises(InputError, match=r"lsa: (only one|no) term occurs in \d of \d unique texts: give more texts"):
+        spec.fit(([""] * len(texts), texts))

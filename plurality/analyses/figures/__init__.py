@@ -1,5 +1,12 @@
 """Figures of audits and of comparisons of models; the only folder that draws."""
 
+from plurality.errors import InputError
+
+try:
+    import matplotlib as mpl  # noqa: F401
+except ModuleNotFoundError:
+    raise InputError("matplotlib is not installed; pip install 'plurality-rm[plot]'") from None
+
 from plurality.analyses.figures.comparison import comparison
 from plurality.analyses.figures.curves import front, growth
 from plurality.analyses.figures.forest import forest

@@ -23,6 +23,8 @@ from plurality.encoders.visible import text_of
 from plurality.errors import InputError
 
 BLOCK_BYTES = 1 << 26  # parsed in parallel; no line may be longer
+DEEPEST = 100  # lists and objects within one another; Arrow's reader runs out of stack at several hundred
+TEXTS_AND_NESTS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 NUMBERS_AND_TEXT = {"a number", "text"}
 
@@ -30,13 +32,38 @@ NUMBERS_AND_TEXT = {"a number", "text"}
 def read(path: Path) -> pl.DataFrame:
     """The frame of a .jsonl file, gzipped or not. Raises InputError naming the first row that breaks it."""
     try:
+        _check_depth(path)
         return _parsed(lambda: _open(path), _types(path))
+    except InputError:
+        raise
     except (ValueError, EOFError, OSError, zlib.error) as error:  # Arrow's own errors are ValueErrors
         mixed = _explain(path)
         if mixed:
             return _with_text(path, mixed)
         cause = re.sub(r" in row \d+$", "", " ".join(str(error).split()))  # Arrow counts within a block
         raise InputError(f"{path} cannot be read as JSON lines ({cause}); write one object a line") from None
+
+
+def _check_depth(path: Path) -> None:
+    """Raise InputError for the first row that is nested deeper than parsers bear, which would end the process."""
+    number = 0
+    with _open(path) as file:
+        for line in file:
+            number += bool(line.strip())
+            if line.count(b"[") + line.count(b"{") > DEEPEST and _depth(line) > DEEPEST:
+                raise InputError(
+                    f"{path}: row {number}: lists or objects are nested more than {DEEPEST} deep; write plain values"
+                )
+
+
+def _depth(line: bytes) -> int:
+    """How deep a line of JSON is nested, brackets in texts not counted."""
+    depth = most = 0
+    for found in TEXTS_AND_NESTS.finditer(line):
+        mark = found[0]
+        depth += (mark in b"[{") - (mark in b"]}")
+        most = max(most, depth)
+    return most
 
 
 def explain_mixture(rows: Iterable[Mapping[str, Any]], place: str, *, spelled: bool = False) -> list[str]:

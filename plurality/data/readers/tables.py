@@ -122,7 +122,7 @@ def _from_pandas(source: Any, what: str) -> pl.DataFrame:
     _check_names([str(name) for name in source.columns], what)
     try:
         return pl.DataFrame(pl.from_pandas(source))
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+    except (TypeError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
         for name in source.columns:
             if source[name].dtype == object:
                 json_lines.explain_mixture(({str(name): value} for value in source[name].tolist()), what)
