@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import polars as pl
 
     from plurality.data.read import read_completions
-    from plurality.encoders.visible import THOUGHT_TAGS, tags_of
     from plurality.errors import InputError, InputWarning
     from plurality.io.atomic import check_file, whole_file
+    from plurality.io.visible import THOUGHT_TAGS, tags_of
     from plurality.reward.reward_model import load
 
     if args.out.suffix != ".parquet":

@@ -95,7 +95,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, try once, listen until SIGINT or SIGTERM; requests that are under way are answered first."""
-    from plurality.encoders.visible import THOUGHT_TAGS, tags_of
+    from plurality.io.visible import THOUGHT_TAGS, tags_of
     from plurality.reward.reward_model import Unknown, load
     from plurality.rl.openrlhf_protocol import END_TOKENS, OpenRLHFProtocol
     from plurality.rl.reward_function import RewardFunction

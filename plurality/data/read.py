@@ -19,8 +19,8 @@ from plurality.data.readers import chats, columns
 from plurality.data.readers.columns import raise_where
 from plurality.data.readers.tables import open_frame
 from plurality.data.store import is_store, load
-from plurality.encoders.visible import THOUGHT_TAGS, Tags, visible
 from plurality.errors import InputError, InputWarning
+from plurality.io.visible import THOUGHT_TAGS, Tags, visible
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder, LsaSpec, TransformersSpec
@@ -140,7 +140,7 @@ def read(  # noqa: PLR0913
 def read_completions(source: Any, thought_tags: Tags = THOUGHT_TAGS) -> Completions:
     """Read completions to score: `user_id, prompt, completion`, texts as in `read`, from the same kinds of source.
 
-    Thoughts are left out of completions, as in `plurality.encoders.visible`. Raises InputError as `read` does, and
+    Thoughts are left out of completions, as in `plurality.io.visible`. Raises InputError as `read` does, and
     where nothing can be seen of any completion.
 
     source          table of them

@@ -7,8 +7,8 @@ lists give the same vectors.
 from collections.abc import Sequence
 
 from plurality.encoders.protocol import Prompt
-from plurality.encoders.visible import text_of
 from plurality.errors import InputError
+from plurality.io.visible import text_of
 
 Conversation = list[dict[str, str]]
 

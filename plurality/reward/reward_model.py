@@ -90,8 +90,7 @@ class RewardModel(Parts):
         """What is believed of these users' codes; for users it does not know the population's prior, if asked.
 
         Give a frame with `user_id` and demographics, and a model that uses them has its prior from them.
-        Raises InputError that names the first unknown user and the remedy, unless a head without codes has one reward
-        for all users, known or not.
+        Raises InputError that names the first unknown user and the remedy, unless all have one reward (no codes).
         """
         if unknown not in get_args(Unknown):
             raise InputError(f"unknown={unknown!r} is not a valid option; give one of {', '.join(get_args(Unknown))}")
@@ -191,11 +190,9 @@ class RewardModel(Parts):
         """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F)."""
         items = as_array(items)
         self._check_width(items)
-        prompts = None if prompts is None else as_array(prompts)
         if self.head.uses_prompts and prompts is None:
             raise InputError("this model looks at prompts: give the embedding of each item's prompt as prompts=")
-        like = next(self.head.parameters())
-        blocks = []
+        like, blocks = next(self.head.parameters()), list[Tensor]()
         with torch.no_grad():
             for start in range(0, max(1, len(items)), BLOCK):
                 rows = slice(start, start + BLOCK)

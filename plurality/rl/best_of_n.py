@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from plurality.data.read import Completions, read_completions
-from plurality.encoders.visible import THOUGHT_TAGS, Tags
 from plurality.errors import InputError
+from plurality.io.visible import THOUGHT_TAGS, Tags
 from plurality.reward.links import win
 from plurality.reward.reward_model import RewardModel, Unknown
 from plurality.rl.people import UserPopulation

@@ -11,8 +11,8 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
-from plurality.encoders.visible import THOUGHT_TAGS, Tags, tags_of
 from plurality.errors import InputError
+from plurality.io.visible import THOUGHT_TAGS, Tags, tags_of
 from plurality.rl.openrlhf_protocol import END_TOKENS
 from plurality.rl.reward_function import RewardFunction
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from plurality.encoders.protocol import Prompt
 from plurality.encoders.text import check_unicode
-from plurality.encoders.visible import THOUGHT_TAGS, Tags, is_tool_turn, text_of, visible, without_opening
 from plurality.errors import InputError
+from plurality.io.visible import THOUGHT_TAGS, Tags, is_tool_turn, text_of, visible, without_opening
 
 Rows = NDArray[np.int64]
 

@@ -13,8 +13,8 @@ from numbers import Integral
 from typing import Any, NoReturn
 
 from plurality.encoders.protocol import Prompt
-from plurality.encoders.visible import THOUGHT_TAGS, Tags, visible, without_opening
 from plurality.errors import InputError
+from plurality.io.visible import THOUGHT_TAGS, Tags, visible, without_opening
 from plurality.rl.messages import chat
 
 END_TOKENS = (

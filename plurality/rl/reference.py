@@ -7,8 +7,8 @@ from typing import Any, get_args
 import numpy as np
 
 from plurality.arrays import Array
-from plurality.encoders.visible import THOUGHT_TAGS, Tags
 from plurality.errors import InputError
+from plurality.io.visible import THOUGHT_TAGS, Tags
 from plurality.rl.messages import Pairs
 from plurality.rl.scoring import Normalise
 

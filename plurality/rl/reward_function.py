@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plurality.arrays import Array
-from plurality.encoders.visible import THOUGHT_TAGS, Tags
 from plurality.errors import InputError
+from plurality.io.visible import THOUGHT_TAGS, Tags
 from plurality.reward.reward_model import RewardModel, load
 from plurality.rl.embedding import chosen_encoder, embed, uncached
 from plurality.rl.messages import Pairs, check_lists
@@ -189,7 +189,7 @@ class RewardFunction(_Rewards):
     blank        reward of a completion of which a person sees nothing: white space, a thought that has not ended, a
                  call of a tool. None, or a number
     thought_tags  (opening, closing) of what a policy thinks, which is not scored, as nobody sees it: see
-                 `plurality.encoders.visible`. () scores all that is written
+                 `plurality.io.visible`. () scores all that is written
     name         what metrics are called by
 
     Beside rows that are text, one that is not has the reward of a blank one; `odd_rows` counts them and the first is

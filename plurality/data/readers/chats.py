@@ -11,8 +11,8 @@ import polars as pl
 
 from plurality.data.readers import columns
 from plurality.data.readers.columns import raise_where
-from plurality.encoders.visible import text_of
 from plurality.errors import InputError
+from plurality.io.visible import text_of
 
 ROLE = pl.element().struct.field("role")
 CONTENT = pl.element().struct.field("content")

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from plurality.data.readers.columns import TYPED
-from plurality.encoders.visible import text_of
 from plurality.errors import InputError
+from plurality.io.visible import text_of
 
 BLOCK_BYTES = 1 << 26  # parsed in parallel; no line may be longer
 DEEPEST = 100  # lists and objects within one another; Arrow's reader runs out of stack at several hundred

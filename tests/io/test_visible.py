@@ -3,8 +3,8 @@
 import pytest
 
 from plurality.encoders.text import conversations
-from plurality.encoders.visible import THOUGHT_TAGS, is_tool_turn, tags_of, text_of, visible, without_opening
 from plurality.errors import InputError
+from plurality.io.visible import THOUGHT_TAGS, is_tool_turn, tags_of, text_of, visible, without_opening
 
 
 @pytest.mark.parametrize(
