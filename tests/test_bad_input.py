@@ -326,10 +326,10 @@ USES = {
         "bad.parquet: column completion is missing",
         "add or rename it",
     ),
-    "an empty candidate": (
-        score(lambda c: c.head(2).with_columns(completion=pl.Series(["tea", ""]))),
-        "bad.parquet: row 2: completion is empty",
-        "give its text or drop the row",
+    "candidates of which nothing can be seen": (  # one among others has no reward, and a note counts it
+        score(lambda c: c.head(2).with_columns(completion=pl.Series(["<think>tea", ""]))),
+        "bad.parquet: nothing can be seen of any completion",
+        "give replies",
     ),
     "a store for a model": (
         lambda p: ["score", p.good / "store", p.good / "candidates.parquet", "--out", p.here / "s.parquet"],
