@@ -22,24 +22,35 @@ Notes = list[str]
 _CONTROL = re.compile("control|shuffled", re.IGNORECASE)
 
 ROW = "row of the table"  # kept by the audit, so that messages name rows as the reader knows them
+MOST_WEIGHT = 1e12
 MISSING = "(missing)"
 NOT_LISTED = "(not in users table)"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Checked comparisons, (n,) each, of the users `ids` (U,), which `user` indexes; weights are positive."""
+    """Checked comparisons, (n,) each, of the users `ids` (U,), which `user` indexes; weights are positive.
+
+    `weight` is how many comparisons a row stands for, and `people` (U,) what each person weighs, 1 on average; a column
+    of weights is the one or the other, see `_weights`.
+    """
 
     ids: tuple[str, ...]
     user: NDArray[np.int64]
     p: Floats
     y: Floats
     weight: Floats
+    people: Floats
     served: Floats
     gap: Floats | None
     own_pick: bool  # `served` is the model's own pick
     shown: Floats | None  # P(first was displayed first)
     pair: NDArray[np.int64] | None  # which two responses, in which order, from 0
+
+    @property
+    def pooled(self) -> Floats:
+        """What each row weighs among those of everybody (n,)."""
+        return self.weight * self.people[self.user]
 
 
 def read_table(table: Table, name: str) -> pl.DataFrame:
@@ -69,7 +80,7 @@ def read_predictions(frame: pl.DataFrame) -> tuple[Predictions, Notes]:
         found = listed([name for name in frame.columns if name != ROW])
         raise InputError(f"predictions: no column {' or '.join(missing)}, found {found}; add it")
     p, y = _numbers(frame, "prob_first", 0, 1), _numbers(frame, "label", 0, 1)
-    weight = _numbers(frame, "weight", 0, np.inf) if "weight" in frame.columns else np.ones(len(p))
+    weight = _numbers(frame, "weight", 0, MOST_WEIGHT) if "weight" in frame.columns else np.ones(len(p))
     gap = _numbers(frame, "gap", -np.inf, np.inf) if "gap" in frame.columns else None
     if gap is not None:
         off = np.flatnonzero(np.abs(expit(gap) - p) > 1e-3)
@@ -96,18 +107,37 @@ def read_predictions(frame: pl.DataFrame) -> tuple[Predictions, Notes]:
         )
     kept = frame["user_id"].filter(pl.Series(keep))
     ids, user = kept.unique().sort(), kept.rank("dense").to_numpy().astype(np.int64) - 1  # np.unique sorts text slowly
+    rows, people, more = _weights(weight[keep], user)
     return Predictions(
         ids=tuple(ids.to_list()),
         user=user,
         p=p[keep],
         y=y[keep],
-        weight=weight[keep],
+        weight=rows,
+        people=people,
         served=served[keep],
         gap=None if gap is None else gap[keep],
         own_pick=own_pick,
         shown=None if shown is None else shown[keep],
         pair=None if pair is None else pair[keep],
-    ), notes
+    ), [*notes, *more]
+
+
+def _weights(weight: Floats, user: NDArray[np.int64]) -> tuple[Floats, Floats, Notes]:
+    """Weights of rows (n,) and of people (U,), and which of them a column of weights was taken for.
+
+    Weights that are the same in all rows of a person, and not of everybody, are what a survey gives its people: they
+    would cancel in the person's own mean. Others say how many comparisons a row stands for.
+    """
+    users = int(user.max()) + 1
+    own = np.empty(users)
+    own[user] = weight
+    if (weight == weight[0]).all():
+        return weight, np.ones(users), []
+    if (own[user] == weight).all():
+        said = "Weights are the same in all rows of a person, so they weigh people: means are those of the population."
+        return np.ones(len(weight)), own / own.mean(), [said]
+    return weight, np.ones(users), ["Weights differ within people, so they weigh comparisons; people count alike."]
 
 
 def _pairs(frame: pl.DataFrame) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from plurality.analyses import wording
 from plurality.analyses.audit.labels import CONTROLS, brief, control_of, model_name
 from plurality.evaluation.comparison_frames import ComparisonFrames
 
@@ -77,8 +78,9 @@ def _gains(gains: pl.DataFrame) -> tuple[str, tuple[str, ...], list[list[str]]] 
     """What own codes add to the population's, a line a model and kind of user, on units that are new."""
     new = gains.filter(pl.col("cell").str.contains(", unseen ", literal=True))
     rows = [
-        [model_name(str(model)), str(cell).partition(" user")[0], *_change(a, 100, 1), *_change(b, 1, 3), said]
+        [model_name(str(model)), str(cell).partition(" user")[0], *_change(a, 100, 1), *_change(b, 1, 3), brief_word]
         for (model, cell), a, b, said in _judged(new if new.height else gains)
+        for brief_word in [said.partition(" (")[0]]  # the interval stands beside it
     ]
     if not rows:
         return None
@@ -92,7 +94,7 @@ def _change(row: dict[str, Any], scale: float, digits: int) -> tuple[str, str]:
 
 
 def verdict(gains: pl.DataFrame) -> list[str]:
-    """Own codes against the population's, a sentence a model and cell: gained, lost, or nothing either way."""
+    """Own codes against the population's, a sentence a model and cell: gained, lost, or neither shown."""
     said = []
     for (model, cell), accuracy, loss, what in _judged(gains):
         points, of_points = _change(accuracy, 100, 1)
@@ -107,10 +109,9 @@ def _judged(gains: pl.DataFrame) -> Iterator[tuple[tuple[object, ...], dict[str,
     for key, part in gains.group_by("model", "cell", maintain_order=True):
         by = {row["metric"]: row for row in part.iter_rows(named=True)}
         accuracy, loss = by["accuracy"], by["log_loss"]
-        better = accuracy["lo"] > 0 or loss["hi"] < 0
-        worse = accuracy["hi"] < 0 or loss["lo"] > 0
         small = abs(accuracy["gain"]) < SMALL_ACCURACY and abs(loss["gain"]) < SMALL_NATS
-        yield key, accuracy, loss, "nothing gained" if better == worse or small else "a gain" if better else "a loss"
+        changes = [(accuracy["lo"], accuracy["hi"]), (-loss["hi"], -loss["lo"])]  # fewer nats are better
+        yield key, accuracy, loss, wording.gain(changes, lambda most: f"{100 * most:.1f} points", small)
 
 
 def _legend(comparison: ComparisonFrames) -> str:

@@ -112,10 +112,11 @@ NOTHING, MORE, LESS = (0.01, -0.01, 0.03), (0.05, 0.02, 0.08), (-0.05, -0.08, -0
         (LESS, MORE, "a loss"),
         (NOTHING, MORE, "a loss"),
         (LESS, NOTHING, "a loss"),
-        (NOTHING, NOTHING, "nothing gained"),
-        (MORE, MORE, "nothing gained"),  # the two disagree
-        ((0.001, 0.0005, 0.0015), (-0.001, -0.0015, -0.0005), "nothing gained"),  # sure, but too small to matter
-        ((0.0, NAN, NAN), (0.0, NAN, NAN), "nothing gained"),
+        (NOTHING, NOTHING, "no gain shown (could be up to 3.0 points)"),
+        ((0.018, -0.009, 0.047), NOTHING, "no gain shown (could be up to 4.7 points)"),
+        (MORE, MORE, "a gain in one and a loss in the other"),
+        ((0.001, 0.0005, 0.0015), (-0.001, -0.0015, -0.0005), "a small gain"),  # sure, but too small to matter
+        ((0.0, NAN, NAN), (0.0, NAN, NAN), "no gain can be shown"),
     ],
 )
 def test_verdict(accuracy, log_loss, said):

@@ -37,7 +37,7 @@ def attributes_of(
     if absent == len(ids):
         raise InputError("users: none of the users in predictions is listed; check that user_id means the same in both")
     if absent:
-        notes.append(f"{absent} of {len(ids)} users are not in the users table; they are the level {NOT_LISTED!r}.")
+        notes.append(f"Users who are not in the users table are the level {NOT_LISTED!r}.")
     return joined.select(pl.all().fill_null(NOT_LISTED)), notes
 
 

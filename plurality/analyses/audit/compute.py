@@ -1,13 +1,14 @@
 """The audit: predictions and users in, a table of who is served how well out. It never sees a model."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from rich.progress import track
 
 import plurality
@@ -17,13 +18,24 @@ from plurality.analyses.audit.audit_readout import readout
 from plurality.analyses.audit.confidence_cells import confidence_cells
 from plurality.analyses.audit.estimates import Estimate, Plan, estimate
 from plurality.analyses.audit.findings import Findings
+from plurality.analyses.audit.merging import merged
 from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
 from plurality.analyses.audit.population import population, read_margins
 from plurality.analyses.audit.position_bias import presented
 from plurality.analyses.audit.readout import Readable, Readout
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.audit.shared_pairs import shared_pairs
-from plurality.analyses.audit.slices import DISCLOSURE, OVERALL, SHOWN, Disclosure, slices, withheld
+from plurality.analyses.audit.slices import (
+    CROSS,
+    DISCLOSURE,
+    OVERALL,
+    SHOWN,
+    Disclosure,
+    Slices,
+    slices,
+    withheld,
+    withheld_bins,
+)
 from plurality.analyses.audit.temperatures import temperatures
 from plurality.analyses.audit.user_sums import Material, material
 from plurality.analyses.audit.verdict import verdict
@@ -50,7 +62,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKER = "audit.json"
-WITHHELD = "(withheld groups together)"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -189,7 +200,9 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     attributes, more = attributes_of(listed, data.ids, by)
     groups = slices(attributes, len(data.ids), ways)
     state = withheld(groups, disclosure)
-    base, plan = material(data, n_bootstrap, seed), Plan(level, seed)
+    base, plan = material(data, n_bootstrap, seed), Plan(level, seed, disclosure.min_users_show)
+    by_bin = withheld_bins(groups, state, _people(groups, base), disclosure)
+    together = merged(attributes, groups, state)
     overall, everybody = estimate(base, groups.users(0), plan, diagram=True)
     done: dict[int, Estimate] = {0: overall}
     shown = np.flatnonzero(state == SHOWN)[1:].tolist()
@@ -197,24 +210,27 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
         done[s], _ = estimate(base, groups.users(s), plan, everybody, diagram=bool(groups.order[s] == 1))
     parts = [
         temperatures(data, groups, state, disclosure, level),
-        confidence_cells(base, groups, state),
+        confidence_cells(base, groups, by_bin, disclosure),
         presented(data, level),
-        shared_pairs(data, attributes, level=level, draws=n_bootstrap, seed=seed),
+        shared_pairs(data, together, level=level, draws=n_bootstrap, seed=seed),
     ]
     if margins is not None:
-        parts.append(population(base, attributes, read_margins(margins), groups, state, level))
+        raked = population(base, attributes, shares := read_margins(margins), groups, state, plan)
+        more += [] if raked else [_too_thin(shares, disclosure)]
+        parts.append(raked)
     if candidates is not None:
-        parts += _choosing(candidates, data.ids, listed, by, disclosure, Plan(level, seed), n_bootstrap)
+        withheld_levels = {(groups.attribute[s], groups.level[s]) for s in np.flatnonzero(state != SHOWN)}
+        parts += _choosing(candidates, listed, by, disclosure, plan, n_bootstrap, withheld_levels)
     sections = {section.name: section for section in parts if section is not None}
     main = tables.table(groups, state, done, disclosure)
     return Audit(
         table=pl.concat([main, *(section.rows for section in sections.values())]),
         worst=tables.worst(groups, state, done, level, seed),
         users=_users(data, base, attributes),
-        reliability=tables.reliability(groups, done),
-        lorenz=_lorenz(base, level, seed),
+        reliability=tables.reliability(groups, by_bin, done),
+        lorenz=_lorenz(base, plan),
         sections=sections,
-        notes=(*choice, *again, *notes, *more, *_remarks(data, base)),
+        notes=(*choice, *again, *notes, *more, *_remarks(data, base, disclosure)),
         meta={"plurality": plurality.__version__, "model": model, "cell": cell}
         | {"n_users": len(data.ids), "n_comparisons": len(data.p), "attributes": attributes.columns}
         | {"ways": ways, "n_bootstrap": n_bootstrap, "seed": seed, "level": level}
@@ -223,26 +239,29 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     )
 
 
+def _people(groups: Slices, base: Material) -> NDArray[np.int64]:
+    """How many users (S, B) of each slice have comparisons in each bin of the diagrams."""
+    return np.asarray(groups.membership.T.astype(np.int64) @ (base.sums.mass[:, 0] > 0).astype(np.int64))
+
+
 def _choosing(
     table: Table,
-    ids: tuple[str, ...],
     users: pl.DataFrame | None,
     by: Sequence[str] | None,
     disclosure: Disclosure,
     plan: Plan,
     draws: int,
+    hidden: Collection[tuple[str, str]],
 ) -> list[Section]:
-    """The sections of candidates, by the first attribute; levels of withheld slices are one group."""
+    """The sections of candidates, by the first attribute; levels withheld here or in the audit are one group."""
     rewards = read_candidates(table)
     attributes, _ = attributes_of(users, rewards.ids, by)
     if not attributes.width:
         raise InputError("candidates: no attribute to group users by; give users= with one, or name it in by=")
     name = attributes.columns[0]
     groups = slices(attributes.select(name), len(rewards.ids), ways=1)
-    state = withheld(groups, disclosure)
-    level = attributes[name].to_numpy().astype(object)
-    for s in np.flatnonzero(state != SHOWN):
-        level[groups.users(int(s))] = WITHHELD
+    also = np.array([where in hidden for where in zip(groups.attribute, groups.level, strict=True)])
+    level = merged(attributes.select(name), groups, withheld(groups, disclosure, also))[name]
     return choosing(rewards, level, name, level=plan.level, draws=draws, seed=plan.seed)
 
 
@@ -255,20 +274,38 @@ def _users(data: Predictions, base: Material, attributes: pl.DataFrame) -> pl.Da
     return pl.concat([own, means, attributes.rename(taken)], how="horizontal")
 
 
-def _lorenz(base: Material, level: float, seed: int) -> pl.DataFrame:
-    """Lorenz curve of observed utility at 101 shares of users, and the band that equal users would show."""
-    utility, shares = base.sums.means[:, UTILITY], np.linspace(0, 1, 101)
-    people, curve = lorenz(utility)
+def _lorenz(base: Material, plan: Plan) -> pl.DataFrame:
+    """Lorenz curve of observed utility, at most 101 points, and the band that equal users would show.
+
+    Between two points there are at least as many users as a slice needs, since each step is the utility of those
+    between them.
+    """
+    utility, weights = base.sums.means[:, UTILITY], base.weights_of(np.arange(len(base.people)))
+    people, curve = lorenz(utility, weights)
+    steps = int(np.clip(len(utility) // max(plan.least, 1), 1, 100))
+    shares = np.linspace(0, 1, steps + 1)
+    if weights is not None:  # equal numbers of people, whatever they weigh
+        shares = np.interp(shares, np.linspace(0, 1, len(people)), people)
     times = int(np.clip(4_000_000 // len(utility), 20, 200))
-    equal = lorenz_noise(base.sums.weight, float(utility.mean()), shares, draws=times, seed=seed)
-    lo, hi = np.quantile(equal, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    mean = float(np.average(utility, weights=base.people))
+    equal = lorenz_noise(base.sums.comparisons, mean, shares, people=weights, draws=times, seed=plan.seed)
+    lo, hi = np.quantile(equal, [0.5 - plan.level / 2, 0.5 + plan.level / 2], axis=0)
     columns = {"users": shares, "utility": np.interp(shares, people, curve), "equal_lo": lo, "equal_hi": hi}
     return pl.DataFrame(columns)
 
 
-def _remarks(data: Predictions, base: Material) -> list[str]:
+def _too_thin(margins: Margins, disclosure: Disclosure) -> str:
+    return (
+        f"Not raked to margins: some cells of {CROSS.join(margins)} hold fewer than {disclosure.min_users_show} "
+        "users or are withheld, and a raked mean would give them away; give fewer margins, or merge levels."
+    )
+
+
+def _remarks(data: Predictions, base: Material, disclosure: Disclosure) -> list[str]:
     """What a reader should know of these data before reading the table."""
     said = []
+    if len(data.ids) < disclosure.min_users_show:
+        said.append(f"There are fewer than {disclosure.min_users_show} users, so that every number here is of so few.")
     if data.own_pick:
         said.append("No served_first: the model's own pick is taken as served, so observed utility is accuracy.")
     infinite = int(base.sums.infinite.sum())

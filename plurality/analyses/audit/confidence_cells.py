@@ -7,32 +7,36 @@ import numpy as np
 import polars as pl
 from scipy.stats import false_discovery_control
 
-from plurality.analyses.audit.metrics import FOLDED_BINS
 from plurality.analyses.audit.sections import Section
-from plurality.analyses.audit.slices import SHOWN, Slices, State
+from plurality.analyses.audit.slices import SHOWN, Disclosure, Slices, State
 from plurality.analyses.audit.user_sums import Material
+from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.inference.bootstrap import two_sided_p
+from plurality.analyses.wording import ALPHA
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ALPHA = 0.05
 MOST_SLICES = 20  # in the figure
 FEWEST = 5  # users in a cell, below which nothing is said of it
 
 
-def confidence_cells(base: Material, groups: Slices, state: State) -> Section:
-    """Gap Ȳ − P̄ of every shown slice and bin of folded confidence, in units of its error over users.
+def confidence_cells(base: Material, groups: Slices, by_bin: State, disclosure: Disclosure) -> Section | None:
+    """Gap Ȳ − P̄ of every slice shown by bins and bin of folded confidence, in units of its error over users.
+
+    Bins are those of the reliability diagrams, of equal mass over everybody: cells of two different binnings could be
+    subtracted from one another. None where no slice is shown by bins.
 
     The error is what it would be were there no gap, √(Σ_u e_u²) / Σ w_u with e_u the user's sum of w(z − c),
     so that a few people who all agree give no certainty about a small gap; q corrects for all cells
     (Benjamini–Hochberg). `mass` is P(slice, bin), so that mass·|gap| is the mass-weighted multicalibration error and
     |gap| the conditional one (Hébert-Johnson et al. 2018).
     """
-    weight, gap = base.sums.width[:, 0], base.sums.width[:, 1]  # (U, B)
+    weight, gap = base.sums.mass[:, 0], base.sums.mass[:, 1]  # (U, B)
     total = weight.sum()
-    shown = np.flatnonzero(state == SHOWN)
-    edges = np.linspace(0.5, 1, FOLDED_BINS + 1)
+    shown = np.flatnonzero(by_bin == SHOWN)
+    if not len(shown):
+        return None
     parts = []
     for s in shown.tolist():
         users = groups.users(s)
@@ -46,7 +50,7 @@ def confidence_cells(base: Material, groups: Slices, state: State) -> Section:
     p = table[:, 4]
     q, known = np.full(len(p), np.nan), np.isfinite(p)
     q[known] = false_discovery_control(p[known]) if known.any() else []
-    bins = [f"{a:.1f}–{b:.1f}" for a, b in pairwise(edges)]
+    bins = _names(base.mass_edges)
     with np.errstate(divide="ignore", invalid="ignore"):
         in_error = np.where(table[:, 3] > 0, table[:, 2] / table[:, 3], np.nan)
     frame = pl.DataFrame(
@@ -70,10 +74,20 @@ def confidence_cells(base: Material, groups: Slices, state: State) -> Section:
         _said(frame),
         "How far frequency lies from stated confidence, in standard errors over users: minus, the model claims "
         "more than it "
-        f"keeps. Everybody, and the {MOST_SLICES - 1} slices with the largest of these; all are in the file.",
+        f"keeps. Everybody, and the {MOST_SLICES - 1} slices with the largest of these; the file has all that have "
+        f"{disclosure.min_users_show} users or more in every bin.",
         frame,
         _draw,
     )
+
+
+def _names(edges: Floats) -> list[str]:
+    """Bins by their ends, with as many decimals as tell them apart."""
+    for places in range(2, 17):
+        ends = [f"{end:.{places}f}" for end in edges]
+        if len(set(ends)) == len(ends):
+            break
+    return [f"{a}–{b}" for a, b in pairwise(ends)]
 
 
 def _name(groups: Slices, s: int) -> str:
@@ -84,10 +98,10 @@ def _said(frame: pl.DataFrame) -> tuple[str, ...]:
     tested = frame.filter(pl.col("q").is_finite())
     off = tested.filter(pl.col("q") < ALPHA).sort("q", pl.col("in_error").abs(), descending=[False, True])
     if off.is_empty():
-        return (f"In none of {tested.height} cells of slice and confidence is calibration off beyond chance.",)
+        return (f"In none of {tested.height} cells of slice and confidence is calibration shown to be off.",)
     worst = off.row(0, named=True)
     return (
-        f"Calibration is off beyond chance in {off.height} of {tested.height} cells of slice and confidence, "
+        f"Calibration is shown to be off in {off.height} of {tested.height} cells of slice and confidence, "
         "most surely "
         f"for {worst['slice']} at {worst['confidence']}: {100 * worst['gap']:+.1f} points.".replace("-", "−"),
     )

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from plurality.analyses.audit.metrics import CALIBRATION, ECE, GAP, GINI, KUIPER, L2, MEANS, METRICS, SPREAD, UTILITY
+from plurality.analyses.audit.metrics import (
+    CALIBRATION,
+    ECE,
+    GAP,
+    GINI,
+    KUIPER,
+    L2,
+    MEANS,
+    METRICS,
+    SPREAD,
+    TAIL,
+    TAIL_SHARE,
+    UTILITY,
+)
 from plurality.analyses.audit.user_sums import Material
 from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.calibration.cumulative import BROWNIAN_RANGE, brownian_range_tail, exceedance
@@ -27,7 +40,8 @@ _WORSE = np.array([-1 if m.better == "higher" else 1 for m in METRICS[SPREAD]]) 
 class Estimate:
     """One slice: arrays (M,) in the order of METRICS.
 
-    `shrunk` is that of Gini alone, since others need groups. `dropped` counts bootstrap draws without any of
+    `shrunk` is that of Gini alone, since others need groups. `tail` says whether the worst-off fifth is people enough
+    to be told of; without, those metrics are NaN. `dropped` counts bootstrap draws without any of
     its users, `infinite` rows of infinite log-loss. `diagram` is the reliability diagram, arrays (B,), if
     asked for.
     """
@@ -48,15 +62,17 @@ class Estimate:
     dropped: int
     infinite: int
     all_ties: bool
+    tail: bool
     diagram: dict[str, Floats] | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of every slice."""
+    """What is asked of every slice: coverage, seed, and the users below which nothing is told of them."""
 
     level: float
     seed: int
+    least: int
 
 
 def estimate(
@@ -79,8 +95,12 @@ def estimate(
     if tied:  # nothing was observed on either side
         for array in (drawn.observed, lo, hi, null, p, diff, diff_lo, diff_hi):
             array[CALIBRATION] = np.nan
+    tail = TAIL_SHARE * n >= plan.least
+    if not tail:
+        for array in (drawn.observed, lo, hi, null, p):
+            array[TAIL] = np.nan
     shrunk = np.full(len(METRICS), np.nan)
-    shrunk[GINI] = gini_shrunk(sums.means[users, UTILITY], sums.utility_noise[users])
+    shrunk[GINI] = gini_shrunk(sums.means[users, UTILITY], sums.utility_noise[users], base.weights_of(users))
     return Estimate(
         n_users=n,
         n_rows=int(sums.rows[users].sum()),
@@ -98,6 +118,7 @@ def estimate(
         dropped=int(np.isnan(drawn.values[:, 0]).sum()),
         infinite=int(sums.infinite[users].sum()),
         all_ties=tied,
+        tail=tail,
         diagram=_diagram(base, users, plan.level) if diagram else None,
     ), drawn
 
@@ -117,7 +138,8 @@ def _nulls(base: Material, users: Users, drawn: Drawn, seed: int) -> tuple[Float
     null[ECE] = np.abs(calibrated).sum(axis=1).mean() / weight.sum()
     null[KUIPER] = drawn.null[:, -1].mean()
     times = int(np.clip(_NOISE_WORK // n, 20, 200))
-    noise = spread_noise(weight, float(drawn.observed[UTILITY]), draws=times, seed=seed)
+    seen, mean = base.sums.comparisons[users], float(drawn.observed[UTILITY])
+    noise = spread_noise(seen, mean, people=base.weights_of(users), draws=times, seed=seed)
     null[SPREAD] = noise.mean(axis=0)
     # one more draw of normal noise stands √(1 + 1/times) deviations from the mean of the others
     spread = noise.std(axis=0, ddof=1) * np.sqrt(1 + 1 / times)
@@ -133,7 +155,7 @@ def _effective(base: Material, users: Users, error: Floats) -> Floats:
     Row variance over squared error. Calibration statistics have that of the confidence gap, statistics of
     spread count users.
     """
-    weight = base.sums.weight[users].sum()
+    weight = base.sums.comparisons[users].sum()
     mean = base.sums.totals[users].sum(axis=0) / weight
     variance = base.sums.squares[users].sum(axis=0) / weight - mean**2
     result = np.full(len(METRICS), np.nan)

@@ -17,7 +17,7 @@ class Findings:
     worst         the worst group of each attribute, for each metric that has a better direction
     users         a row for each user: comparisons, the user's own means, attributes
     reliability   a row for each slice and bin of confidence: what the reliability diagrams draw
-    lorenz        users, utility, equal_lo, equal_hi at 101 shares of users
+    lorenz        users, utility, equal_lo, equal_hi at up to 101 shares of users
     sections      further parts, such as temperatures, by name
     notes         sentences that a reader should see
     meta          what was audited and how: model, cell, n_users, n_comparisons, attributes, options

@@ -111,3 +111,5 @@ ACCURACY, LOG_LOSS, BRIER, GAP, UTILITY, PREDICTED, ECE, L2, KUIPER, GINI = rang
 MEANS = slice(ACCURACY, ECE)
 CALIBRATION = slice(ECE, GINI)
 SPREAD = slice(GINI, len(METRICS))
+TAIL = slice(GINI + 1, GINI + 3)  # of the worst-off TAIL_SHARE of users alone
+TAIL_SHARE = 0.2

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from plurality.analyses.audit.estimates import Plan
+from plurality.analyses.audit.merging import merged, small_cells
 from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.audit.slices import SHOWN, Slices, State
 from plurality.analyses.audit.user_sums import Material
 from plurality.analyses.inference.bootstrap import interval, ratio_draws
-from plurality.analyses.inference.raking import Margins, rake
+from plurality.analyses.inference.raking import Margins, check_margins, rake
 from plurality.analyses.inference.resampling import count_parts
 from plurality.analyses.inputs import Table, numbers, read_table
 from plurality.errors import InputError
@@ -48,22 +50,31 @@ def read_margins(table: Margins | Table) -> Margins:
 
 
 def population(
-    base: Material, attributes: pl.DataFrame, margins: Margins, groups: Slices, state: State, level: float
-) -> Section:
+    base: Material, attributes: pl.DataFrame, margins: Margins, groups: Slices, state: State, plan: Plan
+) -> Section | None:
     """Means over users under raked weights w, Σ w_u x_u / Σ w_u, beside the sample's; intervals resample users.
 
-    Weights are capped at CAP and taken as given by the intervals. Shares of withheld levels are not shown.
-    Raises InputError where margins and users do not fit, as `rake` does.
+    Weights are capped at CAP and taken as given by the intervals. Withheld levels are raked as one, by the sum of their
+    shares: with weights of their own, the raked mean would be a further equation for what is withheld. For the same
+    reason there is no section, None, where margins of several attributes have cells of few users. Raises InputError
+    where margins and users do not fit, as `rake` does.
     """
-    raked = rake(attributes, margins, trim=CAP)
+    check_margins(attributes, margins)
+    together = merged(attributes, groups, state)
+    if small_cells(together, list(margins), groups, state, plan.least):
+        return None
+    margins = {name: _merged_shares(attributes[name], together[name], shares) for name, shares in margins.items()}
+    people = base.people
+    raked = rake(together, margins, weights=people, trim=CAP)
     means = base.sums.means  # (U, M)
     weights = raked.weights[:, None]
     draws = np.concatenate([ratio_draws(part, weights * means, weights) for part in count_parts(base.counts)])
     estimate = raked.weights @ means / raked.weights.sum()
-    lo, hi = interval(draws, level, n_users=max(int(raked.ess), 2))
+    lo, hi = interval(draws, plan.level, n_users=max(int(raked.ess), 2))
     names = [f"{m.title.lower()}" for m in METRICS[MEANS]]
+    sample = people @ means / people.sum()
     rows = pl.DataFrame({"kind": "mean", "attribute": names, "level": "(raked to margins)", "n_users": len(means),
-                         "sample": means.mean(0), "population": estimate, "lo": lo, "hi": hi})  # fmt: skip
+                         "sample": sample, "population": estimate, "lo": lo, "hi": hi})  # fmt: skip
     shown = {(groups.attribute[s], groups.level[s]): int(groups.n_users[s]) for s in np.flatnonzero(state == SHOWN)}
     levels = [
         ("share", a, name, shown.get((a, name)), shown[a, name] / len(means) if (a, name) in shown else None, share)
@@ -89,6 +100,15 @@ def population(
         frame,
         _draw,
     )
+
+
+def _merged_shares(level: pl.Series, together: pl.Series, shares: Mapping[str, float]) -> dict[str, float]:
+    """Shares of the levels that are left; those of merged levels are added up."""
+    now = dict(zip(level.cast(pl.String), together.cast(pl.String), strict=True))
+    result: dict[str, float] = {}
+    for name, share in shares.items():
+        result[now.get(name, name)] = result.get(now.get(name, name), 0.0) + share
+    return result
 
 
 def _draw(frame: pl.DataFrame) -> "Figure":

@@ -12,6 +12,7 @@ from plurality.analyses.audit.tables import TABLE, start_of_row
 from plurality.analyses.calibration.slopes import position_bias
 from plurality.analyses.inference.bootstrap import two_sided_p
 from plurality.analyses.inputs import Predictions
+from plurality.analyses.wording import leaning
 
 
 def presented(data: Predictions, level: float) -> Section | None:
@@ -27,7 +28,7 @@ def presented(data: Predictions, level: float) -> Section | None:
     y = np.where(turned, 1 - data.y[rows], data.y[rows])
     gap = np.where(turned, -gap[rows], gap[rows])
     user = data.user[rows]
-    found = position_bias(gap, y, users=user, weights=data.weight[rows], level=level)
+    found = position_bias(gap, y, users=user, weights=data.pooled[rows], level=level)
     p = float(two_sided_p(found.intercept, found.se, found.n_users))
     row = start_of_row(POSITION, *OVERALL) | {
         "n_users": found.n_users,
@@ -55,6 +56,6 @@ def presented(data: Predictions, level: float) -> Section | None:
 def _said(value: float, lo: float, hi: float) -> tuple[str, ...]:
     if not np.isfinite(lo):
         return ()
-    beyond = "" if lo > 0 or hi < 0 else ", which chance explains"
+    beyond = leaning(lo, hi, "", "", ", so no such effect is shown")
     ends = f"[{number(lo, 2)}, {number(hi, 2)}]"
     return (f"Being displayed first changes the log-odds of being preferred by {number(value, 2)} {ends}{beyond}.",)

@@ -13,8 +13,17 @@ from plurality.analyses.audit.audit_readout import OVERALL_HEAD, WORST_HEAD
 from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.labels import number
 from plurality.analyses.audit.metrics import ALL_METRICS, KEYS
-from plurality.analyses.audit.verdict import Row, heading, interval, overall_lines, p_value, verdict, worst_lines
+from plurality.analyses.audit.verdict import (
+    Row,
+    heading,
+    interval,
+    overall_lines,
+    verdict,
+    withheld_slices,
+    worst_lines,
+)
 from plurality.analyses.figures import as_bytes
+from plurality.analyses.wording import p_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +56,7 @@ def html(audit: Findings, figures: "dict[str, Figure]") -> str:
     shown = audit.table.filter(~pl.col("suppressed"))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((files("plurality.analyses.audit") / "report.html.jinja").read_text("utf-8"))
-    hidden = _withheld(audit.table)
+    hidden = _withheld(audit)
     meta = audit.meta
     return template.render(
         model=meta["model"],
@@ -80,10 +89,9 @@ def _embedded(figure: "Figure") -> str:
     return "data:image/svg+xml;base64," + b64encode(as_bytes(figure, "svg")).decode()
 
 
-def _withheld(table: pl.DataFrame) -> list[tuple[str, list[str]]]:
+def _withheld(audit: Findings) -> list[tuple[str, list[str]]]:
     """Attributes with the names of their withheld levels."""
-    hidden = table.filter("suppressed").unique(["attribute", "level"], maintain_order=True)
-    grouped = hidden.group_by("attribute", maintain_order=True).agg("level")
+    grouped = withheld_slices(audit).group_by("attribute", maintain_order=True).agg("level")
     return [(str(attribute), list(levels)) for attribute, levels in grouped.iter_rows()]
 
 

@@ -77,7 +77,8 @@ def _said(alpha: Alpha, apart: float, frame: pl.DataFrame) -> tuple[str, ...]:
     if groups.is_empty():
         return (said,)
     row = groups.row(0, named=True)
-    return said, f"{row['attribute']} explains {100 * row['share']:.0f} % of the variance of preferences."
+    ends = f"[{100 * row['lo']:.0f}, {100 * row['hi']:.0f}]"
+    return said, f"{row['attribute']} explains {100 * row['share']:.0f} % {ends} of the variance of preferences."
 
 
 def _draw(frame: pl.DataFrame) -> "Figure":

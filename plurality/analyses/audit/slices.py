@@ -56,11 +56,12 @@ class Slices:
     """S slices of U users: names (S,), counts of users (S,), and who is in which.
 
     `membership` (U, S) is sparse. Slice 0 is everybody. `sums` lists, as (whole, parts), which slices add up
-    to which.
+    to which; `crossed` the attributes that each is a combination of levels of.
     """
 
     attribute: tuple[str, ...]
     level: tuple[str, ...]
+    crossed: tuple[tuple[str, ...], ...]
     order: NDArray[np.int64]  # number of attributes crossed: 0 overall, 1, 2, 3
     membership: sparse.csc_array
     sums: tuple[tuple[int, tuple[int, ...]], ...]
@@ -83,7 +84,7 @@ def slices(attributes: pl.DataFrame, n_users: int, ways: int = 2) -> Slices:
     """
     if not 1 <= ways <= MOST_WAYS:
         raise InputError(f"slices: {ways} attributes to cross; give 1 to {MOST_WAYS}")
-    names, levels, order = [OVERALL[0]], [OVERALL[1]], [0]
+    names, levels, combined = [OVERALL[0]], [OVERALL[1]], [tuple[str, ...]()]
     columns, sums = [np.zeros(n_users, np.int64)], []
     code_of: dict[tuple[str, ...], Ints] = {
         (): columns[0]
@@ -104,9 +105,10 @@ def slices(attributes: pl.DataFrame, n_users: int, ways: int = 2) -> Slices:
             sums += _sums(whole, code_of[crossed])
         names += [CROSS.join(crossed)] * len(found)
         levels += found
-        order += [len(crossed)] * len(found)
+        combined += [crossed] * len(found)
         columns.append(code_of[crossed])
-    return Slices(tuple(names), tuple(levels), np.array(order), _membership(columns, n_users, len(names)), tuple(sums))
+    order, member = np.array([len(crossed) for crossed in combined]), _membership(columns, n_users, len(names))
+    return Slices(tuple(names), tuple(levels), tuple(combined), order, member, tuple(sums))
 
 
 def _sums(whole: Ints, part: Ints) -> list[tuple[int, tuple[int, ...]]]:
@@ -135,27 +137,49 @@ def _membership(columns: list[Ints], n_users: int, n_slices: int) -> sparse.csc_
 SHOWN, TOO_FEW, COMPLEMENT = 0, 1, 2
 
 
-def withheld(groups: Slices, disclosure: Disclosure) -> State:
+def withheld(groups: Slices, disclosure: Disclosure, also: NDArray[np.bool_] | None = None) -> State:
     """Per slice (S,): SHOWN, TOO_FEW (below `min_users_show` users) or COMPLEMENT (its number would give another
     away).
 
     Everybody together is never withheld. Two rules hold on return: in every sum whose whole is shown, the
     withheld parts are none, or at least two with `min_users_show` users among them; and no withheld slice is a
     linear combination of shown ones. What an attacker may know from elsewhere is beyond both.
+
+    also    (S,) slices to withhold in any case
     """
     n = groups.n_users
-    state = np.where(n < disclosure.min_users_show, TOO_FEW, SHOWN).astype(np.int8)
+    few = n < disclosure.min_users_show if also is None else (n < disclosure.min_users_show) | also
+    state = np.where(few, TOO_FEW, SHOWN).astype(np.int8)
     state[0] = SHOWN
-    if not disclosure.complementary:
-        return state
-    while True:
-        added = _close_sums(groups, state, n, disclosure.min_users_show)
-        added |= _hide_determined(groups, state, n)
+    return _closed(groups, state, n[:, None], disclosure, first=1)
+
+
+def withheld_bins(groups: Slices, state: State, people: Ints, disclosure: Disclosure) -> State:
+    """Per slice (S,): whether its comparisons are shown by bins of confidence, all of its bins or none.
+
+    Beside the slices withheld already, those of which some bin holds fewer than `min_users_show` users; then both
+    rules of `withheld` hold in every bin. Since a slice hides all of its bins, moving withheld mass from one bin to
+    another changes neither totals of slices nor shown cells, so no total gives a cell away. Everybody together is
+    withheld too where needed.
+
+    state     (S,) of the slices themselves
+    people    (S, B) users of each slice with comparisons in each bin
+    """
+    thin = ((people > 0) & (people < disclosure.min_users_show)).any(axis=1)
+    return _closed(groups, np.where((state == SHOWN) & thin, TOO_FEW, state), people, disclosure, first=0)
+
+
+def _closed(groups: Slices, state: State, n: Ints, disclosure: Disclosure, first: int) -> State:
+    """The state (S,) after complements for users n (S, K) in each of K parallel tables; slices before `first` stay."""
+    while disclosure.complementary:
+        added = _close_sums(groups, state, n, disclosure.min_users_show, first)
+        added |= _hide_determined(groups, state, n.sum(axis=1), first)
         if not added:
-            return state
+            break
+    return state
 
 
-def _close_sums(groups: Slices, state: State, n: Ints, least: int) -> bool:
+def _close_sums(groups: Slices, state: State, n: Ints, least: int, first: int) -> bool:
     """Withhold the smallest shown parts until every sum keeps its withheld parts secret; whether any was
     added.
     """
@@ -167,14 +191,15 @@ def _close_sums(groups: Slices, state: State, n: Ints, least: int) -> bool:
             hidden = index[state[index] != SHOWN]
             shown = index[state[index] == SHOWN]
             if state[whole] == SHOWN:
-                safe = len(hidden) == 0 or (len(hidden) > 1 and n[hidden].sum() >= least)
+                together = n[hidden].sum(axis=0)
+                safe = len(hidden) == 0 or (len(hidden) > 1 and bool(((together == 0) | (together >= least)).all()))
             else:
                 safe = len(hidden) > 0
             if safe:
                 continue
             if len(shown):
-                state[shown[np.argmin(n[shown])]] = COMPLEMENT
-            elif len(hidden) == 1 and whole:  # the only part: the whole is the same people
+                state[shown[np.argmin(n[shown].sum(axis=1))]] = COMPLEMENT
+            elif len(hidden) == 1 and whole >= first:  # the only part: the whole is the same people
                 state[whole] = COMPLEMENT
             else:
                 continue
@@ -182,7 +207,7 @@ def _close_sums(groups: Slices, state: State, n: Ints, least: int) -> bool:
     return added
 
 
-def _hide_determined(groups: Slices, state: State, n: Ints) -> bool:
+def _hide_determined(groups: Slices, state: State, n: Ints, first: int) -> bool:
     """Withhold the smallest slice that helps to determine a withheld one; whether one was added."""
     exposed = determined(groups, state)
     if not len(exposed):
@@ -193,7 +218,7 @@ def _hide_determined(groups: Slices, state: State, n: Ints) -> bool:
         # the sums that combine to this slice, and the shown slices that then enter
         combined = lsqr(system[:, hidden].T.tocsr(), target, atol=1e-13, btol=1e-13, iter_lim=_steps(hidden.sum()))[0]
         used = np.flatnonzero((np.abs(system.T @ combined) > 1e-6) & ~hidden)
-        used = used[used > 0]
+        used = used[used >= first]
         if len(used):
             state[used[np.argmin(n[used])]] = COMPLEMENT
             return True

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from plurality.analyses.audit.estimates import Estimate
-from plurality.analyses.audit.metrics import LOG_LOSS, METRICS, Metric
-from plurality.analyses.audit.slices import COMPLEMENT, OVERALL, SHOWN, TOO_FEW, Disclosure, Slices
+from plurality.analyses.audit.metrics import LOG_LOSS, METRICS, TAIL, Metric
+from plurality.analyses.audit.slices import OVERALL, SHOWN, Disclosure, Slices
 from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.welfare.welfare import shrink, worst_group
 
@@ -53,6 +53,15 @@ WORST = {
     "n_withheld": pl.Int64,
 }
 
+RELIABILITY = {
+    "attribute": pl.String,
+    "level": pl.String,
+    "n_users": pl.Int64,
+    "n_comparisons": pl.Int64,
+    "bin": pl.Int64,
+    **dict.fromkeys(("weight", "predicted", "observed", "lo", "hi", "null_lo", "null_hi"), pl.Float64),
+}
+
 State = NDArray[np.int8]
 Done = Mapping[int, Estimate]
 FamilyFunction = Callable[[list[Estimate], int], Floats]
@@ -81,24 +90,22 @@ def table(groups: Slices, state: State, done: Done, disclosure: Disclosure) -> p
     for k, metric in enumerate(METRICS):
         for s in range(len(groups.level)):
             row = start_of_row(metric, groups.attribute[s], groups.level[s])
-            if s in done:
+            if s in done and not done[s].tail and metric in METRICS[TAIL]:
+                row |= hidden(disclosure, "so few as a fifth of these")
+            elif s in done:
                 row |= _numbers(done[s], k) | {"shrunk": shrunk[s, k], "q": q[s, k]}
                 row["flag"] = _flag(done[s], k, disclosure)
             else:
-                row |= hidden(state[s], disclosure)
+                row |= hidden(disclosure)
             rows.append(row)
     # NaN is an estimate that is undefined; what does not apply to a row is null
     applies = [c for c, kind in TABLE.items() if kind == pl.Float64 and c not in ("estimate", "lo", "hi")]
     return pl.DataFrame(rows, schema=TABLE).with_columns(pl.col(applies).fill_nan(None))
 
 
-GIVEAWAY = "withheld: would reveal a smaller group"
-_WITHHELD = {TOO_FEW: "withheld: n_users < {}", COMPLEMENT: GIVEAWAY}
-
-
-def hidden(state: int, disclosure: Disclosure) -> dict[str, object]:
-    """What a withheld slice shows: why, and nothing else."""
-    return {"flag": _WITHHELD[int(state)].format(disclosure.min_users_show), "suppressed": True}
+def hidden(disclosure: Disclosure, what: str = "such a slice") -> dict[str, object]:
+    """What a withheld slice shows: nothing, nor which of the two reasons it has, since that would bound its size."""
+    return {"flag": f"withheld: n_users < {disclosure.min_users_show}, or would reveal {what}", "suppressed": True}
 
 
 def start_of_row(metric: Metric, attribute: str, level: str) -> dict[str, object]:
@@ -212,8 +219,13 @@ def worst(groups: Slices, state: State, done: Done, level: float, seed: int) -> 
     return pl.DataFrame(rows, schema=WORST)
 
 
-def reliability(groups: Slices, done: Done) -> pl.DataFrame:
-    """Reliability diagrams: a row for each bin, of equal mass over everybody, that holds data."""
+def reliability(groups: Slices, by_bin: State, done: Done) -> pl.DataFrame:
+    """Reliability diagrams of slices shown by bins: a row for each bin, of equal mass over everybody, that holds data.
+
+    groups    slices of users
+    by_bin    (S,) whether bins of each slice are shown, as from `withheld_bins`
+    done      estimates of the shown slices
+    """
     frames = [
         pl.DataFrame(found.diagram).select(
             pl.lit(groups.attribute[s]).alias("attribute"),
@@ -224,6 +236,6 @@ def reliability(groups: Slices, done: Done) -> pl.DataFrame:
             pl.all(),
         )
         for s, found in done.items()
-        if found.diagram is not None
+        if found.diagram is not None and by_bin[s] == SHOWN
     ]
-    return pl.concat(frames).filter(pl.col("weight") > 0)
+    return pl.concat([pl.DataFrame(schema=RELIABILITY), *frames]).filter(pl.col("weight") > 0)

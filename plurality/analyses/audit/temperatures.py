@@ -14,11 +14,10 @@ from plurality.analyses.audit.tables import TABLE, families, hidden, start_of_ro
 from plurality.analyses.calibration.slopes import slopes_by_group
 from plurality.analyses.inference.bootstrap import two_sided_p
 from plurality.analyses.inputs import Predictions
+from plurality.analyses.wording import ALPHA
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-ALPHA = 0.05
 
 
 def temperatures(
@@ -41,7 +40,7 @@ def temperatures(
     rows = []
     for s in np.flatnonzero(groups.order <= 1).tolist():
         row = start_of_row(TEMPERATURE, groups.attribute[s], groups.level[s])
-        rows.append(row | (found[s] if s in found else hidden(state[s], disclosure)))
+        rows.append(row | (found[s] if s in found else hidden(disclosure)))
     table = pl.DataFrame(rows, schema=TABLE)
     return Section(
         "temperature",
@@ -72,7 +71,7 @@ def _of_levels(
         place[groups.users(s)] = s
     rows = place[data.user] >= 0
     table = slopes_by_group(
-        gap[rows], data.y[rows], place[data.user][rows], users=data.user[rows], weights=data.weight[rows], level=level
+        gap[rows], data.y[rows], place[data.user][rows], users=data.user[rows], weights=data.pooled[rows], level=level
     )
     p = two_sided_p(table["slope"].to_numpy() - 1, table["se"].to_numpy(), table["n_users"].to_numpy())
     known, q = np.isfinite(p), np.full(len(p), np.nan)
@@ -107,4 +106,4 @@ def _said(table: pl.DataFrame) -> tuple[str, ...]:
     said = f"Temperature {everybody['estimate']:.2f}{spread}; 1 is calibrated, above it the model claims too much"
     off = table.slice(1).filter(pl.col("q") < ALPHA)
     groups = table.slice(1).filter(~pl.col("suppressed")).height
-    return (f"{said}; it differs from 1 beyond chance in {off.height} of {groups} groups.",)
+    return (f"{said}; it is shown to differ from 1 in {off.height} of {groups} groups.",)

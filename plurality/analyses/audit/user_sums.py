@@ -24,12 +24,14 @@ _HELD = 20_000_000  # entries of a table (users, knots) or (draws, users, bins)
 class UserSums:
     """Sums over the rows of each user, the first axis (U,).
 
-    `means` (U, 6) are the user's own weighted means, in the order of METRICS, `squares` (U, 6) the sums w·v²
-    and `totals` (U, 6) the sums w·v. `width` and `mass` (U, 4, B) hold, per bin, the sums w, w(z − c), wz and
-    wz². `knots` (U, K) is w(z − c) along c; `spread` is Σ w c(1 − c).
+    `comparisons` is the weight of the user's rows, as many as they stand for, v. `means` (U, 6) are the user's own
+    weighted means, in the order of METRICS, `squares` (U, 6) the sums v·x² and `totals` (U, 6) the sums v·x. With w, v
+    times what the person weighs, `weight` is Σ w, `width` and `mass` (U, 4, B) hold, per bin, the sums w, w(z − c), wz
+    and wz², `knots` (U, K) is w(z − c) along c, and `spread` Σ w c(1 − c).
     """
 
     rows: NDArray[np.int64]
+    comparisons: Floats
     weight: Floats
     means: Floats
     totals: Floats
@@ -45,8 +47,8 @@ class UserSums:
     def utility_noise(self) -> Floats:
         """Sampling variance (U,) of each user's mean utility; NaN with a single comparison."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            variance = self.squares[:, UTILITY] / self.weight - self.means[:, UTILITY] ** 2
-            return np.where(self.weight > 1, np.maximum(variance, 0) / (self.weight - 1), np.nan)
+            variance = self.squares[:, UTILITY] / self.comparisons - self.means[:, UTILITY] ** 2
+            return np.where(self.comparisons > 1, np.maximum(variance, 0) / (self.comparisons - 1), np.nan)
 
 
 def user_sums(data: Predictions) -> tuple[UserSums, Binned, Binned]:
@@ -66,16 +68,17 @@ def user_sums(data: Predictions) -> tuple[UserSums, Binned, Binned]:
         ],
         axis=1,
     )
-    totals, weight = per_user_sums(data.user, values, data.weight, users)
+    totals, comparisons = per_user_sums(data.user, values, data.weight, users)
     squares, _ = per_user_sums(data.user, values**2, data.weight, users)
-    spread, _ = per_user_sums(data.user, confidence * (1 - confidence), data.weight, users)
-    width = bin_points(data.p, data.y, data.weight, "folded", FOLDED_BINS, "width")
-    mass = bin_points(data.p, data.y, data.weight, "folded", DIAGRAM_BINS, "equal")
+    spread, weight = per_user_sums(data.user, confidence * (1 - confidence), data.pooled, users)
+    width = bin_points(data.p, data.y, data.pooled, "folded", FOLDED_BINS, "width")
+    mass = bin_points(data.p, data.y, data.pooled, "folded", DIAGRAM_BINS, "equal")
     tie = (data.p == 0.5) | (data.y == 0.5)
     sums = UserSums(
         rows=np.bincount(data.user, minlength=users),
+        comparisons=comparisons,
         weight=weight,
-        means=totals / weight[:, None],
+        means=totals / comparisons[:, None],
         totals=totals,
         squares=squares,
         width=_bin_sums(data.user, width, users),
@@ -97,9 +100,9 @@ def _bin_sums(user: NDArray[np.int64], points: Binned, users: int) -> Floats:
 
 def _knot_sums(data: Predictions, confidence: Floats, outcome: Floats) -> NDArray[np.float32]:
     users = len(data.ids)
-    knot = knot_index(confidence, data.weight, int(np.clip(_HELD // users, 32, KNOTS)))
+    knot = knot_index(confidence, data.pooled, int(np.clip(_HELD // users, 32, KNOTS)))
     knots = int(knot.max()) + 1
-    sums = np.bincount(data.user * knots + knot, data.weight * (outcome - confidence), minlength=users * knots)
+    sums = np.bincount(data.user * knots + knot, data.pooled * (outcome - confidence), minlength=users * knots)
     return sums.reshape(users, knots).astype(np.float32)
 
 
@@ -130,12 +133,18 @@ class Material:
     """
 
     sums: UserSums
+    people: Floats  # (U,) what each person weighs, 1 on average
+    mass_edges: Floats  # (B + 1,) of the bins of equal mass
     counts: NDArray[np.uint8]  # (U, draws) of the bootstrap
     calibrated: NDArray[np.float32]  # (U, simulations, B) in bins of equal width
     calibrated_mass: NDArray[np.float32]  # the same in bins of equal mass
     rows_user: NDArray[np.int64]
     rows_gap: Floats
     rows_step: NDArray[np.int64]  # the same for rows of the same confidence
+
+    def weights_of(self, users: NDArray[np.integer]) -> Floats | None:
+        """What some people weigh, None where all weigh the same."""
+        return None if (self.people == 1).all() else self.people[users]
 
 
 def material(data: Predictions, draws: int, seed: int) -> Material:
@@ -149,6 +158,8 @@ def material(data: Predictions, draws: int, seed: int) -> Material:
     confidence = width.predicted[order]
     return Material(
         sums=sums,
+        people=data.people,
+        mass_edges=mass.edges,
         counts=np.concatenate(counts, axis=1),
         calibrated=consistency_draws(data, width, times, seed),
         calibrated_mass=consistency_draws(data, mass, times, seed),

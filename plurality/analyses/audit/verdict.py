@@ -12,9 +12,8 @@ from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.labels import number, single_attributes
 from plurality.analyses.audit.metrics import METRICS
 from plurality.analyses.audit.slices import OVERALL
-from plurality.analyses.audit.tables import GIVEAWAY
+from plurality.analyses.wording import ALPHA, beyond_chance, leaning, p_value
 
-ALPHA = 0.05
 Row = dict[str, Any]
 
 
@@ -22,15 +21,20 @@ def verdict(audit: Findings) -> tuple[str, ...]:
     """Who is served how well, which groups differ beyond chance, calibration, inequality, what is withheld."""
     said = [_service(audit), *_groups(audit), _calibration(audit), *_calibration_of_groups(audit), _inequality(audit)]
     said += [sentence for section in audit.sections.values() for sentence in section.said]
-    hidden = audit.table.filter(pl.col("suppressed")).unique(["attribute", "level"])
-    if hidden.height:
+    hidden = withheld_slices(audit).height
+    if hidden:
         slices = audit.table.select("attribute", "level").n_unique() - 1
-        giveaway = hidden.filter(pl.col("flag") == GIVEAWAY).height
         said.append(
-            f"Withheld are {hidden.height} of {slices} slices: {hidden.height - giveaway} with too few users and "
-            f"{giveaway} from which those could be computed by subtraction."
+            f"Withheld are {hidden} of {slices} slices: those of too few users, and those from which they could be "
+            "computed by subtraction."
         )
     return tuple(said)
+
+
+def withheld_slices(audit: Findings) -> pl.DataFrame:
+    """Attribute and level of the slices that are withheld, whatever the metric."""
+    of_all = (pl.col("metric") == METRICS[0].name) & pl.col("suppressed")
+    return audit.table.filter(of_all).select("attribute", "level")
 
 
 def overall_row(audit: Findings, metric: str, provenance: str = "observed") -> Row:
@@ -60,16 +64,19 @@ def _groups(audit: Findings) -> list[str]:
         return []
     low = groups.sort("estimate").row(0, named=True)
     spread = interval({"lo": low["diff_lo"], "hi": low["diff_hi"]}, lambda v: signed(100 * v), " ")
+    alone = ", an interval for this group alone" if spread and groups.height > 1 else ""
     shrunk = "" if low["shrunk"] is None else f"; {percent(low['shrunk'])} after shrinkage"
     said = [
         f"Lowest estimate: {name(low)} ({count(low['n_users'], 'user')}), {percent(low['estimate'])}, "
-        f"{signed(100 * low['diff_vs_ref'])} points from everybody{spread}{shrunk}."
+        f"{signed(100 * low['diff_vs_ref'])} points from everybody{spread}{alone}{shrunk}."
     ]
     tested = across_all(groups)
     differing = tested.filter(pl.col("q") < ALPHA).sort("q")
     if differing.is_empty():
-        least = f" (smallest q {tested['q'].to_numpy().min():.2f} over all of them)" if tested.height else ""
-        said.append(f"Of the {groups.height} groups shown, none differs from everybody beyond chance{least}.")
+        least = f" (smallest {p_value(tested['q'].to_numpy().min(), 'q = ')} over all)" if tested.height else ""
+        said.append(
+            f"Of the {groups.height} groups shown, none is shown to differ from everybody once all are searched{least}."
+        )
     else:
         names = [f"{name(row)} {signed(100 * row['diff_vs_ref'])}" for row in differing.iter_rows(named=True)]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -92,18 +99,24 @@ def _calibration(audit: Findings) -> str:
     gap, ece, kuiper = (overall_row(audit, m) for m in ("confidence_gap", "ece", "kuiper"))
     if np.isnan(ece["estimate"]):
         return "Calibration is undefined: every comparison is a tie."
-    p = ece["p"] if kuiper["p"] is None else kuiper["p"]  # no Kuiper where every confidence is 1
-    if p is None:
-        return f"Calibration cannot be tested on these data; folded ECE {ece['estimate']:.3f}."
-    chance = p >= ALPHA
-    side = "claims more than it keeps" if gap["estimate"] < 0 else "claims less than it keeps"
-    points = f"{100 * abs(gap['estimate']):.1f} points"
-    sense = "is within what chance gives" if chance else f"is beyond chance; on average the model {side}, by {points}"
-    return (
-        f"Calibration error {sense}: folded ECE {ece['estimate']:.3f} where a calibrated model shows "
-        f"{ece['null_expectation']:.3f}; Kuiper {number(kuiper['estimate'], 1)} sigma, by chance "
-        f"{number(kuiper['null_expectation'], 1)} ({p_value(p)})."
-    )
+    tests = [
+        f"folded ECE {ece['estimate']:.3f} where a calibrated model shows {ece['null_expectation']:.3f}, "
+        f"{beyond_chance(ece['p'])} ({p_value(ece['p'])})"
+    ]
+    if not np.isnan(kuiper["estimate"]):  # no Kuiper where every confidence is 1
+        tests.append(
+            f"Kuiper {number(kuiper['estimate'], 1)} sigma, by chance {number(kuiper['null_expectation'], 1)}, "
+            f"{beyond_chance(kuiper['p'])} ({p_value(kuiper['p'])})"
+        )
+    lean = leaning(
+        gap["lo"], gap["hi"],
+        "on average the model claims less than it keeps",
+        "on average the model claims more than it keeps",
+        "that it claims more or less than it keeps is not shown",
+    )  # fmt: skip
+    spread = interval(gap, lambda v: signed(100 * v), " ")
+    points = f"accuracy less confidence {signed(100 * gap['estimate'])} points{spread}"
+    return f"Calibration: {'; '.join(tests)}; {lean}, {points}."
 
 
 def _calibration_of_groups(audit: Findings) -> list[str]:
@@ -112,7 +125,7 @@ def _calibration_of_groups(audit: Findings) -> list[str]:
         return []
     off = tested.filter(pl.col("q") < ALPHA).height
     return [
-        f"Calibration is off beyond chance in {off} of the {tested.height} groups shown (Kuiper, q < {ALPHA} over all)."
+        f"Calibration is shown to be off in {off} of the {tested.height} groups shown (Kuiper, q < {ALPHA} over all)."
     ]
 
 
@@ -123,7 +136,8 @@ def _inequality(audit: Findings) -> str:
     left = f"; {row['shrunk']:.3f} is left once that is taken out" if row["shrunk"] is not None else ""
     return (
         f"Gini of utility over users {row['estimate']:.3f}; equal users seen through as few comparisons would show "
-        f"{number(row['null_expectation'], 3)} ({p_value(row['p'])}){left}."
+        f"{number(row['null_expectation'], 3)}, and more than that is "
+        f"{beyond_chance(row['p'])} ({p_value(row['p'])}){left}."
     )
 
 
@@ -187,10 +201,3 @@ def interval(row: Row, form: Callable[[float], str], before: str = "") -> str:
 
 def count(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
-def p_value(p: float | None, prefix: str = "p = ") -> str:
-    if p is None or np.isnan(p):
-        return "" if not prefix else "p unknown"
-    small = p < 0.0015
-    return f"{prefix[:-2]}≤ 0.001" if small and prefix else "≤ 0.001" if small else f"{prefix}{p:.3f}"

@@ -11,8 +11,8 @@ from scipy.stats import t as student
 
 from plurality.analyses.audit.attributes import attributes_of
 from plurality.analyses.audit.readout import Readable, Readout
-from plurality.analyses.audit.slices import COMPLEMENT, DISCLOSURE, SHOWN, TOO_FEW, Disclosure, Slices, slices, withheld
-from plurality.analyses.audit.tables import GIVEAWAY
+from plurality.analyses.audit.slices import DISCLOSURE, SHOWN, Disclosure, Slices, slices, withheld
+from plurality.analyses.audit.tables import hidden
 from plurality.analyses.factors import view
 from plurality.analyses.factors.findings import FactorFindings
 from plurality.analyses.factors.inputs import FactorRows, read_rows
@@ -226,14 +226,12 @@ def _table(
         "p": p, "q": adjusted(p), "shrunk": shrunk, "l1": np.where(fits.used, found.l1, np.nan),
         "tau": found.scores.tau, "tau_lo": found.scores.lo, "tau_hi": found.scores.hi,
     }  # fmt: skip
-    hidden = {TOO_FEW: f"withheld: n_users < {disclosure.min_users_show}", COMPLEMENT: GIVEAWAY}
     result: list[Row] = []
     k = 0
     for s in member.tolist():
         head = {"attribute": groups.attribute[s], "level": groups.level[s]}
         if state[s] != SHOWN:
-            flag = {"flag": hidden[int(state[s])], "suppressed": True}
-            result += [head | {"feature": name} | flag for name in names]
+            result += [head | {"feature": name} | hidden(disclosure) for name in names]
             continue
         for f, name in enumerate(names):
             row: Row = head | {"feature": name, "n_users": int(fits.n_users[k]), "n_comparisons": int(found.n_rows[k])}

@@ -7,8 +7,9 @@ import polars as pl
 from plurality.analyses.audit.labels import number, shorten
 from plurality.analyses.audit.readout import Grid, Readout
 from plurality.analyses.audit.slices import OVERALL
-from plurality.analyses.audit.verdict import ALPHA, count, interval, p_value
+from plurality.analyses.audit.verdict import count, interval
 from plurality.analyses.factors.findings import FactorFindings
+from plurality.analyses.wording import ALPHA, p_value
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,12 +70,12 @@ def sentences(found: FactorFindings) -> list[str]:
     """How many features matter to everybody, where groups differ, what has no estimate, and what is withheld."""
     overall = found.table.filter(pl.col("attribute") == OVERALL[0])
     sure = overall.filter(pl.col("q") < ALPHA).height
-    said = [f"Of {count(overall.height, 'feature')}, {sure} move preferences of all users beyond chance (q < {ALPHA})."]
+    said = [f"Of {count(overall.height, 'feature')}, {sure} are shown to move preferences of all users (q < {ALPHA})."]
     if found.homogeneity.height:
         differ, attributes = differing(found), len(found.meta["attributes"])
         more = f"; the {MOST} surest are listed" if differ.height > MOST else ""
         said.append(
-            f"Groups differ beyond chance in {differ.height} of {found.homogeneity.height} pairs of attribute and "
+            f"Groups are shown to differ in {differ.height} of {found.homogeneity.height} pairs of attribute and "
             f"feature (q < {ALPHA} over the features of each of {count(attributes, 'attribute')}){more}."
         )
     bare = found.table.filter(~pl.col("suppressed") & pl.col("coefficient").is_nan())

@@ -136,7 +136,8 @@ def interval(
     n_users     (...,) users behind each estimate: widens the percentiles as Student's t does for so few people
                 (expanded percentiles, Hesterberg 2015); not widened by default
     estimate    (...,) estimates of the sample: corrects the median bias of a statistic such as a plug-in ECE (BC, Efron
-                1981); not corrected by default
+                1981), as far as the interval's own width, beyond which it says nothing; the interval then holds the
+                estimate; not corrected by default
     """
     if not 0 < level < 1:
         raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")
@@ -153,9 +154,11 @@ def interval(
         value = np.broadcast_to(np.asarray(estimate, dtype=float), table.shape[1:]).ravel()
         same = np.abs(ordered - value) <= 1e-9 * np.maximum(1, np.abs(value))  # a tie is one up to rounding
         below = ((ordered < value) & ~same).sum(axis=0) + 0.5 * same.sum(axis=0)
-        shift = 2 * norm.ppf((below + 0.5) / (valid + 1))
+        shift = np.clip(2 * norm.ppf((below + 0.5) / (valid + 1)), -z, z)
     lo = _order_statistic(ordered, valid, norm.cdf(shift - z))
     hi = _order_statistic(ordered, valid, norm.cdf(shift + z))
+    if estimate is not None:  # no resample may come near a plug-in value that noise alone makes larger
+        lo, hi = np.where(np.isnan(lo), lo, np.fmin(lo, value)), np.where(np.isnan(hi), hi, np.fmax(hi, value))
     return lo.reshape(table.shape[1:]), hi.reshape(table.shape[1:])
 
 

@@ -121,6 +121,16 @@ def rake(
     return Raked(w, error <= tolerance, error, done, ess, len(users) / ess)
 
 
+def check_margins(users: pl.DataFrame, margins: Margins) -> None:
+    """Raises InputError where margins and users do not fit, as `rake` does.
+
+    users      a row a user, with the columns that margins name
+    margins    column -> level -> share of the population
+    """
+    for name, shares in margins.items():
+        _margin(users, name, dict(shares), np.ones(len(users)))
+
+
 def _design_weights(weights: ArrayLike | None, n: int) -> Floats:
     base = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
     if base.shape != (n,):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.analyses.audit.metrics import CALIBRATION, ECE, FOLDED_BINS, KUIPER, L2, MEANS, METRICS, SPREAD, UTILITY
-from plurality.analyses.audit.user_sums import Material, UserSums
+from plurality.analyses.audit.user_sums import Material
 from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.calibration.calibration import l2_from_sums
 from plurality.analyses.calibration.cumulative import cumulative_range, small_sample
@@ -37,18 +37,20 @@ def draw(base: Material, users: Users) -> Drawn:
     """Observed and resampled metrics of the slice of `users`, and the null of its calibration."""
     users = users[np.argsort(base.sums.means[users, UTILITY], kind="stable")]
     columns, knots, utility = (
-        _columns(base.sums, users),
+        _columns(base, users),
         base.sums.knots[users],
         base.sums.means[users, UTILITY],
     )
     total = _Sums(columns.sum(axis=0)[None], knots.sum(axis=0, dtype=np.float64)[None])
-    observed = _metrics(total, np.ones((1, len(users)), np.float32), utility)[0]
+    weigh = base.weights_of(users)
+    people = np.ones(len(users), np.float32) if weigh is None else weigh
+    observed = _metrics(total, people[None], utility)[0]
     compared = observed[CALIBRATION].copy()
     observed[KUIPER] = _range_of_rows(base, users) / _positive_root(total.spread)[0]
     values, null = [], []
     for counts in count_parts(base.counts[users]):
         sums = _Sums(counts.astype(np.float64) @ columns, (counts @ knots).astype(np.float64))
-        values.append(_metrics(sums, counts, utility))
+        values.append(_metrics(sums, counts * people, utility))
         null.append(_centred(sums, total, small_sample(len(users))))
     return Drawn(observed, np.concatenate(values), np.concatenate(null), compared)
 
@@ -60,10 +62,13 @@ def count_parts(counts: NDArray[np.uint8]) -> Iterator[Counts]:
         yield np.ascontiguousarray(counts[:, at : at + size].T, dtype=np.float32)
 
 
-def _columns(sums: UserSums, users: Users) -> Floats:
-    """What a draw adds up, (users, C): one, weight, spread, the six means, and the bins of equal width."""
-    single = np.stack([np.ones(len(users)), sums.weight[users], sums.spread[users]], axis=1)
-    return np.hstack([single, sums.means[users], sums.width[users].reshape(len(users), -1)])
+def _columns(base: Material, users: Users) -> Floats:
+    """What a draw adds up, (users, C): the person's weight, that of the rows, spread, the six means times the person's
+    weight, and the bins of equal width.
+    """
+    sums, people = base.sums, base.people[users]
+    single = np.stack([people, sums.weight[users], sums.spread[users]], axis=1)
+    return np.hstack([single, people[:, None] * sums.means[users], sums.width[users].reshape(len(users), -1)])
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def _sensitivity(u: Floats, served: Floats, groups: np.ndarray, attribute: str) 
     worst = table.filter("worst").group_by("normalisation", maintain_order=True).agg(pl.col("group").first())
     same = worst["group"].n_unique() == 1
     verdict = (
-        f"Whoever is worst off by {attribute}, {worst['group'][0]}, is so under every normalisation."
+        f"Whoever is estimated to be worst off by {attribute}, {worst['group'][0]}, is so under every normalisation."
         if same
         else f"Who is worst off by {attribute} depends on how utilities are made comparable: "
         + "; ".join(f"{g} by {n.replace('_', ' ')}" for n, g in worst.iter_rows())
@@ -188,7 +188,7 @@ def _said_of(matrix: pl.DataFrame) -> tuple[str, ...]:
         return ()
     row = gain.row(0, named=True)
     return (
-        f"Deciding alone would be worth most to {row['group']}: {100 * row['gain']:+.1f} points of win "
+        f"Deciding alone is estimated to be worth most to {row['group']}: {100 * row['gain']:+.1f} points of win "
         "probability over everybody's "
         "mean deciding.",
     )

@@ -24,7 +24,9 @@ def spread_draws(x: ArrayLike, counts: ArrayLike) -> Floats:
     return np.stack([draws.gini(), percentile, draws.cvar(SHARE), draws.atkinson(AVERSION)], axis=1)
 
 
-def spread_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0) -> Floats:
+def spread_noise(
+    n: ArrayLike, mean: float, *, people: ArrayLike | None = None, draws: int = 200, seed: int = 0
+) -> Floats:
     """The same statistics (draws, 4) of people whose true utility is all `mean`, seen through n (users,) comparisons.
 
     x*_u ~ Binomial(n_u, mean) / n_u. NaN for one person or a mean of 0.
@@ -32,5 +34,4 @@ def spread_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0) 
     users = len(np.asarray(n))
     if users < 2 or not 0 < mean <= 1:
         return np.full((draws, len(STATISTICS)), np.nan)
-    once = np.ones((1, users))
-    return np.concatenate([spread_draws(x, once) for x in equal_people(n, mean, draws, seed)])
+    return np.concatenate([spread_draws(x, once) for x, once in equal_people(n, mean, draws, seed, people)])

@@ -56,23 +56,34 @@ def gini_noise(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, co
     users = len(np.asarray(n))
     if users < 2 or not 0 < mean <= 1:
         return np.full(draws, np.nan)
-    once = np.ones((1, users))
-    return np.concatenate([WelfareDraws.of(x, once).gini(corrected) for x in equal_people(n, mean, draws, seed)])
+    seen = equal_people(n, mean, draws, seed)
+    return np.concatenate([WelfareDraws.of(x, once).gini(corrected) for x, once in seen])
 
 
-def equal_people(n: ArrayLike, mean: float, draws: int, seed: int) -> Iterator[Floats]:
-    """Ascending utilities (block, users) that people of true utility `mean` show in n comparisons each.
+def equal_people(
+    n: ArrayLike, mean: float, draws: int, seed: int, people: ArrayLike | None = None
+) -> Iterator[tuple[Floats, Floats]]:
+    """Ascending utilities (block, users) that people of true utility `mean` show in n comparisons each, and their
+    weights, (1, users) or in the same order.
 
-    n        (users,) comparisons of each user, rounded to whole numbers of at least 1
-    mean     true utility of everybody, in [0, 1]
-    draws    how many rows there are in all blocks together
-    seed     of the simulation
+    n         (users,) comparisons of each user, rounded to whole numbers of at least 1
+    mean      true utility of everybody, in [0, 1]
+    draws     how many rows there are in all blocks together, at least 1
+    seed      of the simulation
+    people    (users,) what each person weighs; 1 by default
     """
+    if draws < 1:
+        raise InputError(f"draws: {draws}; give at least 1")
     trials = np.maximum(np.rint(np.asarray(n, dtype=float)), 1).astype(np.int64)
     rng, size = np.random.default_rng(seed), max(1, _BLOCK // max(len(trials), 1))
     for at in range(0, draws, size):
         shape = (min(size, draws - at), len(trials))
-        yield np.sort(rng.binomial(trials, mean, size=shape) / trials, axis=1)
+        x = rng.binomial(trials, mean, size=shape) / trials
+        if people is None:
+            yield np.sort(x, axis=1), np.ones((1, len(trials)))
+        else:
+            order = np.argsort(x, axis=1, kind="stable")
+            yield np.take_along_axis(x, order, axis=1), np.asarray(people, dtype=float)[order]
 
 
 def gini_noise_floor(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, corrected: bool = True) -> float:
@@ -125,12 +136,21 @@ def lorenz(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floa
     return np.concatenate([[0.0], people]), np.concatenate([[0.0], utility])
 
 
-def lorenz_noise(n: ArrayLike, mean: float, shares: ArrayLike, *, draws: int = 200, seed: int = 0) -> Floats:
+def lorenz_noise(
+    n: ArrayLike,
+    mean: float,
+    shares: ArrayLike,
+    *,
+    people: ArrayLike | None = None,
+    draws: int = 200,
+    seed: int = 0,
+) -> Floats:
     """Lorenz curves (draws, K) of people whose true utility is all the same, seen through noise: see `gini_noise`.
 
     n         (users,) comparisons of each user, rounded to whole numbers of at least 1
     mean      true utility of everybody, in [0, 1]
     shares    (K,) shares of people at which curves are read off, in [0, 1]
+    people    (users,) what each person weighs; 1 by default
     draws     simulated samples, at least 1
     seed      of the simulation
     """
@@ -139,12 +159,16 @@ def lorenz_noise(n: ArrayLike, mean: float, shares: ArrayLike, *, draws: int = 2
     place = grid * users
     below = np.minimum(place.astype(np.int64), users - 1)
     curves = []
-    for x in equal_people(n, mean, draws, seed):
-        running = np.concatenate([np.zeros((len(x), 1)), np.cumsum(x, axis=1)], axis=1)
+    for x, weight in equal_people(n, mean, draws, seed, people):
+        running = np.concatenate([np.zeros((len(x), 1)), np.cumsum(weight * x, axis=1)], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             running /= running[:, -1:]
-        step = running[:, below + 1] - running[:, below]
-        curves.append(running[:, below] + (place - below) * step)
+        if people is None:
+            step = running[:, below + 1] - running[:, below]
+            curves.append(running[:, below] + (place - below) * step)
+        else:
+            held = np.concatenate([np.zeros((len(x), 1)), np.cumsum(weight, axis=1)], axis=1)
+            curves.append(np.stack([np.interp(grid, h / h[-1], r) for h, r in zip(held, running, strict=True)]))
     return np.concatenate(curves)
 
 

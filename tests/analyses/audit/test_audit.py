@@ -26,6 +26,12 @@ def result(planted):
     return audit(*planted, n_bootstrap=300)
 
 
+@pytest.fixture(scope="module")
+def told(planted):
+    """The same, with the worst-off fifth of the ten users or so that it has in a region."""
+    return audit(*planted, n_bootstrap=50, disclosure=Disclosure(min_users_show=5))
+
+
 def row(result, metric, attribute="(overall)", level="(all users)", provenance="observed"):
     wanted = (
         (pl.col("metric") == metric)
@@ -63,8 +69,8 @@ def expected_values(predictions):
 
 
 @pytest.mark.parametrize("region", [None, "north", "south"])
-def test_estimates_are_those_of_the_plain_functions(planted, result, region):
-    predictions, people = planted
+def test_estimates_are_those_of_the_plain_functions(planted, told, region):
+    (predictions, people), result = planted, told
     where = ("(overall)", "(all users)")
     if region:
         members = people.filter(pl.col("region") == region)["user_id"].to_list()
@@ -74,6 +80,17 @@ def test_estimates_are_those_of_the_plain_functions(planted, result, region):
         assert found["estimate"] == pytest.approx(value, abs=1e-10), metric
         assert found["n_comparisons"] == predictions.height
         assert found["n_users"] == predictions["user_id"].n_unique()
+
+
+def test_a_fifth_of_few_users_is_not_told_of(result, told):
+    """The 20th percentile is one person's utility, the mean of the worst fifth that of ten people."""
+    for metric in ("utility_p20", "utility_worst_fifth"):
+        assert row(result, metric)["estimate"] == row(told, metric)["estimate"]
+        hidden = row(result, metric, "region", "south")
+        assert hidden["suppressed"]
+        assert {hidden[c] for c in ("n_users", "estimate", "lo", "hi", "null_expectation", "p", "q")} == {None}
+        assert hidden["flag"] == "withheld: n_users < 11, or would reveal so few as a fifth of these"
+    assert not any("Withheld" in sentence for sentence in result.verdict)
 
 
 def test_what_chance_gives_is_that_of_the_plain_functions(planted, result):
@@ -172,8 +189,8 @@ def test_containers_and_paths_give_the_same(planted, result, tmp_path):
 
 
 def test_withheld_slices_have_no_numbers(simulate):
-    predictions, _ = simulate(80, 10)
-    people = pl.DataFrame({"user_id": [f"u{k}" for k in range(80)], "g": ["a"] * 50 + ["b"] * 24 + ["c"] * 6})
+    predictions, _ = simulate(90, 10)
+    people = pl.DataFrame({"user_id": [f"u{k}" for k in range(90)], "g": ["a"] * 60 + ["b"] * 24 + ["c"] * 6})
     result = audit(predictions, people, n_bootstrap=50)
     numbers = [
         c for c in TABLE if c not in ("metric", "normalisation", "provenance", "slice", "attribute", "level", "flag")
@@ -182,11 +199,12 @@ def test_withheld_slices_have_no_numbers(simulate):
     assert hidden["level"].unique().sort().to_list() == ["b", "c"]
     assert hidden.select(pl.col(numbers).exclude("suppressed").is_null().all()).row(0) == (True,) * (len(numbers) - 1)
     flags = dict(hidden.select("level", "flag").iter_rows())
-    assert flags == {"b": "withheld: would reveal a smaller group", "c": "withheld: n_users < 11"}
+    same = "withheld: n_users < 11, or would reveal such a slice"  # why would say whether it is ten or more
+    assert flags == {"b": same, "c": same}
     assert set(result.reliability["level"]) == {"(all users)", "a"}
     assert "c" not in result.worst["level"].to_list()
     loose = audit(predictions, people, n_bootstrap=50, disclosure=Disclosure(complementary=False))
-    assert loose.table.filter("suppressed")["level"].unique().to_list() == ["c"]
+    assert loose.table.filter("suppressed", metric="accuracy")["level"].unique().to_list() == ["c"]
     assert row(loose, "accuracy", "g", "b")["flag"] is None
 
 

@@ -89,9 +89,12 @@ def test_cells_of_confidence_are_those_of_the_rows(steep):
         c=pl.max_horizontal("prob_first", 1 - pl.col("prob_first")),
         z=pl.when(pl.col("prob_first") > 0.5).then("label").otherwise(1 - pl.col("label")),
     )
-    cell = rows.filter((pl.col("group") == "a") & (pl.col("c") >= 0.8) & (pl.col("c") < 0.9))
+    edges = np.quantile(rows["c"], np.linspace(0, 1, 7), method="inverted_cdf")
+    name = found["confidence"].unique(maintain_order=True)[3]
+    assert name == f"{edges[3]:.2f}–{edges[4]:.2f}"
+    cell = rows.filter((pl.col("group") == "a") & (pl.col("c") > edges[3]) & (pl.col("c") <= edges[4]))
     own = cell.group_by("user_id").agg((pl.col("z") - pl.col("c")).sum())["z"].to_numpy()
-    row = found.row(by_predicate=(pl.col("level") == "a") & (pl.col("confidence") == "0.8–0.9"), named=True)
+    row = found.row(by_predicate=(pl.col("level") == "a") & (pl.col("confidence") == name), named=True)
     assert row["gap"] == pytest.approx(own.sum() / cell.height)
     assert row["error"] == pytest.approx(np.sqrt((own**2).sum()) / cell.height)
     assert row["mass"] == pytest.approx(cell.height / table.height)
@@ -199,13 +202,15 @@ def test_raked_means_are_those_of_the_margins(planted):
 
 
 def test_shares_of_withheld_levels_are_not_told(steep, tmp_path):
-    table = pl.DataFrame({"attribute": ["group"] * 4, "level": ["a", "b", "c", "d"], "share": [0.3, 0.3, 0.3, 0.1]})
+    table = pl.DataFrame({"attribute": ["group"] * 4, "level": ["a", "b", "c", "d"], "share": [0.1, 0.1, 0.7, 0.1]})
     table.write_csv(tmp_path / "margins.csv")
-    with pytest.warns(InputWarning, match="a share is off"):  # three people cannot be a third under the cap
+    with pytest.warns(InputWarning, match="a share is off"):  # fifteen people cannot be most of them under the cap
         result = audit(*steep, n_bootstrap=50, margins=tmp_path / "margins.csv")
-    rows = result.sections["population"].frame.filter(kind="share", level="c")
-    assert rows["sample"].to_list() == [None]
-    assert rows["n_users"].to_list() == [None]
+    rows = result.sections["population"].frame.filter(kind="share")
+    assert rows["level"].to_list() == ["a", "b", "(withheld groups together)"]
+    assert rows["population"].to_list() == pytest.approx([0.1, 0.1, 0.8])
+    assert rows["sample"].to_list()[2] is None
+    assert rows["n_users"].to_list()[2] is None
     assert "cannot all be met" in " ".join(result.verdict)
 
 

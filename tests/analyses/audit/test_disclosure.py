@@ -1,0 +1,175 @@
+"""Withheld slices against somebody who reads everything that is written, and solves for them."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks.disclosure import bounds
+from plurality.analyses.audit.compute import audit
+from plurality.analyses.audit.merging import WITHHELD
+from plurality.analyses.audit.slices import Disclosure, slices, withheld, withheld_bins
+from plurality.analyses.inference.raking import kish
+
+CONFIDENCE = (0.55, 0.65, 0.75, 0.85, 0.95)
+LEAST = 11
+
+
+def town(seed, users=None, levels=None):
+    """Users of two attributes with levels of unequal size, and a comparison of each."""
+    rng = np.random.default_rng(seed)
+    n = users or int(rng.integers(60, 160))
+    sizes = levels or rng.integers(2, 4, 2)
+    columns = {f"a{k}": [f"v{v}" for v in rng.choice(m, n, p=rng.dirichlet(np.ones(m)))] for k, m in enumerate(sizes)}
+    ids = [f"u{k}" for k in range(n)]
+    p = rng.choice(CONFIDENCE[: int(rng.integers(2, 4))], n)
+    label = (rng.random(n) < 0.5).astype(float)
+    return pl.DataFrame({"user_id": ids, "prob_first": p, "label": label}), pl.DataFrame({"user_id": ids, **columns})
+
+
+def written(result):
+    """The table and the cells of confidence, as they are on disk, and the names of the bins."""
+    section = result.sections.get("multicalibration")
+    cells = None if section is None else section.frame
+    return result.table, cells, [] if cells is None else cells["confidence"].unique(maintain_order=True).to_list()
+
+
+def stated_in(names, predictions):
+    """The one stated confidence in each bin, 1 in an empty one."""
+    found = predictions["prob_first"].unique().sort().to_list()
+    if not names:
+        return {str(c): c for c in found}
+    ends = {name: [float(end) for end in name.split("–")] for name in names}
+    return {name: next((c for c in found if low < c <= high), 1.0) for name, (low, high) in ends.items()}
+
+
+def check(seed):
+    """No number of a withheld slice of few people, or of a bin of such, is the only one that fits."""
+    predictions, people = town(seed)
+    result = audit(predictions, people, n_bootstrap=20)
+    table, cells, names = written(result)
+    rows, stated = predictions.join(people, on="user_id"), stated_in(names, predictions)
+
+    def members(attribute, level, where):
+        inside = rows if where is None else rows.filter(pl.col("prob_first") == stated[where])
+        if attribute == "(overall)":
+            return inside
+        named = zip(attribute.split(" × "), level.split(" × "), strict=True)
+        return inside.filter(*(pl.col(name) == value for name, value in named))
+
+    def few(*target):
+        return 0 < members(*target).height < LEAST
+
+    for found in bounds(table, cells, stated, few):
+        inside = members(*found.slice, found.bin)
+        truth = inside.height if found.what == "users" else int(inside["label"].sum())
+        assert found.low <= truth <= found.high  # the attacker's arithmetic is right
+        assert found.low < found.high, found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_withheld_can_be_solved_for(seed):
+    check(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20, 220))
+def test_nothing_withheld_can_be_solved_for_in_many_populations(seed):
+    check(seed)
+
+
+def test_the_attacker_solves_what_is_not_protected():
+    predictions, people = town(1)
+    result = audit(predictions, people, n_bootstrap=20, disclosure=Disclosure(complementary=False))
+    table, cells, names = written(result)
+    found = list(bounds(table, cells, stated_in(names, predictions), lambda *target: target[-1] is None))
+    assert any(one.low == one.high for one in found if one.bin is None)
+
+
+# the case of the issue: two withheld levels, one population with known shares
+
+
+def two_withheld(share_a=0.3):
+    n = {"a": 6, "b": 8, "c": 60, "d": 70}
+    group = [g for g, size in n.items() for _ in range(size)]
+    ids = [f"u{k}" for k in range(len(group))]
+    rng = np.random.default_rng(0)
+    label = np.concatenate(
+        [rng.permutation(np.arange(20 * s) < h) for s, h in zip(n.values(), (42, 102, 600, 800), strict=True)]
+    )
+    predictions = pl.DataFrame({"user_id": np.repeat(ids, 20), "prob_first": 0.7, "label": label.astype(float)})
+    margins = {"group": {"a": share_a, "b": 0.1, "c": 0.3, "d": 0.6 - share_a}}
+    return predictions, pl.DataFrame({"user_id": ids, "group": group}), margins
+
+
+def test_a_raked_mean_says_nothing_that_the_shown_levels_do_not():
+    predictions, people, margins = two_withheld()
+    result = audit(predictions, people, margins=margins, n_bootstrap=20)
+    table = result.table.filter(metric="accuracy")
+    hidden = table.filter("suppressed")["level"].to_list()
+    assert hidden == ["a", "b"]
+    shown = {row["level"]: (row["n_users"], row["estimate"]) for row in table.iter_rows(named=True)}
+    n, mean = shown["(all users)"]
+    rest_n = n - shown["c"][0] - shown["d"][0]
+    rest = (n * mean - sum(shown[g][0] * shown[g][1] for g in "cd")) / rest_n
+    expected = 0.4 * rest + 0.3 * shown["c"][1] + 0.3 * shown["d"][1]
+    frame = result.sections["population"].frame
+    raked = frame.row(by_predicate=pl.col("attribute") == "accuracy", named=True)["population"]
+    assert raked == pytest.approx(expected, abs=1e-9)
+    weights = np.repeat([0.4 / rest_n, 0.3 / 60, 0.3 / 70], [rest_n, 60, 70])
+    assert f"information of {kish(weights):.0f} of {n} users" in " ".join(result.verdict)
+    assert frame.filter(kind="share")["level"].to_list() == [WITHHELD, "c", "d"]
+    other = audit(predictions, people, margins=two_withheld(0.2)[2] | {}, n_bootstrap=20)
+    assert other.sections["population"].frame.filter(kind="share")["population"][0] == pytest.approx(0.3)
+
+
+def test_margins_of_thin_cells_are_not_raked_to():
+    predictions, people = town(3, users=200, levels=(2, 2))
+    thin = people.with_columns(a1=pl.when(pl.int_range(pl.len()) < 8).then(pl.lit("v0")).otherwise(pl.lit("v1")))
+    thin = thin.with_columns(a1=pl.when(pl.int_range(pl.len()) > 150).then(pl.lit("v0")).otherwise("a1"))
+    thin = thin.with_columns(a0=pl.when(pl.int_range(pl.len()) < 8).then(pl.lit("v0")).otherwise("a0"))
+    thin = thin.with_columns(a0=pl.when(pl.int_range(pl.len()) > 150).then(pl.lit("v1")).otherwise("a0"))
+    margins = {"a0": {"v0": 0.5, "v1": 0.5}, "a1": {"v0": 0.5, "v1": 0.5}}
+    for ways in (1, 2):
+        result = audit(predictions, thin, margins=margins, ways=ways, n_bootstrap=20)
+        assert "population" not in result.sections
+        assert any(note.startswith("Not raked to margins") for note in result.notes)
+    even = people.with_columns(a0=pl.Series(["v0", "v1"] * 100), a1=pl.Series(["v0", "v0", "v1", "v1"] * 50))
+    assert "population" in audit(predictions, even, margins=margins, n_bootstrap=20).sections
+
+
+# bins and figures
+
+
+@pytest.mark.parametrize("users", [8, 11, 40, 400, 1500])
+def test_every_step_of_the_lorenz_curve_is_of_enough_people(users):
+    predictions, people = town(5, users=users)
+    curve = audit(predictions, people, n_bootstrap=20).lorenz
+    assert np.diff(curve["users"]).min() * users >= min(LEAST, users) - 1e-9
+    assert curve.height == 1 + min(100, max(users // LEAST, 1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_bin_that_is_shown_holds_few_people(seed):
+    predictions, people = town(seed)
+    result = audit(predictions, people, n_bootstrap=20)
+    if "multicalibration" in result.sections:
+        people_in = result.sections["multicalibration"].frame["n_users"]
+        assert people_in.filter(people_in > 0).min() >= LEAST
+    assert result.reliability.filter(pl.col("weight") < LEAST).is_empty()
+    assert result.figures()["reliability"].axes or result.reliability.is_empty()
+
+
+def test_bins_of_a_slice_are_all_shown_or_none_and_close_over_every_bin():
+    people = pl.DataFrame({"g": ["a"] * 40 + ["b"] * 40 + ["c"] * 40})
+    groups = slices(people, 120)
+    state = withheld(groups, Disclosure())
+    in_bins = np.array([[120, 60], [40, 20], [40, 35], [40, 5]])
+    assert withheld_bins(groups, state, in_bins, Disclosure()).tolist() == [0, 2, 0, 1]
+    with_few = np.array([[120, 9], [40, 3], [40, 3], [40, 3]])
+    assert (withheld_bins(groups, state, with_few, Disclosure()) != 0).all()
+
+
+def test_notes_count_nobody_of_a_withheld_level():
+    predictions, people = town(2, users=120)
+    result = audit(predictions, people.head(117), n_bootstrap=20)
+    assert not any("3" in note for note in result.notes if "not in the users table" in note)
