@@ -1,9 +1,9 @@
-"""Names for arrays in signatures."""
+"""Names for arrays in signatures, and arrays of what people hand in."""
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 Int = NDArray[np.int64]
@@ -28,3 +28,13 @@ def as_array(values: Any) -> Array:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array.copy() if any(step < 0 for step in array.strides) else array
+
+
+def floats(values: ArrayLike) -> Float:
+    """Values as double precision in their shape; what is masked is missing, NaN.
+
+    values    numbers in any shape
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values.astype(float).filled(np.nan))
+    return np.asarray(values, dtype=float)

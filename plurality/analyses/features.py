@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.inputs import Table, listed, numbers, read_table
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 _COUNT, _RATE = "log(1 + count)", "per 100 words"
@@ -137,7 +138,7 @@ def numeric(frame: pl.DataFrame, name: str) -> Floats:
 
 def spread(gaps: Floats, weights: ArrayLike | None = None) -> Floats:
     """Root mean square √(Σ w d² / Σ w) of differences (n, F), per feature (F,); 1 where it would be 0."""
-    w = np.ones(len(gaps)) if weights is None else np.asarray(weights, dtype=float)
+    w = np.ones(len(gaps)) if weights is None else floats(weights)
     if w.shape != (len(gaps),):
         raise InputError(f"weights: shape {w.shape} for {len(gaps)} comparisons; give one weight each")
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))

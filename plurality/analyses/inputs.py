@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from plurality.analyses.calibration.binning import Floats
+from plurality.analyses.levels import MISSING
 from plurality.data.readers.columns import TEXT, as_numbers
 from plurality.data.readers.tables import open_frame
 from plurality.errors import InputError, InputWarning
@@ -23,8 +24,8 @@ _CONTROL = re.compile("control|shuffled", re.IGNORECASE)
 
 ROW = "row of the table"  # kept by the audit, so that messages name rows as the reader knows them
 MOST_WEIGHT = 1e12
-MISSING = "(missing)"
-NOT_LISTED = "(not in users table)"
+READ = {"user_id", "prob_first", "label", "weight", "served_first", "gap", "model", "cell", "control", "fold"}
+READ |= {"shown_first", "pair", ROW}
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,12 @@ def read_predictions(frame: pl.DataFrame) -> tuple[Predictions, Notes]:
         shown=None if shown is None else shown[keep],
         pair=None if pair is None else pair[keep],
     ), [*notes, *more]
+
+
+def unread(frame: pl.DataFrame) -> Notes:
+    """A note of the columns of predictions that no part of an audit reads."""
+    others = [name for name in frame.columns if name not in READ]
+    return [f"Columns of predictions that are not read: {listed(others)}."] if others else []
 
 
 def _weights(weight: Floats, user: NDArray[np.int64]) -> tuple[Floats, Floats, Notes]:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from plurality.analyses.inference.bootstrap import Floats, count_blocks, interval
+from plurality.arrays import floats
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
@@ -43,7 +44,7 @@ def codes_of(size: int, labels: tuple[tuple[str, ArrayLike], ...]) -> list[Ints]
 def numbers(values: ArrayLike) -> Floats:
     """Values (n,) as floats; InputError names the first that is none or not finite."""
     try:
-        x = np.asarray(values, dtype=float)
+        x = floats(values)
     except (TypeError, ValueError) as error:
         raise InputError(f"value: {error}; give numbers, such as the ranks of ordered answers") from error
     if x.ndim != 1 or not np.isfinite(x).all():

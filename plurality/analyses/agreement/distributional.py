@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from plurality.analyses.agreement.pluralism import checked_weights, shares
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 
@@ -19,7 +20,7 @@ def dpl_r2(mean: ArrayLike, variance: ArrayLike, weights: ArrayLike | None = Non
     variance    (n,) their variances ≥ 0, in that unit squared
     weights     (n,) non-negative weights of responses; equal by default
     """
-    mu, spread = np.asarray(mean, dtype=float), np.asarray(variance, dtype=float)
+    mu, spread = floats(mean), floats(variance)
     if mu.ndim != 1 or mu.shape != spread.shape:
         raise InputError(f"means {mu.shape}, variances {spread.shape}; give one of each a response")
     w = checked_weights(weights, len(mu), "row")
@@ -44,7 +45,7 @@ def categorical_moments(probabilities: ArrayLike, atoms: ArrayLike | None = None
     atoms            (K,) value of each category, in the unit of the result; evenly spaced from 0 to 1 by default
     """
     p = shares(probabilities)
-    x = np.linspace(0, 1, p.shape[-1]) if atoms is None else np.asarray(atoms, dtype=float)
+    x = np.linspace(0, 1, p.shape[-1]) if atoms is None else floats(atoms)
     if x.shape != p.shape[-1:] or not np.isfinite(x).all():
         raise InputError(f"atoms: shape {x.shape} for {p.shape[-1]} categories; give a finite value each")
     mean = p @ x

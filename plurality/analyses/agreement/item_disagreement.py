@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from plurality.analyses.agreement.agreement import ZERO
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 
@@ -53,7 +54,7 @@ def controversy(first: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None
     k, size = _choices(first, n)
     if k.ndim != 2:
         raise InputError(f"first: shape {k.shape}; give counts (items, groups)")
-    w = np.ones(k.shape[1]) if weights is None else np.asarray(weights, dtype=float)
+    w = np.ones(k.shape[1]) if weights is None else floats(weights)
     if w.shape != k.shape[1:] or not (np.isfinite(w) & (w >= 0)).all():
         raise InputError(f"weights: {w.tolist()} for {k.shape[1]} groups; give each a finite weight >= 0")
     used = size >= 2
@@ -67,7 +68,7 @@ def controversy(first: ArrayLike, n: ArrayLike, weights: ArrayLike | None = None
 
 
 def _choices(first: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    k, size = np.asarray(first, dtype=float), np.asarray(n, dtype=float)
+    k, size = floats(first), floats(n)
     bad = np.argwhere(~(np.isfinite(size) & (k >= 0) & (k <= size))) if k.shape == size.shape else np.zeros((1, 1))
     if len(bad):
         raise InputError(

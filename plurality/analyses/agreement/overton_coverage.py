@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from plurality.analyses.agreement.agreement import codes_of
 from plurality.analyses.agreement.pluralism import checked_weights, summed_draws
 from plurality.analyses.inference.bootstrap import Floats, interval
+from plurality.arrays import floats
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
@@ -65,7 +66,7 @@ def overton(
     """
     if not 0 < threshold <= 1:
         raise InputError(f"threshold: {threshold}; give an acceptance in (0, 1], such as .5")
-    y = np.asarray(accepts, dtype=float)
+    y = floats(accepts)
     bad = np.flatnonzero(~((y >= 0) & (y <= 1)))
     if y.ndim != 1 or len(bad):
         raise InputError(f"accepts: shape {y.shape}, row {bad[:1].tolist()} is not in [0, 1]; give acceptance a row")

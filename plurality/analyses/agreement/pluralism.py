@@ -16,6 +16,7 @@ from scipy.special import rel_entr
 
 from plurality.analyses.agreement.agreement import codes_of
 from plurality.analyses.inference.bootstrap import Floats, count_blocks, interval
+from plurality.arrays import floats
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
@@ -33,7 +34,7 @@ def shares(totals: ArrayLike, keep: ArrayLike | None = None) -> Floats:
     totals    (..., K) shares or survey-weighted totals ≥ 0 of the K options of a question
     keep      (..., K) True for options that count; all by default
     """
-    table = np.asarray(totals, dtype=float)
+    table = floats(totals)
     if not table.ndim:
         raise InputError(f"choices: one number, {table}; give one an option, (..., options)")
     bad = np.argwhere((table < 0) | np.isinf(table))
@@ -59,10 +60,10 @@ def alignment(model: ArrayLike, human: ArrayLike, ordinals: ArrayLike) -> Floats
     >>> alignment([[0.5, 0.5, 0.0]], [[0.0, 0.5, 0.5]], ordinals=[1, 2, 3]).round(3).tolist()
     [0.5]
     """
-    place = np.asarray(ordinals, dtype=float)
+    place = floats(ordinals)
     if np.isinf(place).any():
         raise InputError(f"ordinals: infinite at {np.argwhere(np.isinf(place))[0].tolist()}; give finite places or NaN")
-    sides = [np.asarray(side, dtype=float) for side in (model, human)]
+    sides = [floats(side) for side in (model, human)]
     shapes = (sides[0].shape, sides[1].shape, place.shape)
     if place.ndim not in (1, 2) or not shapes[0][-1:] == shapes[1][-1:] == shapes[2][-1:] or not _broadcast(*shapes):
         raise InputError(
@@ -99,7 +100,7 @@ def representativeness(aligned: ArrayLike, weights: ArrayLike | None = None) -> 
     aligned    (..., Q) alignment in each question, as from `alignment`; NaN is left out
     weights    (Q,) non-negative weights of questions; equal by default
     """
-    table = np.asarray(aligned, dtype=float)
+    table = floats(aligned)
     if not table.ndim:
         raise InputError(f"alignment: one number, {table}; give one a question, (..., questions)")
     w = checked_weights(weights, table.shape[-1], "question")
@@ -115,7 +116,7 @@ def checked_weights(weights: ArrayLike | None, n: int, row: str) -> Floats:
     n          how many rows there are
     row        what a row is called in messages, such as "question"
     """
-    w = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
+    w = np.ones(n) if weights is None else floats(weights)
     if w.shape != (n,):
         raise InputError(f"weights: shape {w.shape} for {n} {row}s; give one a {row}")
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
@@ -180,7 +181,7 @@ def group_representativeness(  # noqa: PLR0913 - four columns of answers, and th
     """
     if fewest < 2:
         raise InputError(f"fewest: {fewest}; give at least 2 people, as the noise of one cannot be told")
-    choices, place = np.asarray(model, dtype=float), np.asarray(ordinals, dtype=float)
+    choices, place = floats(model), floats(ordinals)
     if choices.ndim != 2:
         raise InputError(f"model: shape {choices.shape}; give shares of options (questions, options)")
     w = checked_weights(weights, np.size(user), "answer")
@@ -257,7 +258,7 @@ def consistency(aligned: ArrayLike, topics: ArrayLike, weights: ArrayLike | None
     topics     (Q,) label of each question's topic
     weights    (Q,) non-negative weights of questions; equal by default
     """
-    table, label = np.asarray(aligned, dtype=float), np.asarray(topics)
+    table, label = floats(aligned), np.asarray(topics)
     if table.ndim != 2 or label.shape != table.shape[1:]:
         raise InputError(f"consistency: alignment {table.shape}, topics {label.shape}; give (groups, questions)")
     overall, nan = representativeness(table, weights), float("nan")
@@ -315,7 +316,7 @@ def steerability(
     """
     if form not in ("question", "context"):
         raise InputError(f'form: {form!r}; use "question" (mean of maxima) or "context" (maximum of means)')
-    told, plain = np.asarray(steered, dtype=float), np.asarray(unsteered, dtype=float)
+    told, plain = floats(steered), floats(unsteered)
     apart = told.ndim < 2 or not told.shape[-2] or plain.shape[-1:] != told.shape[-1:]
     if apart or not _broadcast(told.shape[:-2], plain.shape[:-1]):
         raise InputError(f"steerability: shapes {told.shape} and {plain.shape}; give (..., contexts, questions)")

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from plurality.analyses.agreement.agreement import ZERO, Ints, bounds, codes_of, count_columns, incidence, numbers
 from plurality.analyses.inference.bootstrap import Floats, per_user_sums
+from plurality.arrays import floats
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
@@ -56,7 +57,7 @@ def icc(
     """
     y = numbers(value)
     (code,) = codes_of(len(y), (("group", group),))
-    w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
+    w = np.ones(len(y)) if weights is None else floats(weights)
     if w.shape != y.shape or not (np.isfinite(w) & (w >= 0)).all():
         raise InputError(f"weights: shape {w.shape} for {len(y)} rows; give finite weights >= 0, one a row")
     held = w > 0

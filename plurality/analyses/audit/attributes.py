@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from plurality.analyses.inputs import MISSING, NOT_LISTED, Notes, user_column
+from plurality.analyses.inputs import Notes, user_column
 from plurality.analyses.inputs import listed as quoted
+from plurality.analyses.levels import MISSING, NOT_LISTED, with_levels
 from plurality.errors import InputError
 
 MAX_LEVELS = 50  # of a text column that is sliced by default
@@ -15,7 +16,7 @@ MAX_INTEGERS = 20  # of an integer column that is sliced by default
 def attributes_of(
     users: pl.DataFrame | None, ids: tuple[str, ...], by: Sequence[str] | None
 ) -> tuple[pl.DataFrame, Notes]:
-    """Levels of each attribute as strings, a row for each of `ids` in that order, and notes.
+    """Levels of each attribute, text or Enums, a row for each of `ids` in that order, and notes.
 
     A null is the level "(missing)"; a user whom the table does not list has "(not in users table)"
     everywhere.
@@ -42,7 +43,9 @@ def attributes_of(
 
 
 def _levels(column: pl.Series) -> pl.Series:
-    return column.cast(pl.String).fill_null(MISSING).replace("", MISSING)
+    column = with_levels(column, (MISSING, NOT_LISTED))
+    text = column.cast(pl.String).fill_null(MISSING).replace("", MISSING)
+    return text.cast(column.dtype) if isinstance(column.dtype, pl.Enum) else text
 
 
 def _usable(users: pl.DataFrame, by: Sequence[str] | None) -> tuple[list[str], Notes]:

@@ -49,6 +49,7 @@ from plurality.analyses.inputs import (
     default_model,
     read_predictions,
     read_table,
+    unread,
 )
 from plurality.analyses.scores import CHOSEN, REJECTED, predictions_from_scores
 from plurality.analyses.social_choice.candidates import choosing, read_candidates
@@ -196,6 +197,7 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     frame, model, choice = chosen(frame, "model", model, default_model(frame))
     frame, cell, again = chosen(frame, "cell", cell, default_cell(frame))
     data, notes = read_predictions(frame)
+    notes += unread(frame)
     listed = None if users is None else read_table(users, "users")
     attributes, more = attributes_of(listed, data.ids, by)
     groups = slices(attributes, len(data.ids), ways)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from plurality.analyses.audit.slices import SHOWN, Slices, State
+from plurality.analyses.levels import with_levels
 
 WITHHELD = "(withheld groups together)"
 
@@ -23,12 +24,13 @@ def merged(attributes: pl.DataFrame, groups: Slices, state: State) -> pl.DataFra
     hidden: dict[str, list[str]] = {name: [] for name in attributes.columns}
     for s in np.flatnonzero((state != SHOWN) & (groups.order == 1)):
         hidden[groups.attribute[s]].append(groups.level[s])
-    together = {
-        name: pl.when(pl.col(name).cast(pl.String).is_in(levels)).then(pl.lit(WITHHELD)).otherwise(pl.col(name))
-        for name, levels in hidden.items()
-        if levels
-    }
-    return attributes.with_columns(**together)
+    together = []
+    for name, levels in hidden.items():
+        column = with_levels(attributes[name], [WITHHELD])
+        few = column.cast(pl.String).is_in(levels)
+        one = pl.when(few).then(pl.lit(WITHHELD, column.dtype)).otherwise(column)
+        together.append(pl.select(one.alias(name)).to_series())
+    return pl.DataFrame(together) if together else attributes
 
 
 def small_cells(merged: pl.DataFrame, names: Collection[str], groups: Slices, state: State, least: int) -> bool:
@@ -45,7 +47,7 @@ def small_cells(merged: pl.DataFrame, names: Collection[str], groups: Slices, st
     """
     if len(names) < 2:
         return False
-    if int(merged.group_by(*names).len()["len"].min() or 0) < least:  # type: ignore[call-overload]
+    if (merged.group_by(*names).len()["len"] < least).any():
         return True
     inside = [s for s in np.flatnonzero(state != SHOWN) if groups.order[s] > 1 and set(groups.crossed[s]) <= set(names)]
     people = [(int(groups.users(int(s))[0]), groups.crossed[s]) for s in inside]

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from plurality.analyses.audit.slices import CROSS, OVERALL, Slices
+from plurality.analyses.levels import levels_of
 from plurality.errors import InputError
 
 Ints = NDArray[np.int64]
@@ -82,7 +83,7 @@ def segments_of_attributes(attributes: pl.DataFrame, order: int = 2) -> Segments
     if order not in (1, 2, 3):
         raise InputError(f"order: {order}; cross 1, 2 or 3 attributes")
     names, levels, rows = [OVERALL[0]], [OVERALL[1]], [np.arange(attributes.height)]
-    single = {c: np.unique(attributes[c].cast(pl.String).to_numpy(), return_inverse=True) for c in attributes.columns}
+    single = {c: levels_of(attributes[c]) for c in attributes.columns}
     for crossed in (c for k in range(1, order + 1) for c in combinations(attributes.columns, k)):
         cells, code = np.unique(np.stack([single[c][1] for c in crossed], axis=1), axis=0, return_inverse=True)
         ends = np.cumsum(np.bincount(code.ravel(), minlength=len(cells)))

@@ -3,7 +3,6 @@
 Users are counted, never rows: a hundred comparisons by two people are two people.
 """
 
-import re
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import lsqr
 
-from plurality.analyses.inputs import MISSING, NOT_LISTED
+from plurality.analyses.levels import levels_of
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
@@ -79,8 +78,8 @@ class Slices:
 def slices(attributes: pl.DataFrame, n_users: int, ways: int = 2) -> Slices:
     """Everybody, every level of every attribute, and the occurring combinations of levels of up to `ways` attributes.
 
-    `attributes` holds a string column each and a row for each user. Levels stand in the order of their
-    numbers, if they have any ("<18", "18-24", ">65"), then of the alphabet; what is missing stands last.
+    `attributes` holds a column of levels each, text or an Enum, and a row for each user. Levels stand in the order of
+    `levels_of`.
     """
     if not 1 <= ways <= MOST_WAYS:
         raise InputError(f"slices: {ways} attributes to cross; give 1 to {MOST_WAYS}")
@@ -92,9 +91,8 @@ def slices(attributes: pl.DataFrame, n_users: int, ways: int = 2) -> Slices:
     for crossed in (c for k in range(1, ways + 1) for c in combinations(attributes.columns, k)):
         first = len(names)
         if len(crossed) == 1:
-            found = sorted(attributes[crossed[0]].unique().to_list(), key=_place)
-            rank = {level: place for place, level in enumerate(found)}
-            code = attributes[crossed[0]].replace_strict(rank, return_dtype=pl.Int64).to_numpy()
+            names_of, code = levels_of(attributes[crossed[0]])
+            found = list(names_of)
         else:
             singles = np.stack([code_of[(name,)] for name in crossed], 1)
             cells, code = np.unique(singles, axis=0, return_inverse=True)
@@ -116,14 +114,6 @@ def _sums(whole: Ints, part: Ints) -> list[tuple[int, tuple[int, ...]]]:
     edges = np.unique(np.stack([whole, part], 1), axis=0)
     wholes, start = np.unique(edges[:, 0], return_index=True)
     return [(int(w), tuple(parts.tolist())) for w, parts in zip(wholes, np.split(edges[:, 1], start[1:]), strict=True)]
-
-
-def _place(level: str) -> tuple[bool, float, str]:
-    """Key that sorts "9" before "10" and "<18" before "18-24"."""
-    number = re.search(r"\d+(\.\d+)?", level)
-    below = level.lstrip().lower().startswith(("<", "under", "less", "below"))
-    place = float(number[0]) - 0.5 * below if number else np.inf
-    return level in (MISSING, NOT_LISTED), place, level
 
 
 def _membership(columns: list[Ints], n_users: int, n_slices: int) -> sparse.csc_array:

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from plurality.analyses.levels import labels
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -30,14 +32,14 @@ def checked(p: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> tup
     """
     arrays = []
     for name, values in (("p", p), ("y", y)):
-        array = np.asarray(values, dtype=float)
+        array = floats(values)
         if array.ndim != 1:
             raise InputError(f"{name}: shape {array.shape} has {array.ndim} dimensions; give one number a comparison")
         bad = np.flatnonzero(~((array >= 0) & (array <= 1)))  # also true for NaN
         if len(bad):
             raise InputError(f"{name}: row {bad[0]} is {array[bad[0]]}; give probabilities in [0, 1]")
         arrays.append(array)
-    w = np.ones(len(arrays[0])) if weights is None else np.asarray(weights, dtype=float)
+    w = np.ones(len(arrays[0])) if weights is None else floats(weights)
     if not len(arrays[0]) == len(arrays[1]) == len(w):
         raise InputError(f"lengths differ: {len(arrays[0])} p, {len(arrays[1])} y, {len(w)} weights; align the rows")
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
@@ -147,7 +149,7 @@ def _mirrored(confidence: Floats, outcome: Floats, weight: Floats, edges: Floats
 
 def distinct(values: ArrayLike) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Distinct values ascending and the place of each (n,) among them: np.unique, small whole numbers unsorted."""
-    x = np.asarray(values)
+    x = labels(values)
     if x.ndim == 1 and x.dtype.kind in "iu" and x.size and x.min() >= 0 and x.max() < 4 * x.size:
         there = np.bincount(x) > 0
         return np.flatnonzero(there), (np.cumsum(there) - 1)[x]

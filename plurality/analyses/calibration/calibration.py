@@ -16,6 +16,8 @@ from scipy.stats import norm
 from plurality.analyses.calibration.binning import Binned, Floats, Mass, Orientation, bin_points, checked
 from plurality.analyses.calibration.cumulative import Kuiper, kuiper
 from plurality.analyses.inference.bootstrap import cluster_draws, interval
+from plurality.analyses.levels import labels
+from plurality.arrays import floats
 from plurality.errors import InputError, InputWarning
 
 __all__ = [
@@ -173,7 +175,7 @@ def log_loss(
     if p is None and gap is None:
         raise InputError("log_loss: neither p nor gap is given; give one of them")
     p, y, w = checked(np.full(np.shape(y), 0.5) if p is None else p, y, weights)
-    rows = log_loss_rows(p, y, None if gap is None else np.asarray(gap, dtype=float))
+    rows = log_loss_rows(p, y, None if gap is None else floats(gap))
     infinite = np.flatnonzero(np.isinf(rows) & (w > 0))
     if len(infinite):
         warnings.warn(
@@ -234,7 +236,7 @@ def reliability(  # noqa: PLR0913 - the arguments of ece and of the bands
     if users is None:
         lo, hi = wilson(observed * weight, weight, level)
     else:
-        lo, hi = _user_interval(points, np.asarray(users), draws, seed, level)
+        lo, hi = _user_interval(points, labels(users, "users"), draws, seed, level)
     null = predicted + consistency_sums(points, draws, seed) / weight
     null_lo, null_hi = np.quantile(null, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     columns = {
@@ -271,7 +273,7 @@ def wilson(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Flo
     n            number of trials
     level        coverage of the interval, in (0, 1)
     """
-    successes, n = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
+    successes, n = floats(successes), floats(n)
     z2 = norm.ppf(0.5 + level / 2) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         share = successes / n

@@ -8,6 +8,8 @@ from scipy.stats import norm
 
 from plurality.analyses.calibration.binning import Floats, Orientation, bin_index, bin_points, edges_of
 from plurality.analyses.inference.bootstrap import cluster_draws
+from plurality.analyses.levels import labels
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 KNOTS = 256  # points at which the resampled process is followed
@@ -73,7 +75,7 @@ def kuiper(
     ratio = statistic / sigma
     if users is None:
         return Kuiper(statistic, sigma, ratio, float(brownian_range_tail(ratio)), float(BROWNIAN_RANGE))
-    null, coarse = _user_null(np.asarray(users), knot_index(x, w), residual, w, draws, seed)
+    null, coarse = _user_null(labels(users, "users"), knot_index(x, w), residual, w, draws, seed)
     return Kuiper(statistic, sigma, ratio, exceedance(coarse, null), float(null.mean() / sigma))
 
 
@@ -131,7 +133,7 @@ def brownian_range_tail(ratio: ArrayLike) -> Floats:
 
     ratio    (...,) range over the standard deviation at 1; below .3 the tail is 1 to double precision
     """
-    x = np.asarray(ratio, dtype=float)
+    x = floats(ratio)
     k = np.arange(1, 100)
     terms = np.where(k % 2, 1, -1) * k * norm.sf(k * np.maximum(x, 0.3)[..., None])
     return np.clip(8 * terms.sum(axis=-1), 0, 1)  # below .3 the tail is 1 to double precision

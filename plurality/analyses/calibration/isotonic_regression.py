@@ -19,6 +19,8 @@ from plurality.analyses.calibration.binning import Floats, checked, fold
 from plurality.analyses.calibration.calibration import log_loss_rows
 from plurality.analyses.calibration.cumulative import exceedance
 from plurality.analyses.inference.bootstrap import count_blocks, interval
+from plurality.analyses.levels import labels
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Score = Literal["brier", "log_loss"]
@@ -42,7 +44,7 @@ class Isotonic:
 
         p    P(first preferred) in [0, 1], of any shape
         """
-        p = np.asarray(p, dtype=float)
+        p = floats(p)
         upper = _between(np.maximum(p, 1 - p), self.confidence, self.calibrated)
         return np.where(p < 0.5, 1 - upper, upper)
 
@@ -126,7 +128,7 @@ def corp(
     if score not in ("brier", "log_loss"):
         raise InputError(f'score: {score!r}; use "brier" or "log_loss"')
     p, y, w = checked(p, y, weights)
-    odds = None if gap is None else np.asarray(gap, dtype=float)
+    odds = None if gap is None else floats(gap)
     loss = (p - y) ** 2 if score == "brier" else log_loss_rows(p, y, odds)
     steps = _steps(p, y, w)
     if not len(steps.value):
@@ -183,10 +185,10 @@ def corp_curve(
         null = np.stack([_between(at, steps.value, q) for _, q in _redrawn(steps, draws, seed)])
         null_lo, null_hi = np.quantile(null, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     if users is not None:
-        if len(np.asarray(users)) != len(p):
-            raise InputError(f"users: {len(np.asarray(users))} for {len(p)} comparisons; align the rows")
+        if len(labels(users)) != len(p):
+            raise InputError(f"users: {len(labels(users))} for {len(p)} comparisons; align the rows")
         if len(at) and draws:
-            ids, codes = np.unique(np.asarray(users)[w > 0], return_inverse=True)
+            ids, codes = np.unique(labels(users, "users")[w > 0], return_inverse=True)
             table = np.stack([_between(at, *fit) for fit in _resampled(steps, codes, len(ids), draws, seed)])
             lo, hi = interval(table, level, n_users=len(ids))
     columns = {

@@ -25,6 +25,7 @@ from plurality.analyses.calibration.cumulative import (
     small_sample,
 )
 from plurality.analyses.inference.bootstrap import resample_counts
+from plurality.analyses.levels import labels
 from plurality.errors import InputError
 
 __all__ = [
@@ -152,14 +153,14 @@ def multicalibration(  # noqa: PLR0913 - the arguments of ece and of kuiper
 
 def _sorted(points: Binned, users: ArrayLike | None) -> _Sorted:
     n = len(points.predicted)
-    if users is not None and len(np.asarray(users)) != n:
-        raise InputError(f"users: {len(np.asarray(users))} for {n} comparisons; give one a comparison")
+    if users is not None and len(labels(users)) != n:
+        raise InputError(f"users: {len(labels(users))} for {n} comparisons; give one a comparison")
     order = np.argsort(points.predicted, kind="stable")
     order = order[points.weight[order] > 0]
     rank = np.full(n, -1)
     rank[order] = np.arange(len(order))
     c, w = points.predicted[order], points.weight[order]
-    user = None if users is None else np.unique(np.asarray(users)[order], return_inverse=True)[1].astype(np.int64)
+    user = None if users is None else np.unique(labels(users, "users")[order], return_inverse=True)[1].astype(np.int64)
     knots = KNOTS if user is None else int(np.clip(_HELD // (user.max(initial=0) + 1), 32, KNOTS))
     knot = knot_index(c, w, knots) if len(c) else np.zeros(0, np.int64)
     tie = points.folded & (c == 0.5)  # a tie of the model has the label .5 whatever is drawn

@@ -17,6 +17,7 @@ from scipy.stats import t as student
 from plurality.analyses.calibration.binning import Floats, checked, distinct, refuse_one_sided
 from plurality.analyses.calibration.calibration import log_loss_rows
 from plurality.analyses.welfare.welfare import Shrunk, shrink
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Ints = NDArray[np.intp]
@@ -163,7 +164,7 @@ def shrunk_log_temperature(slopes: ArrayLike, se: ArrayLike) -> Shrunk:
     slopes    (G,) calibration slopes of groups
     se        (G,) their standard errors, in the same unit
     """
-    b, s = np.asarray(slopes, dtype=float), np.asarray(se, dtype=float)
+    b, s = floats(slopes), floats(se)
     positive = np.where(b > 0, b, np.nan)
     return shrink(-np.log(positive), s / positive)
 
@@ -248,7 +249,7 @@ def position_bias(
 
 def checked_gaps(gap: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
     """Gaps, labels and weights as float arrays of one length (n,); InputError names the first bad row."""
-    d = np.asarray(gap, dtype=float)
+    d = floats(gap)
     bad = np.flatnonzero(~np.isfinite(d))
     if d.ndim != 1 or len(bad):
         where = f"row {bad[0]} is {d.ravel()[bad[0]]}" if len(bad) else f"shape {d.shape}"

@@ -10,6 +10,8 @@ from plurality.analyses.calibration.binning import checked
 from plurality.analyses.features import numeric, spread
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.inputs import Table, listed, read_table, user_column
+from plurality.analyses.levels import labels as as_labels
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Ints = NDArray[np.intp]
@@ -94,7 +96,7 @@ def grouped_rows(
     InputError names the first row that is wrong, and why.
     """
     y, w = checked(np.full(np.shape(y), 0.5), y, weights)[1:]
-    table = np.asarray(x, dtype=float)
+    table = floats(x)
     people = codes_of(user, "user")[1]
     codes = np.zeros(len(y), np.intp) if group is None else np.asarray(group)
     if table.ndim != 2 or not len(table) == len(y) == len(people) == len(codes):
@@ -116,7 +118,7 @@ def grouped_rows(
 
 def codes_of(labels: ArrayLike, name: str) -> tuple[NDArray[np.generic], Ints]:
     """Different labels (K,), ascending, and which of them each row has (n,)."""
-    values = np.asarray(labels)
+    values = as_labels(labels, name)
     kind = values.dtype.kind
     if kind == "O":
         missing = np.asarray(values == np.array(None), dtype=bool)

@@ -10,6 +10,7 @@ from scipy.stats import f as fisher
 from scipy.stats import false_discovery_control
 
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Structure = Literal["auto", "diagonal", "full"]
@@ -45,13 +46,13 @@ def pool(
     carries no information and stays NaN; with fewer than two known groups a feature stays as it is. Raises
     InputError for shapes that do not match, and for a singular V without `n_users`.
     """
-    b, v = np.asarray(estimates, dtype=float), np.asarray(covariance, dtype=float)
+    b, v = floats(estimates), floats(covariance)
     if b.ndim != 2 or v.shape != (*b.shape, b.shape[1]):
         raise InputError(f"pool: estimates {b.shape} and covariance {v.shape}; give (G, F) and (G, F, F)")
     if structure not in ("auto", "diagonal", "full"):
         raise InputError(f'structure: {structure!r}; use "auto", "diagonal" or "full"')
     known = np.isfinite(b) & (np.diagonal(v, axis1=1, axis2=2) > 0)
-    v = _regular(v, known, None if n_users is None else np.asarray(n_users, dtype=float))
+    v = _regular(v, known, None if n_users is None else floats(n_users))
     shared = known.sum(axis=0) >= 2
     value, error = np.where(known, b, np.nan), np.where(known[:, :, None] & known[:, None, :], v, np.nan)
     mean, between = np.full(b.shape[1], np.nan), np.full(v.shape[1:], np.nan)
@@ -103,7 +104,7 @@ def _pool(b: Floats, v: Floats, known: NDArray[np.bool_], full: bool) -> Pooled:
 
 def _centre(b: Floats, v: Floats, between: Floats) -> tuple[Floats, Floats, Floats]:
     """(V_g + T)⁻¹ (G, F, F), the mean that they weigh (F,), and its covariance (F, F)."""
-    precision = np.asarray(np.linalg.inv(v + between), dtype=float)
+    precision = floats(np.linalg.inv(v + between))
     spread = np.asarray(np.linalg.inv(precision.sum(axis=0)), dtype=float)
     mean: Floats = spread @ np.einsum("gfh,gh->f", precision, b)
     return precision, mean, spread
@@ -149,8 +150,8 @@ def homogeneity(estimates: ArrayLike, errors: ArrayLike, n_users: ArrayLike) -> 
     that of χ² with G − 1 degrees of freedom but of Welch's (1951) F for n_users − 1 of them; with many users both
     are one. Groups without an estimate or error are left out; fewer than two give NaN.
     """
-    b, s = np.asarray(estimates, dtype=float), np.asarray(errors, dtype=float)
-    freedom = np.broadcast_to(np.asarray(n_users, dtype=float)[:, None] - 1, b.shape)
+    b, s = floats(estimates), floats(errors)
+    freedom = np.broadcast_to(floats(n_users)[:, None] - 1, b.shape)
     known = np.isfinite(b) & (s > 0) & np.isfinite(s) & (freedom > 0)
     k = known.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):

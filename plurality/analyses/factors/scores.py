@@ -15,6 +15,7 @@ from scipy import sparse
 
 from plurality.analyses.factors.inputs import Ints, Rows, grouped_rows
 from plurality.analyses.inference.bootstrap import Floats, count_blocks, interval
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 _ENTRIES = 250_000  # blocks of ties x draws held at once, few enough for a processor's cache
@@ -78,7 +79,7 @@ def group_scores(
     level       coverage of the intervals, in (0, 1)
     """
     rows = grouped_rows(x, y, user, group, weights, n_groups)
-    label = np.asarray(y, dtype=float)
+    label = floats(y)
     odd = np.flatnonzero(~np.isin(label, LABELS))
     if len(odd):
         raise InputError(f"y: row {odd[0]} is {label[odd[0]]}; tau needs labels of 0, 0.5 or 1, so round them")

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from plurality.analyses.audit.labels import shorten
 from plurality.analyses.figures.style import FAINT, INK, MUTED, STYLE, Figure, close_gaps
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 MOST_PANELS = 12
@@ -22,7 +23,7 @@ def latent_map(codes: ArrayLike, levels: ArrayLike, *, attribute: str, test: str
     attribute    name of what the levels are of
     width        of the figure, in inches
     """
-    z, names = np.asarray(codes, dtype=float), np.asarray(levels).astype(str)
+    z, names = floats(codes), np.asarray(levels).astype(str)
     if z.ndim != 2 or len(z) != len(names):
         raise InputError(f"latent map: codes {z.shape} and {len(names)} levels; give a row and a level a user")
     centred = z - z.mean(0)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -64,9 +65,9 @@ def per_user_sums(
     weights       (n,) weights w; 1 by default
     n_users       number of users, if some have no rows; the largest code + 1 by default
     """
-    codes, table = np.asarray(user_codes), np.asarray(values, dtype=float)
+    codes, table = np.asarray(user_codes), floats(values)
     table = table[:, None] if table.ndim == 1 else table
-    w = np.ones(len(codes)) if weights is None else np.asarray(weights, dtype=float)
+    w = np.ones(len(codes)) if weights is None else floats(weights)
     if not len(codes) == len(table) == len(w):
         raise InputError(f"lengths differ: {len(codes)} codes, {len(table)} values, {len(w)} weights; align the rows")
     users = int(codes.max(initial=-1)) + 1 if n_users is None else n_users
@@ -85,7 +86,7 @@ def ratio_draws(counts: Counts, numerator: ArrayLike, denominator: ArrayLike) ->
     numerator      (users, K) or (users,) sums of each user
     denominator    (users, K) sums of each user; (users,) or (users, 1) serves every column
     """
-    top, bottom = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
+    top, bottom = floats(numerator), floats(denominator)
     top = top[:, None] if top.ndim == 1 else top
     bottom = bottom[:, None] if bottom.ndim == 1 else bottom
     if len(top) != counts.shape[1] or len(bottom) != counts.shape[1]:
@@ -141,17 +142,17 @@ def interval(
     """
     if not 0 < level < 1:
         raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")
-    table = np.asarray(draws, dtype=float)
+    table = floats(draws)
     ordered = np.sort(table.reshape(len(table), -1), axis=0)  # NaN last
     valid = (~np.isnan(ordered)).sum(axis=0)
     z = np.full(ordered.shape[1], norm.ppf(0.5 + level / 2))
     if n_users is not None:
-        users = np.broadcast_to(np.asarray(n_users, dtype=float), table.shape[1:]).ravel()
+        users = np.broadcast_to(floats(n_users), table.shape[1:]).ravel()
         with np.errstate(divide="ignore", invalid="ignore"):
             z = np.where(users > 1, np.sqrt(users / (users - 1)) * student.ppf(0.5 + level / 2, users - 1), np.nan)
     shift = np.zeros_like(z)
     if estimate is not None:
-        value = np.broadcast_to(np.asarray(estimate, dtype=float), table.shape[1:]).ravel()
+        value = np.broadcast_to(floats(estimate), table.shape[1:]).ravel()
         same = np.abs(ordered - value) <= 1e-9 * np.maximum(1, np.abs(value))  # a tie is one up to rounding
         below = ((ordered < value) & ~same).sum(axis=0) + 0.5 * same.sum(axis=0)
         shift = np.clip(2 * norm.ppf((below + 0.5) / (valid + 1)), -z, z)
@@ -182,7 +183,7 @@ def standard_error(draws: ArrayLike, n_users: ArrayLike) -> Floats:
     draws      (draws, ...) bootstrap draws of each estimate; NaN draws are left out
     n_users    (...,) users behind each estimate
     """
-    table, users = np.asarray(draws, dtype=float), np.asarray(n_users, dtype=float)
+    table, users = floats(draws), floats(n_users)
     valid = ~np.isnan(table)
     count = valid.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -200,7 +201,7 @@ def two_sided_p(estimate: ArrayLike, error: ArrayLike, n_users: ArrayLike) -> Fl
     error       (...,) their standard errors, in the same unit
     n_users     (...,) users behind each estimate
     """
-    value, scale, users = (np.asarray(a, dtype=float) for a in (estimate, error, n_users))
+    value, scale, users = (floats(a) for a in (estimate, error, n_users))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(scale > 0, np.abs(value) / scale, np.nan)
         return 2 * student.sf(ratio, np.where(users > 1, users - 1, np.nan))

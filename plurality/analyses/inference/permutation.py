@@ -20,7 +20,9 @@ from plurality.analyses.audit.attributes import attributes_of
 from plurality.analyses.factors.inputs import codes_of
 from plurality.analyses.factors.pooling import adjusted
 from plurality.analyses.inference.bootstrap import Floats
-from plurality.analyses.inputs import MISSING, NOT_LISTED, Table, read_table
+from plurality.analyses.inputs import Table, read_table
+from plurality.analyses.levels import MISSING, NOT_LISTED
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 _ENTRIES = 4_000_000  # permutations x users held at once
@@ -125,7 +127,7 @@ def separation(codes: ArrayLike, level: ArrayLike, *, permutations: int = 999, s
 
 
 def _checked(codes: ArrayLike, level: ArrayLike) -> tuple[Floats, NDArray[np.intp], int]:
-    table = np.asarray(codes, dtype=float)
+    table = floats(codes)
     found, index = codes_of(level, "level")
     if table.ndim != 2 or len(index) != len(table):
         raise InputError(f"codes: shape {table.shape} with {len(index)} levels; give (users, C) and one level a user")
@@ -216,7 +218,7 @@ def separations(
     permutations    number of shuffles
     seed            makes the result the same again
     """
-    table = np.asarray(codes, dtype=float)
+    table = floats(codes)
     names = tuple(str(name) for name in ids)
     if len(names) != len(table) or len(set(names)) != len(names):
         raise InputError(f"ids: {len(set(names))} different ids for {len(table)} codes; give each user's once")

@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from plurality.analyses.audit.slices import CROSS, OVERALL
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.arrays import floats
 from plurality.arviz_draws import convergence, dataset_of
 from plurality.errors import InputError, InputWarning
 from plurality.jax_precision import double_precision
@@ -56,7 +57,7 @@ def normal_average(eta: ArrayLike, sd: ArrayLike) -> Floats:
     sd     (...,) standard deviation ≥ 0 around it, in log-odds; broadcasts against η
     """
     node, weight = np.polynomial.hermite_e.hermegauss(NODES)
-    centre, spread = np.asarray(eta, dtype=float), np.asarray(sd, dtype=float)
+    centre, spread = floats(eta), floats(sd)
     total = np.zeros(np.broadcast_shapes(centre.shape, spread.shape))
     for x, w in zip(node, weight / weight.sum(), strict=True):  # one node at a time: draws x cells are many
         total = total + w * expit(centre + spread * x)
@@ -147,7 +148,7 @@ def mrp(
 
 
 def _outcomes(wins: ArrayLike, n: ArrayLike, users: int) -> tuple[Floats, Floats]:
-    k, trials = np.asarray(wins, dtype=float), np.asarray(n, dtype=float)
+    k, trials = floats(wins), floats(n)
     if not k.shape == trials.shape == (users,):
         raise InputError(f"mrp: {k.shape} wins, {trials.shape} n, {users} users of attributes; align them")
     bad = np.flatnonzero(~(np.isfinite(trials) & (k >= 0) & (k <= trials)))

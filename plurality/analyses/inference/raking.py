@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.arrays import floats
 from plurality.errors import InputError, InputWarning
 
 _LARGE = 1e100
@@ -44,7 +45,7 @@ def kish(weights: ArrayLike) -> float:
     >>> round(kish([2, 1, 1]), 3)
     2.667
     """
-    w = np.asarray(weights, dtype=float)
+    w = floats(weights)
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
     if len(bad):
         raise InputError(f"weights: row {bad[0]} is {w.ravel()[bad[0]]}; give finite weights >= 0")
@@ -132,7 +133,7 @@ def check_margins(users: pl.DataFrame, margins: Margins) -> None:
 
 
 def _design_weights(weights: ArrayLike | None, n: int) -> Floats:
-    base = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
+    base = np.ones(n) if weights is None else floats(weights)
     if base.shape != (n,):
         raise InputError(f"weights: shape {base.shape} for {n} users; give one a user")
     bad = np.flatnonzero(~(np.isfinite(base) & (base >= 0)))

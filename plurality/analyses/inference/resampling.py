@@ -43,7 +43,7 @@ def draw(base: Material, users: Users) -> Drawn:
     )
     total = _Sums(columns.sum(axis=0)[None], knots.sum(axis=0, dtype=np.float64)[None])
     weigh = base.weights_of(users)
-    people = np.ones(len(users), np.float32) if weigh is None else weigh
+    people: NDArray[np.floating] = np.ones(len(users), np.float32) if weigh is None else weigh
     observed = _metrics(total, people[None], utility)[0]
     compared = observed[CALIBRATION].copy()
     observed[KUIPER] = _range_of_rows(base, users) / _positive_root(total.spread)[0]
@@ -100,7 +100,7 @@ class _Sums:
         return np.moveaxis(self.columns[:, 9:].reshape(-1, 4, FOLDED_BINS), 1, 0)
 
 
-def _metrics(sums: _Sums, counts: Counts, utility: Floats) -> Floats:
+def _metrics(sums: _Sums, counts: NDArray[np.floating], utility: Floats) -> Floats:
     """Every metric (draws, M) for counts (draws, n) of users with ascending utility (n,).
 
     Observed values are the same formula at counts of one.

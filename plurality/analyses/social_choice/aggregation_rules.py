@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.welfare.normalisations import normalise_sets
 from plurality.analyses.welfare.welfare_draws import WelfareDraws
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Rule = Callable[[Floats, Floats, Floats], Floats]
@@ -36,7 +37,7 @@ def weighted(seats: ArrayLike) -> Rule:
 
     seats    (U,) non-negative weight of each user, in place of the `weights` that the rule is called with
     """
-    given = np.asarray(seats, dtype=float)
+    given = floats(seats)
     bad = ~(np.isfinite(given) & (given >= 0))
     if bad.any():
         raise InputError(f"seats: row {bad.argmax()} is {given[bad.argmax()]}; give finite weights >= 0")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.welfare.group_utilities import group_means, group_membership, user_means
+from plurality.arrays import floats
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
@@ -24,7 +25,7 @@ def selection_probabilities(score: ArrayLike, n: ArrayLike) -> Floats:
     score    (..., K) by which the K candidates of each prompt are ranked, NaN where a prompt has fewer
     n        (N,) or one number: how many candidates are drawn, whole numbers ≥ 1
     """
-    s, drawn = np.asarray(score, dtype=float), _numbers(n)
+    s, drawn = floats(score), _numbers(n)
     if s.ndim < 1 or np.isinf(s).any():
         raise InputError("score: infinite or a single number; give finite (..., K), NaN where there is no candidate")
     rows = s.reshape(int(np.prod(s.shape[:-1])), s.shape[-1])
@@ -75,7 +76,7 @@ def best_of_n(score: ArrayLike, utility: ArrayLike, n: ArrayLike) -> Floats:
     >>> best_of_n([0.1, 0.7, 0.4], utility=[0.0, 1.0, 0.5], n=[1, 2, 3]).round(3).tolist()
     [0.5, 0.833, 1.0]
     """
-    chance, u = selection_probabilities(score, n), np.asarray(utility, dtype=float)
+    chance, u = selection_probabilities(score, n), floats(utility)
     if not u.ndim or u.shape[-1] != chance.shape[-1]:
         raise InputError(f"utility: shape {u.shape} for scores {chance.shape[1:]}; give one utility a candidate")
     parts = [np.where(share > 0, share * u, 0.0).sum(axis=-1) for share in chance]
@@ -100,7 +101,7 @@ def kl_bound(n: ArrayLike) -> Floats:
 
 
 def _numbers(n: ArrayLike) -> NDArray[np.int64]:
-    given = np.atleast_1d(np.asarray(n, dtype=float))
+    given = np.atleast_1d(floats(n))
     bad = ~((given >= 1) & (given == np.rint(given)) & np.isfinite(given))
     if given.ndim != 1 or bad.any():
         raise InputError(f"n: {given[bad].tolist() or given.shape}; give whole numbers of candidates >= 1")
@@ -134,7 +135,7 @@ def best_of_n_welfare(
     n_bootstrap    resamples of users behind the interval, at least 1
     seed           makes the result the same again
     """
-    u, drawn = np.asarray(utility, dtype=float), _numbers(n)
+    u, drawn = floats(utility), _numbers(n)
     if u.ndim != 3 or np.asarray(score).shape not in (u.shape, u.shape[1:]):
         raise InputError(
             f"utility: shapes {u.shape} and scores {np.asarray(score).shape}; give (users, prompts, candidates), "
@@ -144,7 +145,7 @@ def best_of_n_welfare(
     # a prompt that a user never saw need not have scores for them
     seen = (~np.isnan(u)).any(axis=2)
     gained = np.full((len(drawn), *seen.shape), np.nan)
-    s = np.asarray(score, dtype=float)
+    s = floats(score)
     if s.ndim == 2:
         gained[:] = best_of_n(s, u, drawn)
     else:

@@ -4,20 +4,27 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.analyses.levels import labels as as_labels
+from plurality.analyses.levels import levels_of
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Codes = NDArray[np.intp]
 
 
-def coded(labels: ArrayLike, name: str) -> tuple[tuple[str, ...], Codes]:
+def coded(labels: ArrayLike | pl.Series, name: str) -> tuple[tuple[str, ...], Codes]:
     """Distinct labels (G,) in ascending order, as text, and the place of each of the labels (n,) among them.
 
-    A missing label raises InputError: give the missing a level of their own.
+    Labels of a polars Enum stand in its order. A missing label raises InputError: give the missing a level of their
+    own.
     """
-    values = np.asarray(labels)
+    if isinstance(labels, pl.Series) and labels.dtype == pl.Enum and not labels.null_count():
+        return levels_of(labels)
+    values = as_labels(labels, name)
     if values.ndim != 1:
         raise InputError(f"{name}: shape {values.shape}; give one label a row")
     missing = np.zeros(len(values), bool)
@@ -25,8 +32,9 @@ def coded(labels: ArrayLike, name: str) -> tuple[tuple[str, ...], Codes]:
         missing = (values != values) | np.equal(values, np.array(None, dtype=object))
     if missing.any():
         raise InputError(f"{name}: row {missing.argmax()} has no label; give every row one, such as '(missing)'")
-    distinct, code = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
-    return tuple(distinct.astype(str).tolist()), code
+    text = np.array([str(value) for value in values], dtype=object) if values.dtype.kind == "O" else values
+    distinct, code = np.unique(text, return_inverse=True)
+    return tuple(str(name) for name in distinct.tolist()), code
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ class CandidateSets:
     @classmethod
     def of(cls, reward: ArrayLike, user: ArrayLike, prompt: ArrayLike | None, weights: ArrayLike | None = None) -> Self:
         """Checked rows (n,); without prompts all rows of a user are one set. InputError names the first bad row."""
-        r = np.asarray(reward, dtype=float)
-        w = np.ones(len(r)) if weights is None else np.asarray(weights, dtype=float)
+        r = floats(reward)
+        w = np.ones(len(r)) if weights is None else floats(weights)
         users, person = coded(user, "user")
         _, task = coded(np.zeros(len(person), int) if prompt is None else prompt, "prompt")
         if r.ndim != 1 or not len(r) == len(person) == len(task) == len(w):
@@ -103,7 +111,7 @@ class CandidateSets:
 
 def reference_table(reference: ArrayLike, sets: CandidateSets) -> Floats:
     """Rewards of reference responses (n, M) by row, NaN where a row has fewer than M but never all."""
-    table = np.asarray(reference, dtype=float)
+    table = floats(reference)
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or len(table) != len(sets.reward):
         raise InputError(f"reference: shape {table.shape} for {len(sets.reward)} candidates; give rewards (n, M)")

@@ -88,14 +88,14 @@ def _finite(frame: pl.DataFrame, column: str) -> Floats:
 
 
 def choosing(
-    candidates: Candidates, groups: np.ndarray, attribute: str, *, level: float, draws: int, seed: int
+    candidates: Candidates, groups: pl.Series, attribute: str, *, level: float, draws: int, seed: int
 ) -> list[Section]:
     """Sections of an audit by one attribute: who decides, rules of aggregation, best of N, and normalisations.
 
     Best of N is left out where a prompt has a single candidate.
 
     candidates    rewards of U users, as from `read_candidates`
-    groups        (U,) label of each user's group
+    groups        (U,) label of each user's group; those of an Enum stand in its order
     attribute     what groups are levels of, for titles
     level         coverage of the intervals, in (0, 1)
     draws         resamples of users behind the intervals, at least 1
@@ -154,7 +154,7 @@ def choosing(
     return sections
 
 
-def _sensitivity(u: Floats, served: Floats, groups: np.ndarray, attribute: str) -> Section:
+def _sensitivity(u: Floats, served: Floats, groups: pl.Series, attribute: str) -> Section:
     there = np.nonzero(~np.isnan(u))
     table = sensitivity(u[there], there[0], there[1], np.nan_to_num(served[there[1:]]), groups[there[0]])
     worst = table.filter("worst").group_by("normalisation", maintain_order=True).agg(pl.col("group").first())

@@ -21,6 +21,7 @@ from plurality.analyses.welfare.group_utilities import group_means, group_member
 from plurality.analyses.welfare.inequality import quantile
 from plurality.analyses.welfare.normalisations import normalise_sets
 from plurality.analyses.welfare.welfare import gini, worst_group
+from plurality.arrays import floats
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 
@@ -235,7 +236,7 @@ def negotiation_report(
     content = _town(reward, groups, "min_max", None, weights)
     w, rows = town.member[:, 0], []
     for name, given in policies.items():
-        chosen = np.asarray(given, dtype=float)
+        chosen = floats(given)
         if chosen.shape not in (town.enjoys.shape, town.enjoys.shape[1:]):
             raise InputError(f"policy {name!r}: shape {chosen.shape} for rewards {town.enjoys.shape}; align them")
         total = np.nansum(chosen, axis=-1)
@@ -290,7 +291,7 @@ def _town(
 
 def _shared(reward: ArrayLike, name: str) -> Floats:
     """Rewards (U, P, K) in which a user knows all or none of the candidates of a prompt."""
-    cube = np.asarray(reward, dtype=float)
+    cube = floats(reward)
     if cube.ndim != 3 or np.isinf(cube).any():
         raise InputError(f"{name}: shape {cube.shape}; give finite users x prompts x candidates, NaN where unknown")
     known = ~np.isnan(cube)

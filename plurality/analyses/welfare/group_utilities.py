@@ -8,6 +8,7 @@ from scipy.stats import rankdata
 from plurality.analyses.audit.slices import OVERALL
 from plurality.analyses.inference.bootstrap import Floats, cluster_draws, interval, per_user_sums
 from plurality.analyses.social_choice.candidate_sets import Codes, coded
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 
@@ -21,7 +22,7 @@ def group_membership(groups: ArrayLike, n_users: int, weights: ArrayLike | None)
     weights    (U,) how many people a user stands for, ≥ 0; None for 1
     """
     names, code = coded(groups, "groups")
-    w = np.ones(n_users) if weights is None else np.asarray(weights, dtype=float)
+    w = np.ones(n_users) if weights is None else floats(weights)
     if len(code) != n_users or w.shape != (n_users,):
         raise InputError(f"groups: {len(code)} labels and {w.shape} weights for {n_users} users; give one a user")
     bad = ~(np.isfinite(w) & (w >= 0))

@@ -16,6 +16,7 @@ from plurality.analyses.calibration.cumulative import exceedance
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.social_choice.candidate_sets import Codes, coded
 from plurality.analyses.welfare.welfare_draws import WelfareDraws, ascending
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 _PERMUTED = 4_000_000  # people held at once, permutations x people
@@ -219,7 +220,7 @@ def decompose(
     permutations    shuffles of the groups; 0 gives no null
     seed            makes the result the same again
     """
-    x, w = np.asarray(x, dtype=float), np.ones(len(np.asarray(x))) if weights is None else np.asarray(weights, float)
+    x, w = floats(x), np.ones(len(np.asarray(x))) if weights is None else floats(weights)
     ascending(x, w)
     names, code = coded(groups, "groups")
     if len(code) != len(x):

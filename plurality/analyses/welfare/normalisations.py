@@ -19,6 +19,7 @@ from scipy.special import expit
 from plurality.analyses.inference.bootstrap import Floats, per_user_sums
 from plurality.analyses.social_choice.candidate_sets import CandidateSets, coded, reference_table
 from plurality.analyses.welfare.group_utilities import group_table
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 _ENTRIES = 4_000_000  # pairs of candidates held at once
@@ -272,13 +273,13 @@ def normalise_sets(reward: ArrayLike, normalisation: str, reference: ArrayLike |
     >>> normalise_sets([[[0.0, 1.0, 4.0]], [[2.0, 1.0, 0.0]]], "min_max").value.round(3).tolist()
     [[[0.0, 0.25, 1.0]], [[1.0, 0.5, 0.0]]]
     """
-    rule, cube = named(normalisation), np.asarray(reward, dtype=float)
+    rule, cube = named(normalisation), floats(reward)
     if cube.ndim != 3:
         raise InputError(f"reward: shape {cube.shape}; give users x prompts x candidates")
     user, prompt, _ = there = np.nonzero(~np.isnan(cube))
     given = {}
     if rule.takes_reference and reference is not None:
-        table = np.asarray(reference, dtype=float)
+        table = floats(reference)
         if table.shape[:2] != cube.shape[:2]:
             raise InputError(f"reference: shape {table.shape} for rewards {cube.shape}; give users x prompts (x M)")
         given["reference"] = table[user, prompt]
@@ -318,7 +319,7 @@ def sensitivity(
     sets = CandidateSets.of(reward, user, prompt)
     groups, code = coded(sets.per_user(group, "group"), "group")
     people = np.ones(len(code)) if weights is None else sets.per_user(weights, "weights").astype(float)
-    give = np.asarray(served, dtype=float)
+    give = floats(served)
     if give.shape != sets.reward.shape or not (np.isfinite(give) & (give >= 0)).all():
         raise InputError("served: give every candidate a probability >= 0, or True for the one that is served")
     if not (np.isfinite(people) & (people >= 0)).all():

@@ -16,6 +16,7 @@ from scipy.stats import t as student
 
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.welfare.welfare_draws import WelfareDraws, ascending
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 _BLOCK = 4_000_000  # simulated users held at once
@@ -74,7 +75,7 @@ def equal_people(
     """
     if draws < 1:
         raise InputError(f"draws: {draws}; give at least 1")
-    trials = np.maximum(np.rint(np.asarray(n, dtype=float)), 1).astype(np.int64)
+    trials = np.maximum(np.rint(floats(n)), 1).astype(np.int64)
     rng, size = np.random.default_rng(seed), max(1, _BLOCK // max(len(trials), 1))
     for at in range(0, draws, size):
         shape = (min(size, draws - at), len(trials))
@@ -83,7 +84,7 @@ def equal_people(
             yield np.sort(x, axis=1), np.ones((1, len(trials)))
         else:
             order = np.argsort(x, axis=1, kind="stable")
-            yield np.take_along_axis(x, order, axis=1), np.asarray(people, dtype=float)[order]
+            yield np.take_along_axis(x, order, axis=1), floats(people)[order]
 
 
 def gini_noise_floor(n: ArrayLike, mean: float, *, draws: int = 200, seed: int = 0, corrected: bool = True) -> float:
@@ -109,8 +110,8 @@ def gini_shrunk(x: ArrayLike, noise_variance: ArrayLike, weights: ArrayLike | No
     noise_variance    (n,) sampling variance of each, in the unit of x squared, NaN where unknown
     weights           (n,) non-negative frequencies; equal by default
     """
-    x, noise = np.asarray(x, dtype=float), np.asarray(noise_variance, dtype=float)
-    w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=float)
+    x, noise = floats(x), floats(noise_variance)
+    w = np.ones(len(x)) if weights is None else floats(weights)
     known = ~np.isnan(noise)
     if len(x) < 2 or not known.any():
         return float("nan")
@@ -154,7 +155,7 @@ def lorenz_noise(
     draws     simulated samples, at least 1
     seed      of the simulation
     """
-    grid = np.asarray(shares, dtype=float)
+    grid = floats(shares)
     users = len(np.asarray(n))
     place = grid * users
     below = np.minimum(place.astype(np.int64), users - 1)
@@ -201,7 +202,7 @@ def shrink(estimates: ArrayLike, se: ArrayLike) -> Shrunk:
     >>> shrink([0.5, 0.7, 0.9], se=[0.1, 0.1, 0.1]).value.round(3).tolist()
     [0.55, 0.7, 0.85]
     """
-    x, s = np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)
+    x, s = floats(estimates), floats(se)
     known = np.isfinite(x) & np.isfinite(s)
     if known.sum() < 2:
         return Shrunk(np.where(known, x, np.nan), np.where(known, s, np.nan), float("nan"), float("nan"))
@@ -300,12 +301,12 @@ def worst_group(
     (2, 0.302, 0.52)
     """
     sign = 1.0 if higher_is_better else -1.0
-    x, s = sign * np.asarray(estimates, dtype=float), np.asarray(se, dtype=float)
+    x, s = sign * floats(estimates), floats(se)
     usable = np.isfinite(x) & np.isfinite(s)
     if not usable.any():
         nan = float("nan")
         return WorstGroup(-1, nan, nan, nan, nan, np.full(len(x), np.nan))
-    users = np.full(len(x), np.inf) if n_users is None else np.asarray(n_users, dtype=float)
+    users = np.full(len(x), np.inf) if n_users is None else floats(n_users)
     freedom = np.maximum(users - 1, 1)
     alpha = 1 - level
     outer = _critical(alpha / 2, freedom)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp, xlogy
 
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.arrays import floats
 from plurality.errors import InputError
 
 Values = NDArray[np.floating]
@@ -27,8 +28,8 @@ def ascending(x: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, F
     x          (n,) utilities in any order, finite
     weights    (n,) non-negative frequencies; 1 each by default
     """
-    x = np.asarray(x, dtype=float)
-    w = np.ones(x.shape) if weights is None else np.asarray(weights, dtype=float)
+    x = floats(x)
+    w = np.ones(x.shape) if weights is None else floats(weights)
     if x.ndim != 1 or w.shape != x.shape:
         raise InputError(f"utility: shapes {x.shape} and {w.shape}; give one utility and one weight a person")
     for name, values, good in (("utility", x, np.isfinite(x)), ("weights", w, np.isfinite(w) & (w >= 0))):
@@ -60,7 +61,7 @@ class WelfareDraws:
         x         (n,) or (draws, n) utilities, ascending in each row
         counts    (draws, n) or (1, n) how often each person counts, ≥ 0
         """
-        values, w = np.asarray(x, dtype=float), np.asarray(counts)
+        values, w = floats(x), np.asarray(counts)
         if w.ndim != 2 or not 1 <= values.ndim <= 2 or w.shape[1] != values.shape[-1]:
             raise InputError(f"counts: shapes {values.shape} and {w.shape}; give utilities (n,) and counts (draws, n)")
         if values.ndim == 2 and len(w) not in (1, len(values)):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from plurality.data.readers import csv_files, json_lines
@@ -111,6 +112,8 @@ def _column(name: str, values: Any, what: str) -> pl.Series:
             values = [json_lines.joined(value) if isinstance(value, list) else value for value in values]
         if any(isinstance(value, str) for value in values):  # NaN among texts says that there is none
             values = [value if isinstance(value, str) else None for value in values]
+    if isinstance(values, np.ma.MaskedArray):  # what is masked is missing
+        return pl.Series(name, values.tolist())
     try:
         return pl.Series(name, values, strict=not isinstance(values, list | tuple))  # 0 and .5 are both numbers
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
@@ -121,12 +124,21 @@ def _column(name: str, values: Any, what: str) -> pl.Series:
 def _from_pandas(source: Any, what: str) -> pl.DataFrame:
     _check_names([str(name) for name in source.columns], what)
     try:
-        return pl.DataFrame(pl.from_pandas(source))
+        return pl.DataFrame(pl.from_pandas(source)).with_columns(**_ordered(source))
     except (TypeError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
         for name in source.columns:
             if source[name].dtype == object:
                 json_lines.explain_mixture(({str(name): value} for value in source[name].tolist()), what)
         raise InputError(f"{what}: the pandas frame mixes types in a column ({_line(error)})") from None
+
+
+def _ordered(source: Any) -> dict[str, pl.Expr]:
+    """The ordered categoricals of a pandas frame as Enums, which keep their order."""
+    kinds = {str(name): dtype for name, dtype in source.dtypes.items() if str(dtype) == "category" and dtype.ordered}
+    return {
+        name: pl.col(name).cast(pl.String).cast(pl.Enum([str(level) for level in dtype.categories]))
+        for name, dtype in kinds.items()
+    }
 
 
 def _from_dataset(source: Any, what: str) -> pl.DataFrame:
