@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TextIO
 import plurality
 from plurality.cli.completion import answer, asked
 from plurality.errors import InputError, InputWarning, suggestion
+from plurality.escaping import visible
 
 COMMANDS = {
     "demo": "run an end-to-end demo: simulate data, embed, fit, compare, audit, adapt, score",
@@ -155,9 +156,9 @@ def _note(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    print(f"note: {message}", file=sys.stderr)
+    print(visible(f"note: {message}"), file=sys.stderr)
 
 
 def _fail(message: str) -> int:
-    print(f"plurality: {' '.join(message.split())}", file=sys.stderr)
+    print(visible(f"plurality: {' '.join(message.split())}"), file=sys.stderr)
     return 2

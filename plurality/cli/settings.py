@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from plurality.deprecation import GOES
 from plurality.errors import InputError
+from plurality.escaping import visible
 from plurality.models import spec_class
 
 WORDS = {int: "whole number", float: "number", str: "text"}
@@ -127,5 +128,5 @@ def say(args: argparse.Namespace, *lines: object) -> None:
     """Print for a person, unless a machine listens."""
     if not args.json:
         for line in lines:
-            print(line)
+            print(visible(str(line)))
         sys.stdout.flush()

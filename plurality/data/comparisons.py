@@ -12,6 +12,7 @@ from plurality.arrays import Array, Float, Int
 from plurality.data.keys import Keys, text_keys
 from plurality.deprecation import renamed
 from plurality.errors import InputError
+from plurality.escaping import markup
 
 if TYPE_CHECKING:
     from plurality.data.splits import Cells, NewItemsFor
@@ -268,5 +269,5 @@ class Comparisons:
             "ties": f"{ties:,}",
             "known of users": ", ".join(self.users.columns[1:]) or "nothing",
         }
-        rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{v}</td></tr>" for k, v in cells.items())
+        rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{markup(v)}</td></tr>" for k, v in cells.items())
         return f"<table>{rows}</table>"

@@ -1,7 +1,6 @@
 """`check_data`: leaks, counts, consistency, and room for personalisation, in one report."""
 
 from dataclasses import dataclass
-from html import escape
 from textwrap import fill
 from typing import Literal
 
@@ -14,6 +13,7 @@ from plurality.data_checks.format_leak import FormatLeak, format_leak
 from plurality.data_checks.headroom import Room, room
 from plurality.deprecation import renamed
 from plurality.errors import InputError
+from plurality.escaping import markup
 from plurality.io.progress import stages
 
 __all__ = ["DataCheck", "check_data"]
@@ -78,9 +78,9 @@ class DataCheck:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        items = "".join(f"<li>{escape(s)}</li>" for s in self.sentences)
-        tables = "".join(f"<p><b>{escape(k)}</b></p>{v._repr_html_()}" for k, v in self.frames().items())
-        return f"<p><b>Check of {escape(self.source)}</b></p><ul>{items}</ul>{tables}"
+        items = "".join(f"<li>{markup(s)}</li>" for s in self.sentences)
+        tables = "".join(f"<p><b>{markup(k)}</b></p>{v._repr_html_()}" for k, v in self.frames().items())
+        return f"<p><b>Check of {markup(self.source)}</b></p><ul>{items}</ul>{tables}"
 
 
 @renamed(draws="n_bootstrap")

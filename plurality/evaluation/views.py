@@ -1,7 +1,6 @@
 """A comparison in a terminal and in a notebook: one block a cell, a line a model, its controls beside it."""
 
 from collections.abc import Iterator
-from html import escape
 from io import StringIO
 from typing import Any
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from plurality.analyses import wording
 from plurality.analyses.audit.labels import CONTROLS, brief, control_of, model_name
+from plurality.escaping import markup, visible
 from plurality.evaluation.comparison_frames import ComparisonFrames
 
 HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "ECE", "Worst⅒", "Pop.", "Other", "Shuf.")
@@ -33,33 +33,38 @@ def as_html(comparison: ComparisonFrames) -> str:
     if asked := _gains(comparison.gains):
         parts.append(_html_table(*asked))
     said = [_costs(comparison), *_left_out(comparison), _legend(comparison)]
-    return "".join(parts) + "".join(f"<p>{escape(line)}</p>" for line in said)
+    return "".join(parts) + "".join(f"<p>{markup(line)}</p>" for line in said)
 
 
 def _html_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{escape(h)}</th>" for h in ("", *names))
+    head = "".join(f"<th>{markup(h)}</th>" for h in ("", *names))
     body = "".join("<tr>" + "".join(map(_td, row, range(len(row)))) + "</tr>" for row in rows)
-    return f"<p><b>{escape(title)}</b></p><table><tr>{head}</tr>{body}</table>"
+    return f"<p><b>{markup(title)}</b></p><table><tr>{head}</tr>{body}</table>"
 
 
 def _td(text: str, column: int) -> str:
-    return f"<td style='text-align:{'right' if column else 'left'}'>{escape(text)}</td>"
+    return f"<td style='text-align:{'right' if column else 'left'}'>{markup(text)}</td>"
 
 
 def _render(comparison: ComparisonFrames) -> RenderableType:
     parts: list[RenderableType] = [_text_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
     if asked := _gains(comparison.gains):
         parts.append(_text_table(*asked))
-    return Group(*parts, Text(_costs(comparison)), *map(Text, _left_out(comparison)), Text(_legend(comparison)))
+    return Group(*parts, _plain(_costs(comparison)), *map(_plain, _left_out(comparison)), Text(_legend(comparison)))
+
+
+def _plain(words: str) -> Text:
+    """Words for a terminal, which they cannot command."""
+    return Text(visible(words))
 
 
 def _text_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, title=title, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, title=_plain(title), title_justify="left")
     table.add_column("", no_wrap=True, max_width=NAME_WIDTH)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(_plain(cell) for cell in row))
     return table
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from html import escape
 from io import StringIO
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from plurality.escaping import markup, visible
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Readout:
         """For a terminal."""
         bullets = Table.grid(padding=(0, 1))
         for sentence in self.sentences:
-            bullets.add_row("•", Text(sentence))
-        parts: list[RenderableType] = [Text(f"{self.title}: {self.heading}", style="bold"), Text(), bullets]
+            bullets.add_row("•", _text(sentence))
+        parts: list[RenderableType] = [_text(f"{self.title}: {self.heading}", "bold"), Text(), bullets]
         parts += [_table(grid) for grid in self.grids if grid.lines]
-        parts += [Text(f"Note: {note}", style="dim") for note in self.notes]
+        parts += [_text(f"Note: {note}", "dim") for note in self.notes]
         return Group(*parts)
 
     def text(self, width: int) -> str:
@@ -48,12 +49,12 @@ class Readout:
 
     def html(self) -> str:
         """A fragment for notebooks, in the colours of the page around it."""
-        said = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences)
+        said = "".join(f"<li>{markup(sentence)}</li>" for sentence in self.sentences)
         tables = "".join(_html(grid) for grid in self.grids if grid.lines)
-        notes = "".join(f"<div style='opacity:.7'>{escape(note)}</div>" for note in self.notes)
+        notes = "".join(f"<div style='opacity:.7'>{markup(note)}</div>" for note in self.notes)
         return (
-            f"<div style='max-width:50em'><strong>{escape(self.title)}</strong> "
-            f"<span style='opacity:.7'>{escape(self.heading)}</span>"
+            f"<div style='max-width:50em'><strong>{markup(self.title)}</strong> "
+            f"<span style='opacity:.7'>{markup(self.heading)}</span>"
             f"<ul style='margin:.4em 0 .4em 1.2em;padding:0'>{said}</ul>"
             f"<div style='display:flex;gap:2em;flex-wrap:wrap;align-items:flex-start'>{tables}</div>{notes}</div>"
         )
@@ -80,13 +81,18 @@ class Readable:
         return self.readout().html()
 
 
+def _text(words: str, style: str = "") -> Text:
+    """Words for a terminal, which they cannot command."""
+    return Text(visible(words), style=style)
+
+
 def _table(grid: Grid) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     for k, title in enumerate(grid.head):
         words = k in grid.words
         table.add_column(title, justify="left" if words else "right", no_wrap=not words)
     for line in grid.lines:
-        table.add_row(*(Text(cell) for cell in line))
+        table.add_row(*(_text(cell) for cell in line))
     return table
 
 
@@ -94,7 +100,7 @@ def _html(grid: Grid) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         sides = ["left" if k in grid.words else "right" for k in range(len(cells))]
         inner = "".join(
-            f"<{tag} style='text-align:{side};white-space:nowrap;padding:1px 8px 1px 0'>{escape(cell)}</{tag}>"
+            f"<{tag} style='text-align:{side};white-space:nowrap;padding:1px 8px 1px 0'>{markup(cell)}</{tag}>"
             for cell, side in zip(cells, sides, strict=True)
         )
         return f"<tr>{inner}</tr>"

@@ -24,6 +24,7 @@ from plurality.analyses.audit.verdict import (
 )
 from plurality.analyses.figures import as_bytes
 from plurality.analyses.wording import p_value
+from plurality.escaping import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +55,9 @@ class TableLine:
 def html(audit: Findings, figures: "dict[str, Figure]") -> str:
     """The page of an audit and its figures by name."""
     shown = audit.table.filter(~pl.col("suppressed"))
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_shown
+    )
     template = environment.from_string((files("plurality.analyses.audit") / "report.html.jinja").read_text("utf-8"))
     hidden = _withheld(audit)
     meta = audit.meta
@@ -83,6 +86,11 @@ def html(audit: Findings, figures: "dict[str, Figure]") -> str:
         min_users_flag=audit.disclosure.min_users_flag,
         min_users_show=audit.disclosure.min_users_show,
     )
+
+
+def _shown(value: object) -> object:
+    """What the template writes, with control characters of text from outside written out."""
+    return visible(value) if type(value) is str else value
 
 
 def _embedded(figure: "Figure") -> str:

@@ -5,13 +5,19 @@ for a page. Meaning is carried by shape, position and text, so that figures read
 """
 
 import textwrap
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib import figure
+from matplotlib.axis import Axis
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
+
+from plurality.escaping import visible
 
 INK, MUTED, FAINT, BAND = "#111111", "#6b6b6b", "#c4c4c4", "#e3e3e3"
 STYLE: Any = {
@@ -36,6 +42,7 @@ STYLE: Any = {
     "legend.fontsize": 7,
     "legend.frameon": False,
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a level may hold dollars
     "svg.hashsalt": "plurality",
 }
 
@@ -53,10 +60,25 @@ def as_bytes(drawn: figure.Figure, kind: str, dpi: int = 200) -> bytes:
     drawn    the figure
     kind     "png" or "svg"
     """
+    _make_visible(drawn)
     buffer = BytesIO()
     with mpl.rc_context(STYLE):
         drawn.savefig(buffer, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return buffer.getvalue()
+
+
+def _make_visible(drawn: figure.Figure) -> None:
+    """Write out control characters in all text of a figure: an SVG that holds one is no XML."""
+    for axis in drawn.findobj(Axis):
+        for formatter in (axis.get_major_formatter(), axis.get_minor_formatter()):
+            if isinstance(formatter, FuncFormatter):  # which looks up the labels that ticks were given
+                formatter.func = _visibly(formatter.func)
+    for text in drawn.findobj(Text):
+        text.set_text(visible(text.get_text()))
+
+
+def _visibly(label: Callable[..., str]) -> Callable[..., str]:
+    return lambda *place: visible(label(*place))
 
 
 def ink_on(colour: tuple[float, ...]) -> str:
