@@ -149,6 +149,8 @@ def _weights(weight: Floats, user: NDArray[np.int64]) -> tuple[Floats, Floats, N
 
 def _pairs(frame: pl.DataFrame) -> NDArray[np.int64]:
     """Codes of the column `pair`; InputError where one is missing."""
+    if frame["pair"].dtype.is_nested():
+        raise InputError(f"predictions: pair is {frame['pair'].dtype}; name the two responses by one text or number")
     pairs = frame["pair"].cast(pl.String)
     empty = np.flatnonzero(pairs.is_null().to_numpy())
     if len(empty):

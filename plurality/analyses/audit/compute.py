@@ -167,17 +167,22 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     """Audit predicted preferences: who is served how well, with intervals that resample users.
 
     `predictions` has a row for each comparison: user_id, prob_first = P(first preferred), label in [0, 1], and
-    optionally weight; served_first (P that the first response is served, by default the model's own pick); gap
-    (log-odds, for the log-loss); model and cell, of which one is audited (by default the first model that is no
+    optionally weight (see below); served_first (P that the first response is served, by default the model's own pick);
+    gap (log-odds, for the log-loss); model and cell, of which one is audited (by default the first model that is no
     control, on seen users and unseen items); shown_first (P that the first was displayed first: position bias); pair
     (which two responses in which order, where several people judged the same: disagreement); or score_chosen and
-    score_rejected in place of probability and label. `users` has user_id and
-    attributes, which are sliced by `by` (all with few levels by default), and by combinations of up to `ways` of them
-    (1 to 3). `candidates` has the rewards of responses to choose from (see `analyses.candidates`): who decides and who
-    benefits, by the first attribute. `margins` are a population's shares of levels, {attribute: {level: share}} or a
-    table of attribute, level, share, that users are weighted to. Intervals have coverage `level` and resample users
-    `n_bootstrap` times from `seed`. `disclosure` says how many users a slice needs to be shown. `progress` draws a bar
-    in the terminal. Raises InputError on input that cannot give a right answer.
+    score_rejected in place of probability and label. `users` has user_id and attributes, which are sliced by `by` (all
+    with few levels by default), and by combinations of up to `ways` of them (1 to 3). `candidates` has the rewards of
+    responses to choose from (see `analyses.candidates`): who decides and who benefits, by the first attribute.
+    `margins` are a population's shares of levels, {attribute: {level: share}} or a table of attribute, level, share,
+    that users are weighted to. Intervals have coverage `level` and resample users `n_bootstrap` times from `seed`; 0
+    gives none, nor p-values. `disclosure` says how many users a slice needs to be shown. `progress` draws a bar in the
+    terminal.
+
+    A weight that is the same in all rows of a person is the person's: estimates are then those of the population that
+    the people stand for, Σ_u w_u x̄_u / Σ_u w_u with x̄_u the mean of a person's own comparisons, and pooled statistics
+    weigh each row by w_u. Otherwise a weight says how many comparisons a row stands for, and people count alike. Counts
+    of users are never weighted. Raises InputError on input that cannot give a right answer.
 
     model    which `model` of the predictions is audited
     cell     which `cell` of the predictions is audited

@@ -132,11 +132,12 @@ def _nulls(base: Material, users: Users, drawn: Drawn, seed: int) -> tuple[Float
     null[GAP] = null[L2] = 0.0
     p[GAP] = two_sided_p(drawn.observed[GAP], standard_error(drawn.values[:, GAP], n), n)
     p[CALIBRATION] = [exceedance(*pair) for pair in zip(drawn.compared, drawn.null.T, strict=True)]
-    if p[KUIPER] <= 1 / len(drawn.null):  # beyond every draw: the tail of a Brownian range of their mean
+    # beyond every draw: the tail of a Brownian range of their mean
+    if len(drawn.null) and p[KUIPER] <= 1 / len(drawn.null):
         p[KUIPER] = min(p[KUIPER], brownian_range_tail(drawn.compared[-1] * BROWNIAN_RANGE / drawn.null[:, -1].mean()))
     calibrated = base.calibrated[users].sum(axis=0, dtype=np.float64)
     null[ECE] = np.abs(calibrated).sum(axis=1).mean() / weight.sum()
-    null[KUIPER] = drawn.null[:, -1].mean()
+    null[KUIPER] = drawn.null[:, -1].mean() if len(drawn.null) else np.nan
     times = int(np.clip(_NOISE_WORK // n, 20, 200))
     seen, mean = base.sums.comparisons[users], float(drawn.observed[UTILITY])
     noise = spread_noise(seen, mean, people=base.weights_of(users), draws=times, seed=seed)

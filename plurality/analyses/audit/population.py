@@ -30,7 +30,7 @@ def read_margins(table: Margins | Table) -> Margins:
     if isinstance(table, Mapping):
         nested = {str(a): dict(shares) for a, shares in table.items() if isinstance(shares, Mapping)}
         if len(nested) == len(table):
-            return {a: {str(level): float(s) for level, s in shares.items()} for a, shares in nested.items()}
+            return {a: {str(level): _share(a, level, s) for level, s in shares.items()} for a, shares in nested.items()}
     frame = read_table(table, "margins")
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
@@ -47,6 +47,12 @@ def read_margins(table: Margins | Table) -> Margins:
     for attribute, level, share in frame.select(pl.col(COLUMNS[:2]).cast(pl.String), shares).iter_rows():
         found.setdefault(attribute, {})[level] = float(share)
     return found
+
+
+def _share(attribute: str, level: object, share: object) -> float:
+    if isinstance(share, bool) or not isinstance(share, int | float | np.number):
+        raise InputError(f"margins: {attribute}: level {level!r} has the share {share!r}; give a number from 0 to 1")
+    return float(share)
 
 
 def population(
@@ -85,9 +91,10 @@ def population(
                "sample": pl.Float64, "population": pl.Float64}  # fmt: skip
     frame = pl.concat([rows, pl.DataFrame(levels, schema=columns, orient="row")], how="diagonal_relaxed")
     utility = rows.row(UTILITY, named=True)
+    ends = f" [{100 * utility['lo']:.1f}, {100 * utility['hi']:.1f}]" if np.isfinite(utility["lo"]) else ""
     said = (
-        f"Raked to the population's {', '.join(margins)}, observed utility is {100 * utility['population']:.1f} % "
-        f"[{100 * utility['lo']:.1f}, {100 * utility['hi']:.1f}] instead of {100 * utility['sample']:.1f} %; the "
+        f"Raked to the population's {', '.join(margins)}, observed utility is {100 * utility['population']:.1f} %"
+        f"{ends} instead of {100 * utility['sample']:.1f} %; the "
         f"weights leave the information of {raked.ess:.0f} of {len(means)} users."
     )
     doubt = () if raked.converged else ("The margins cannot all be met, so these weights only come near them.",)

@@ -143,8 +143,8 @@ class Material:
     rows_step: NDArray[np.int64]  # the same for rows of the same confidence
 
     def weights_of(self, users: NDArray[np.integer]) -> Floats | None:
-        """What some people weigh, None where all weigh the same."""
-        return None if (self.people == 1).all() else self.people[users]
+        """What some people weigh, 1 on average of these; None where all weigh the same."""
+        return None if (self.people == 1).all() else self.people[users] / self.people[users].mean()
 
 
 def material(data: Predictions, draws: int, seed: int) -> Material:

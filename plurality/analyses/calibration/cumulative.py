@@ -57,7 +57,7 @@ def kuiper(
     orientation    "folded" to the side the model favours, "symmetrised" both ways round, or "presented" as stored
     weights        (n,) frequencies; equal by default
     users          (n,) user of each comparison, for the null by resampled users; independent rows by default
-    draws          resamples of users, at least 1; without users the p-value needs none
+    draws          resamples of users; 0 gives none; without users the p-value needs none
     seed           of the resamples
     """
     if orientation == "symmetrised":

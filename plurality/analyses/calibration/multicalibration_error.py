@@ -116,7 +116,7 @@ def multicalibration(  # noqa: PLR0913 - the arguments of ece and of kuiper
     weights        (n,) frequencies; equal by default
     users          (n,) user of each comparison, for robust errors and the null by resampled users; none by default
     least_mass     P(segment, bin) that a cell needs to enter `alpha_conditional`
-    draws          simulated data sets, or resamples of users, at least 1
+    draws          simulated data sets, or resamples of users; 0 gives none
     seed           of simulations and resamples
     """
     if orientation == "symmetrised":

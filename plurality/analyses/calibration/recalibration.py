@@ -92,7 +92,7 @@ def recalibrated(
     weights        (n,) frequencies; equal by default
     kind           "temperature" (default) or "isotonic"
     folds          parts that users are divided into at random, 2 to the number of users
-    n_bootstrap    resamples of users behind the intervals, of level .95, at least 1
+    n_bootstrap    resamples of users behind the intervals, of level .95; 0 gives none
     seed           of the folds and the resamples
     """
     d, y, w = checked_gaps(gap, y, weights)

@@ -26,7 +26,7 @@ def resample_counts(n_users: int, draws: int, seed: int) -> Counts:
     """Multinomial counts (draws, n_users): how often each user is drawn, n_users times with replacement.
 
     n_users    how many users there are, at least 1, and how many are drawn
-    draws      how many resamples, at least 1
+    draws      how many resamples; 0 gives none, and no intervals
     seed       of the generator; the same seed gives the same counts
     """
     blocks = list(count_blocks(n_users, draws, seed))
@@ -39,12 +39,16 @@ def count_blocks(n_users: int, draws: int, seed: int, entries: int = _ENTRIES) -
     Blocks lie in memory user by user, so that taking the columns of a few users is cheap.
 
     n_users    how many users there are, at least 1, and how many are drawn
-    draws      how many resamples, at least 1
+    draws      how many resamples; 0 gives none, and no intervals
     seed       of the generator; the same seed gives the same counts
     entries    counts (draws × users) held at once, which bounds memory
     """
-    if n_users < 1 or draws < 1:
-        raise InputError(f"bootstrap: {n_users} users and {draws} draws; give at least one of each")
+    if n_users < 1 or draws < 0:
+        raise InputError(
+            f"bootstrap: {n_users} users and {draws} draws; give a user, and 0 draws for no interval, or more"
+        )
+    if not draws:
+        yield np.empty((0, n_users), np.float32)
     rng = np.random.default_rng(seed)
     size = max(1, entries // n_users)
     for at in range(0, draws, size):
@@ -105,7 +109,7 @@ def cluster_draws(numerator: ArrayLike, denominator: ArrayLike, *, draws: int, s
 
     numerator      (users, K) or (users,) sums of each user
     denominator    (users, K) sums of each user; (users,) or (users, 1) serves every column
-    draws          how many resamples of users, at least 1
+    draws          how many resamples of users; 0 gives none
     seed           of the resamples
     """
     blocks = count_blocks(len(np.asarray(numerator)), draws, seed)
@@ -143,6 +147,8 @@ def interval(
     if not 0 < level < 1:
         raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")
     table = floats(draws)
+    if not len(table):
+        return np.full(table.shape[1:], np.nan), np.full(table.shape[1:], np.nan)
     ordered = np.sort(table.reshape(len(table), -1), axis=0)  # NaN last
     valid = (~np.isnan(ordered)).sum(axis=0)
     z = np.full(ordered.shape[1], norm.ppf(0.5 + level / 2))

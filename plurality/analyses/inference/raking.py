@@ -46,6 +46,8 @@ def kish(weights: ArrayLike) -> float:
     2.667
     """
     w = floats(weights)
+    if w.ndim != 1:
+        raise InputError(f"weights: shape {w.shape}; give one weight a person")
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
     if len(bad):
         raise InputError(f"weights: row {bad[0]} is {w.ravel()[bad[0]]}; give finite weights >= 0")
@@ -117,9 +119,18 @@ def rake(
             stacklevel=2,
         )
     w = np.minimum(fitted, cap)[cell]
-    w = w / w.mean()
+    w = _within_cap(w / w.mean(), cap)
     ess = kish(w)
     return Raked(w, error <= tolerance, error, done, ess, len(users) / ess)
+
+
+def _within_cap(w: Floats, cap: float) -> Floats:
+    """Weights of mean 1, those above the cap at it and the others larger in proportion, until none is above."""
+    while (over := w > cap * (1 + 1e-12)).any() and not over.all():
+        w = np.where(over, cap, w)
+        free = w < cap
+        w = np.where(free, w * (len(w) - w[~free].sum()) / w[free].sum(), w)
+    return np.minimum(w, cap)
 
 
 def check_margins(users: pl.DataFrame, margins: Margins) -> None:

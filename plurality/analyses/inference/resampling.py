@@ -58,6 +58,8 @@ def draw(base: Material, users: Users) -> Drawn:
 def count_parts(counts: NDArray[np.uint8]) -> Iterator[Counts]:
     """Counts (users, draws) as (draws, users) in single precision, a bounded number of draws at a time."""
     size = max(1, _WORK // len(counts))
+    if not counts.shape[1]:
+        yield np.empty((0, len(counts)), np.float32)
     for at in range(0, counts.shape[1], size):
         yield np.ascontiguousarray(counts[:, at : at + size].T, dtype=np.float32)
 

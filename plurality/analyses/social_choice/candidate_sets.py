@@ -95,9 +95,12 @@ class CandidateSets:
 
     def per_user(self, values: ArrayLike, name: str) -> NDArray[np.generic]:
         """One value a user (U,) from values (n,) that are the same in all rows of a user, else InputError."""
-        given = np.asarray(values)
+        given = as_labels(values, name)
         if given.shape != self.user.shape:
             raise InputError(f"{name}: shape {given.shape} for {len(self.user)} rows; give one a row")
+        missing = given != given
+        if missing.any():
+            raise InputError(f"{name}: row {missing.argmax()} is missing (first row is 0); give every row one")
         first = np.empty(len(self.users), given.dtype)
         first[self.user[::-1]] = given[::-1]
         apart = given != first[self.user]

@@ -61,6 +61,12 @@ def read_candidates(table: Table) -> Candidates:
     if missing:
         raise InputError(f"candidates: no column {', '.join(missing)}; give {', '.join(COLUMNS)}")
     values = {c: _finite(frame, c) for c in ("reward", "deciding") if c in frame.columns}
+    for name in ("prompt", "candidate"):
+        if frame[name].dtype.is_nested():
+            raise InputError(f"candidates: {name} is {frame[name].dtype}; name each by one text or number")
+        if frame[name].null_count():
+            row = int(frame[name].is_null().arg_max() or 0)
+            raise InputError(f"candidates: {name} is missing in row {row} (first row is 0); name it, or drop the row")
     ranks = pl.col("user_id", "prompt").cast(pl.String).rank("dense")
     within = pl.col("candidate").cast(pl.String).rank("dense").over("prompt")
     user, prompt, place = (frame.select(ranks, within).cast(pl.Int64).to_numpy() - 1).T
@@ -98,7 +104,7 @@ def choosing(
     groups        (U,) label of each user's group; those of an Enum stand in its order
     attribute     what groups are levels of, for titles
     level         coverage of the intervals, in (0, 1)
-    draws         resamples of users behind the intervals, at least 1
+    draws         resamples of users behind the intervals; 0 gives none
     seed          of the resamples
     """
     u, deciding = candidates.reward, candidates.deciding

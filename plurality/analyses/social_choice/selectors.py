@@ -172,7 +172,7 @@ def aggregation_front(
     deciding         (U, P, K) rewards that choices go by, such as those of another fit; `reward` itself by default
     weights          (U,) how many people a user stands for, ≥ 0; 1 by default
     level            coverage of the intervals, in (0, 1)
-    n_bootstrap      resamples of users behind the intervals, at least 1
+    n_bootstrap      resamples of users behind the intervals; 0 gives none
     seed             makes the result the same again
     """
     town = _town(reward, groups, normalisation, deciding, weights)

@@ -47,7 +47,7 @@ def mean_draws(per_user: Floats, member: Floats, *, draws: int, seed: int) -> Fl
 
     per_user    (S, U) utility of each user, NaN where unknown, which is left out
     member      (U, G) weight with which each user counts in each group, ≥ 0
-    draws       resamples of users, at least 1
+    draws       resamples of users; 0 gives none
     seed        of the resamples
     """
     if not per_user.size:
@@ -67,7 +67,7 @@ def group_means(
     per_user    (S, U) utility of each user, NaN where unknown, which is left out
     member      (U, G) weight with which each user counts in each group, ≥ 0
     level       coverage of the interval, in (0, 1)
-    draws       resamples of users, at least 1
+    draws       resamples of users; 0 gives none
     seed        of the resamples
     """
     known = ~np.isnan(per_user)

@@ -148,11 +148,13 @@ def gini_absolute(x: ArrayLike, weights: ArrayLike | None = None, corrected: boo
     """Absolute Gini Σ_ij w_i w_j |x_i − x_j| / (2W²), half the mean difference of two people, in units of x.
 
     x (n,) of any sign; adding a constant to everybody does not change it. `corrected` divides by W² − W
-    instead of W². NaN without people, or for one person where corrected.
+    instead of W². NaN without people, or for one person where corrected; InputError for weights of several people that
+    add up to 1 or less where corrected.
 
     weights    non-negative weights; equal by default
     """
     draw = WelfareDraws.one(x, weights)
+    draw.check_frequencies(corrected)
     if draw.total[0] <= (1 if corrected else 0):
         return float("nan")
     above = WelfareDraws.of(draw.x - draw.x[0], draw.counts)

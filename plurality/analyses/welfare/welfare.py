@@ -19,6 +19,7 @@ from plurality.analyses.welfare.welfare_draws import WelfareDraws, ascending
 from plurality.arrays import floats
 from plurality.errors import InputError
 
+_ROUNDING = 1e-12  # of the largest estimate, below which an error says nothing
 _BLOCK = 4_000_000  # simulated users held at once
 
 
@@ -27,7 +28,7 @@ def gini(x: ArrayLike, weights: ArrayLike | None = None, corrected: bool = True)
 
     `corrected` divides by W² − W instead of W², which is n/(n−1) without weights. NaN for one person or a
     mean of 0. It is not symmetric: gini(x) ≠ gini(1 − x). Negative x raise InputError, since the ratio has no
-    meaning there.
+    meaning there, and so do corrected weights of several people that add up to 1 or less: these are shares.
 
     x            (n,) utilities ≥ 0
     weights      (n,) non-negative frequencies, people a row stands for; 1 each by default
@@ -38,6 +39,7 @@ def gini(x: ArrayLike, weights: ArrayLike | None = None, corrected: bool = True)
     0.467
     """
     draw = WelfareDraws.one(x, weights)
+    draw.check_frequencies(corrected)
     if draw.x[0] < 0:
         raise InputError(f"utility: {draw.x[0]} is negative; Gini needs a true zero, such as a win probability has")
     return float(draw.gini(corrected)[0])
@@ -112,6 +114,10 @@ def gini_shrunk(x: ArrayLike, noise_variance: ArrayLike, weights: ArrayLike | No
     """
     x, noise = floats(x), floats(noise_variance)
     w = np.ones(len(x)) if weights is None else floats(weights)
+    if not x.shape == noise.shape == w.shape or x.ndim != 1:
+        raise InputError(
+            f"utility: shapes {x.shape}, {noise.shape} and {w.shape}; give one utility, variance and weight a person"
+        )
     known = ~np.isnan(noise)
     if len(x) < 2 or not known.any():
         return float("nan")
@@ -189,6 +195,16 @@ class Shrunk:
     tau: float
 
 
+def _paired(estimates: ArrayLike, se: ArrayLike) -> tuple[Floats, Floats]:
+    """Estimates and their errors (G,); InputError where they are not of one length, or an error is negative."""
+    x, s = floats(estimates), floats(se)
+    if x.ndim != 1 or x.shape != s.shape:
+        raise InputError(f"estimates: shape {x.shape} and errors of shape {s.shape}; give one of each a group")
+    if (s < 0).any():
+        raise InputError(f"se: row {int(np.argmax(s < 0))} is {s[np.argmax(s < 0)]}; give standard errors >= 0")
+    return x, s
+
+
 def shrink(estimates: ArrayLike, se: ArrayLike) -> Shrunk:
     """Normal–normal shrinkage of group estimates (G,) towards their precision-weighted mean.
 
@@ -202,13 +218,14 @@ def shrink(estimates: ArrayLike, se: ArrayLike) -> Shrunk:
     >>> shrink([0.5, 0.7, 0.9], se=[0.1, 0.1, 0.1]).value.round(3).tolist()
     [0.55, 0.7, 0.85]
     """
-    x, s = floats(estimates), floats(se)
+    x, s = _paired(estimates, se)
     known = np.isfinite(x) & np.isfinite(s)
     if known.sum() < 2:
         return Shrunk(np.where(known, x, np.nan), np.where(known, s, np.nan), float("nan"), float("nan"))
     # an error of 0 (all users alike) would take all the weight: give it that of the most precise other group
     positive = s[known & (s > 0)]
     s = np.where(s > 0, s, positive.min() if len(positive) else 1e-12)
+    s = np.maximum(s, max(_ROUNDING * float(np.abs(x[known]).max()), 1e-150))  # what rounding moves is no difference
     value, variance = x[known], s[known] ** 2
 
     def centre(tau2: float) -> float:
@@ -300,13 +317,20 @@ def worst_group(
     >>> found.index, round(found.lo, 3), round(found.hi, 3)
     (2, 0.302, 0.52)
     """
+    if not 0 < level < 1:
+        raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")
+    if draws < 1:
+        raise InputError(f"draws: {draws}; give at least 1")
     sign = 1.0 if higher_is_better else -1.0
-    x, s = sign * floats(estimates), floats(se)
+    x, s = _paired(estimates, se)
+    x = sign * x
     usable = np.isfinite(x) & np.isfinite(s)
     if not usable.any():
         nan = float("nan")
         return WorstGroup(-1, nan, nan, nan, nan, np.full(len(x), np.nan))
     users = np.full(len(x), np.inf) if n_users is None else floats(n_users)
+    if users.shape != x.shape:
+        raise InputError(f"n_users: shape {users.shape} for {len(x)} groups; give one a group")
     freedom = np.maximum(users - 1, 1)
     alpha = 1 - level
     outer = _critical(alpha / 2, freedom)

@@ -105,6 +105,17 @@ class WelfareDraws:
         with np.errstate(divide="ignore", invalid="ignore"):
             return self._amount / self.total
 
+    def check_frequencies(self, corrected: bool) -> None:
+        """Raises InputError where several people have weights that add up to 1 or less, which no frequencies do.
+
+        corrected    whether a correction for the number of people is asked for
+        """
+        people = self.counts.shape[1]
+        if corrected and people > 1 and (self.total <= 1).any():
+            total = float(self.total.min())
+            cause = f"weights: they add up to {total:.6g} for {people} people, so they are shares and no frequencies"
+            raise InputError(f"{cause}; give frequencies, or corrected=False")
+
     def gini(self, corrected: bool = True) -> Floats:
         """Gini coefficient; NaN too for one person or a mean of 0, or less.
 
