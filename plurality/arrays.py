@@ -36,5 +36,5 @@ def floats(values: ArrayLike) -> Float:
     values    numbers in any shape
     """
     if isinstance(values, np.ma.MaskedArray):
-        return np.asarray(values.astype(float).filled(np.nan))
+        return np.where(np.ma.getmaskarray(values), np.nan, np.ma.getdata(values).astype(float))
     return np.asarray(values, dtype=float)

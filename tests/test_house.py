@@ -111,7 +111,7 @@ def test_imports_run_one_way(name):
 def test_analyses_know_no_model(name):
     names = imports(walk(TREES[name]))
     own = {room(n) for n in names if n.startswith("plurality.") and not n.startswith("plurality.data.readers.")}
-    assert own <= {"analyses", "deprecation", "errors", "io", "jax_precision", "arviz_draws"}
+    assert own <= {"analyses", "arrays", "deprecation", "errors", "escaping", "io", "jax_precision", "arviz_draws"}
     assert not {n.split(".")[0] for n in names} & {"torch", "transformers"}
 
 

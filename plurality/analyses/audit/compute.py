@@ -92,12 +92,13 @@ class Audit(Findings, Readable):
         return f"<Audit of {self.meta['n_users']} users, {self.table.height} rows; print it, or see .table>"
 
     def figures(self) -> dict[str, "Figure"]:
-        """Matplotlib figures by name: groups, reliability, lorenz, and one of each section."""
+        """Matplotlib figures by name: groups, reliability (if bins hold people enough), lorenz, one of each section."""
         from plurality.analyses import figures
 
+        by_bin = {} if self.reliability.is_empty() else {"reliability": figures.reliability(self.reliability)}
         return {
             "groups": figures.forest(self.table),
-            "reliability": figures.reliability(self.reliability),
+            **by_bin,
             "lorenz": figures.lorenz(self.lorenz, self.overall),
             **{name: drawn for name, section in self.sections.items() if (drawn := section.figure()) is not None},
         }

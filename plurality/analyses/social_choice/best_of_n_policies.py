@@ -156,7 +156,7 @@ def best_of_n_welfare(
         raise InputError(f"utility: user {user} has some but not all utilities of prompt {prompt}; complete or drop it")
     per_user = user_means(np.where(seen, gained, np.nan))
     table, lo, hi = group_means(per_user, member, level=level, draws=n_bootstrap, seed=seed)
-    counted = ((member > 0) & seen.any(axis=1)[:, None]).sum(axis=0)
+    counted = ((member > 0) & np.any(seen, axis=1, keepdims=True)).sum(axis=0)
     shape = (len(drawn), len(names))
     return pl.DataFrame(
         {
