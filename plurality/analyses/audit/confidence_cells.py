@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_SLICES = 20  # in the figure
+MOST_PLACES = 4  # decimals of a confidence
 FEWEST = 5  # users in a cell, below which nothing is said of it
 
 
@@ -82,12 +83,12 @@ def confidence_cells(base: Material, groups: Slices, by_bin: State, disclosure: 
 
 
 def _names(edges: Floats) -> list[str]:
-    """Bins by their ends, with as many decimals as tell them apart."""
-    for places in range(2, 17):
-        ends = [f"{end:.{places}f}" for end in edges]
-        if len(set(ends)) == len(ends):
-            break
-    return [f"{a}–{b}" for a, b in pairwise(ends)]
+    """Bins by their ends, with two to MOST_PLACES decimals; numbered where these do not tell them apart."""
+    for places in range(2, MOST_PLACES + 1):
+        found = [f"{a:.{places}f}–{b:.{places}f}" for a, b in pairwise(edges)]
+        if len(set(found)) == len(found):
+            return found
+    return [f"{name} ({k})" for k, name in enumerate(found, 1)]
 
 
 def _name(groups: Slices, s: int) -> str:
