@@ -454,7 +454,9 @@ def test_files_of_a_newer_version(good, command, tmp_path, folder, record):
     if folder == "store":
         done = command("compare", tmp_path / "store", "--out", place.out)
     else:
-        done = command("adapt", tmp_path / "reward", good / "new_users.parquet", "--out", place.out)
+        arguments = ["adapt", tmp_path / "reward", good / "new_users.parquet", "--out", place.out]
+        fails_with(command(*arguments), str(tmp_path / folder))
+        done = command(*arguments, "--no-verify")
     fails_with(done, str(tmp_path / folder), "99", "upgrade")
     assert not place.out.parent.exists()
 

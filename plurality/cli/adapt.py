@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from plurality.cli.settings import say
+from plurality.cli.settings import add_no_verify, say
 from plurality.io.paths import expanded
 
 EXAMPLE = "plurality adapt reward/ new_users.parquet --out reward2/"
@@ -21,17 +21,18 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--forget", type=float, default=0.0, metavar="SHARE", help="share of what is known that is lost first (0)"
     )
     parser.add_argument("--out", required=True, type=expanded, help="output folder for the adapted model")
+    add_no_verify(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, embed with the model's own encoder, adapt, save."""
     from plurality.data.read import read
     from plurality.io.atomic import check_target
-    from plurality.reward.persistence import HEAD
+    from plurality.reward.persistence import CONFIG
     from plurality.reward.reward_model import load
 
-    check_target(args.out, HEAD)
-    model = load(args.model)
+    check_target(args.out, CONFIG)
+    model = load(args.model, verify=not args.no_verify)
     if args.embeddings:
         support = read(args.comparisons, embeddings=args.embeddings)
     else:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from plurality.cli.settings import add_device, add_former, add_seed, at_least, say, spec_of
+from plurality.cli.settings import add_device, add_former, add_no_verify, add_seed, at_least, say, spec_of
 from plurality.io.paths import expanded
 
 EXAMPLE = "plurality compare store/ --models pal,low_rank --split prompt --out compare/"
@@ -45,6 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument("--out", type=expanded, help="output folder for table, predictions and figure")
     add_seed(parser)
+    add_no_verify(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 raise
             unusable[name] = str(reason)
     result = compare(
-        load(args.store),
+        load(args.store, verify=not args.no_verify),
         specs,
         split=args.split,
         test_size=args.test_size,

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from plurality.cli.settings import add_former, add_seed, at_least, say
+from plurality.cli.settings import add_former, add_no_verify, add_seed, at_least, say
 from plurality.io.paths import expanded
 
 EXAMPLE = "plurality data check store/"
@@ -28,6 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=expanded, help="output folder for the tables (parquet)")
     add_former(parser, "--draws", "--n-bootstrap")
     add_seed(parser)
+    add_no_verify(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -36,11 +37,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.data_checks.check import check_data
     from plurality.io.atomic import check_target, whole_folder
 
-    marker = "counts.parquet"
+    marker = "checked.json"
     if args.out:
         check_target(args.out, marker)
     found = check_data(
-        load(args.store),
+        load(args.store, verify=not args.no_verify),
         split=args.split,
         folds=args.folds,
         n_bootstrap=args.n_bootstrap,

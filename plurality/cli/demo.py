@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     comparisons, people = _given(args.data) if args.data else _simulated(args)
     newcomer = pl.col("user_id") == comparisons["user_id"][0]  # whom nothing is fitted to
     new, comparisons = comparisons.filter(newcomer).head(20), comparisons.filter(~newcomer)
-    with whole_folder(out / "data", marker="new_user.parquet") as folder:
+    with whole_folder(out / "data", marker="demo.json") as folder:
         comparisons.write_parquet(folder / "comparisons.parquet")
         people.write_parquet(folder / "users.parquet")
         new.write_parquet(folder / "new_user.parquet")

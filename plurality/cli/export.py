@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from plurality.cli.settings import say
+from plurality.cli.settings import add_no_verify, say
 from plurality.io.paths import expanded
 
 KINDS = ("baked", "custom", "adapters")
@@ -32,6 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--users", help="users table with demographics, for --group")
     parser.add_argument("--backbone", type=expanded, help="folder of the encoder's model, if it has moved")
     parser.add_argument("--tolerance", type=float, default=1e-4, help="maximum parity error in log-odds (default 1e-4)")
+    add_no_verify(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.kind == "adapters" and args.group:
         raise InputError("export: adapters are of users; give --user, neither for all users, or another --kind")
     check_target(args.out, REPORT)
-    reward = load(args.model)
+    reward = load(args.model, verify=not args.no_verify)
     shared = {"backbone": args.backbone, "tolerance": args.tolerance, "progress": not args.json}
     if args.kind == "adapters":
         done = export_adapters(reward, args.out, user_ids=[args.user] if args.user else None, **shared)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from plurality.cli.settings import add_device, add_former, add_seed, say, spec_of
+from plurality.cli.settings import add_device, add_former, add_no_verify, add_seed, say, spec_of
 from plurality.io.paths import expanded
 from plurality.models import families
 
@@ -28,6 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_former(parser, "--new-to", "--new-items-for")
     add_device(parser)
     add_seed(parser)
+    add_no_verify(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -35,11 +36,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.data.store import load
     from plurality.evaluation.cost import metered
     from plurality.io.atomic import check_target
-    from plurality.reward.persistence import HEAD
+    from plurality.reward.persistence import CONFIG
 
-    check_target(args.out, HEAD)
+    check_target(args.out, CONFIG)
     spec = spec_of(args.model, args.set)
-    data = load(args.store)
+    data = load(args.store, verify=not args.no_verify)
     with metered() as cost:
         model = spec.fit(
             data, seed=args.seed, new_items_for=args.new_items_for, device=args.device, progress=not args.json

@@ -4,13 +4,13 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from plurality.cli.settings import at_least, say
+from plurality.cli.settings import add_no_verify, at_least, say
 from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from plurality.arrays import Int
+    from plurality.arrays import Float, Int
     from plurality.data.read import Completions
 
 EXAMPLE = "plurality score reward/ candidates.parquet --out scored.parquet"
@@ -47,6 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only-best", action="store_true", help="with --best-of-n: write only the best row of each user and prompt"
     )
+    add_no_verify(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.only_best and args.best_of_n is None:
         raise InputError("--only-best needs --best-of-n, which says what is best")
     check_file(args.out)
-    model = load(args.model)
+    model = load(args.model, verify=not args.no_verify)
     encoder = model.text_encoder()
     tags = THOUGHT_TAGS if args.thought_tags is None else tags_of(args.thought_tags, "--thought-tags")
     candidates = read_completions(args.candidates, tags)
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         prompts = candidates.items.embed_prompts(encoder, progress=not args.json)[candidates.items.prompt]
     reward = model.score(items, candidates.item, candidates.user_ids, prompts=prompts, unknown=args.unknown)
     unseen = candidates.item < 0
+    _check_finite(candidates.source, np.where(unseen, 0.0, reward))
     scored = candidates.frame.with_columns(pl.Series("reward", np.where(unseen, np.nan, reward)).fill_nan(None))
     if unseen.any():
         what = f"{int(unseen.sum()):,} completions are empty or a thought that has not ended"
@@ -88,6 +90,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         scored.write_parquet(new)
     say(args, f"{scored.height:,} rewards for {scored['user_id'].n_unique():,} users written to {args.out}")
     return {"scored": str(args.out), "rows": scored.height, "without_reward": int(unseen.sum())}
+
+
+def _check_finite(source: str, reward: "Float") -> None:
+    """Raise InputError naming the first row (from 1) whose reward is not a number to train on."""
+    import numpy as np
+
+    from plurality.errors import InputError
+
+    finite = np.isfinite(reward)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise InputError(f"{source}: row {row + 1}: the reward is {reward[row]}, not finite; look for huge embeddings")
 
 
 def _groups(candidates: "Completions", least: int) -> "tuple[Int, Int]":

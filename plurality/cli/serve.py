@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from plurality.cli.settings import at_least, say
+from plurality.cli.settings import add_no_verify, at_least, say
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="TOKEN",
         help="end-of-sequence tokens to strip from completions (default: those of common tokenizers)",
     )
+    add_no_verify(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.blank is not None and not (math.isfinite(args.blank) and (args.reference is None or 0 <= args.blank <= 1)):
         raise InputError(f"--blank {args.blank}: give a number to train on, with --normalise win one in [0, 1]")
     tags = THOUGHT_TAGS if args.thought_tags is None else tags_of(args.thought_tags, "--thought-tags")
-    model = load(args.model)
+    model = load(args.model, verify=not args.no_verify)
     reference = None if args.reference is None else _reference(args.reference)
     rewarder = RewardFunction(
         model,

@@ -31,6 +31,13 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=_device, default="cpu", help="torch device: cpu (default), cuda or mps")
 
 
+def add_no_verify(parser: argparse.ArgumentParser) -> None:
+    """`--no-verify` for what is read from a folder of hashed files."""
+    parser.add_argument(
+        "--no-verify", action="store_true", help="do not compare files with the hashes that they were written with"
+    )
+
+
 class _Former(argparse.Action):
     """Stores what is given under an option's former spelling, and says the new one."""
 

@@ -241,14 +241,15 @@ class Comparisons:
         return save(self, folder)
 
     @staticmethod
-    def load(folder: str | Path) -> "Comparisons":
+    def load(folder: str | Path, *, verify: bool = True) -> "Comparisons":
         """Open a store, embeddings memory-mapped; see `plurality.data.store`.
 
         folder    store to read
+        verify    compare every file with its SHA-256
         """
         from plurality.data.store import load
 
-        return load(folder)
+        return load(folder, verify=verify)
 
     def __repr__(self) -> str:
         return (

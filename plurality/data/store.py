@@ -6,11 +6,11 @@ items.parquet         key, prompt (row number), and the texts where there are an
 prompts.parquet       key
 embeddings.safetensors   items (M, d), and prompts (Q, d) where they are embedded
 encoder/              the encoder, where there is one
-meta.json             schema version, encoder, counts, and size and SHA-256 of every other file
+meta.json             schema version, encoder, counts, and what `plurality.io.sealed` adds: hashes of all files
 """
 
-import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,18 @@ import polars as pl
 
 from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
+from plurality.data.embeddings import check_finite
+from plurality.data.rows import check_rows
 from plurality.data.tensor_files import map_tensors, write_tensors
 from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
+from plurality.io.causes import unreadable
 from plurality.io.paths import expanded
+from plurality.io.plain import read_json
+from plurality.io.sealed import check
+from plurality.io.staging import sweep
+from plurality.io.verified import once
 
 SCHEMA = 1
 META, EMBEDDINGS, ENCODER = "meta.json", "embeddings.safetensors", "encoder"
@@ -43,6 +50,8 @@ def save(data: Comparisons, folder: str | Path) -> Path:
     """
     with whole_folder(expanded(folder).resolve(), marker=META) as new:
         try:
+            check_rows(data, "mend the comparisons before they are saved")
+            _check_finite(data)
             _write(data, new)
         except pl.exceptions.PolarsError as error:
             cause = str(error).split("\n")[0]
@@ -50,27 +59,30 @@ def save(data: Comparisons, folder: str | Path) -> Path:
     return expanded(folder)
 
 
-def load(folder: str | Path, *, verify: bool = False) -> Comparisons:
-    """Open a store, embeddings memory-mapped and read-only; `verify` reads everything to compare the SHA-256.
+def load(folder: str | Path, *, verify: bool = True) -> Comparisons:
+    """Open a store, embeddings memory-mapped and read-only; `verify` compares every file with its SHA-256.
 
-    Raises InputError when the folder is not a store, a newer plurality wrote it, or a file is missing, cut
-    short or (with `verify`) changed.
+    A large file is read through once and remembered: see `plurality.io.verified`. Raises InputError when the folder is
+    not a store, a newer plurality wrote it, a file is missing, a link, cut short or (with `verify`) changed, and for
+    rows that make no sense.
     """
     folder = expanded(folder)
     meta = _read_meta(folder)
-    _check_files(folder, meta, verify)
+    needed = (EMBEDDINGS, *(f"{name}.parquet" for name in TABLES))
+    check(folder, META, meta, needed=needed, again=AGAIN, verify=verify)
     try:
         tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-        return _restore(folder, meta, tables, map_tensors(folder / EMBEDDINGS))
-    except (pl.exceptions.PolarsError, OSError, KeyError, TypeError) as error:
+        data = _restore(folder, meta, tables, map_tensors(folder / EMBEDDINGS))
+        check_rows(data, AGAIN)
+    except OSError as error:
+        raise unreadable(folder, error, AGAIN) from None
+    except InputError:
+        raise
+    except (pl.exceptions.PolarsError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         cause = str(error).split("\n")[0]
         raise InputError(f"{folder} is damaged ({cause}); {AGAIN}") from None
-
-
-def content_hash(files: dict[str, Any]) -> str:
-    """SHA-256 over the names and hashes of the files but for meta.json: what the store holds, in one word."""
-    lines = "".join(f"{name} {entry['sha256']}\n" for name, entry in sorted(files.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    once(folder / EMBEDDINGS, "finite", lambda: _check_finite(data))
+    return data
 
 
 def _write(data: Comparisons, folder: Path) -> None:
@@ -95,11 +107,6 @@ def _write(data: Comparisons, folder: Path) -> None:
         data.encoder.save(folder / ENCODER)
         facts = {"dim": data.encoder.dim, "fingerprint": data.encoder.fingerprint}
         described = {**data.encoder.describe(), **facts}
-    files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
     meta = {
         "schema_version": SCHEMA,
         "plurality": __version__,
@@ -108,8 +115,6 @@ def _write(data: Comparisons, folder: Path) -> None:
         "objectives": list(data.objectives),
         "encoder": described,
         "counts": _counts(data),
-        "content_hash": content_hash(files),
-        "files": files,
     }
     (folder / META).write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -125,36 +130,24 @@ def _counts(data: Comparisons) -> dict[str, int]:
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
-    path = folder / META
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        version = meta["schema_version"]
-        newer = version > SCHEMA
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder} is not a store, it has no {META}; give a folder that was saved") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is damaged or not a store's record; {AGAIN}") from None
-    if newer:
+    if not os.path.lexists(folder / META):
+        sweep(folder)  # a write that was killed may have set the store aside
+        if not os.path.lexists(folder / META):
+            raise InputError(f"{folder} is not a store, it has no {META}; give a folder that was saved")
+    damaged = f"is damaged or not a store's record; {AGAIN}"
+    meta = read_json(folder, META, "give a folder that was saved", damaged)
+    version = meta.get("schema_version")
+    if not isinstance(version, int):
+        raise InputError(f"{folder / META} {damaged}")
+    if version > SCHEMA:
         raise InputError(f"{folder} was written by a newer plurality (schema {version}); upgrade plurality")
-    return dict(meta)
+    return meta
 
 
-def _check_files(folder: Path, meta: dict[str, Any], verify: bool) -> None:
-    files = meta.get("files")
-    if not isinstance(files, dict) or not {EMBEDDINGS, *(f"{name}.parquet" for name in TABLES)} <= files.keys():
-        raise InputError(f"{folder / META} is damaged, it does not list the files; {AGAIN}")
-    for name, entry in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise InputError(f"{path} is missing; {AGAIN}")
-        size = path.stat().st_size
-        if size != entry["bytes"]:
-            cause = "is truncated" if size < entry["bytes"] else "has grown"
-            raise InputError(f"{path} {cause} ({size:,} bytes, {entry['bytes']:,} were written); {AGAIN}")
-        if verify and _sha256(path) != entry["sha256"]:
-            raise InputError(f"{path} is not what was written (its SHA-256 differs); {AGAIN}")
-    if verify and content_hash(files) != meta.get("content_hash"):
-        raise InputError(f"{folder / META} is damaged, its content hash is wrong; {AGAIN}")
+def _check_finite(data: Comparisons) -> None:
+    for name, array in (("items", data.items), ("prompts", data.prompts)):
+        if array is not None:
+            check_finite(array, f"{data.source}, {name}")
 
 
 def _restore(
@@ -188,8 +181,3 @@ def _restore(
     if _counts(data) != meta["counts"] or len(data.items) != items.height:
         raise InputError(f"{folder} is damaged, its files are of different lengths; {AGAIN}")
     return data
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ Layout: header length (8 bytes, little endian), JSON header, data; see the safet
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from plurality.arrays import Array
 from plurality.errors import InputError
+from plurality.io.causes import unreadable
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 BLOCK_BYTES = 1 << 25
@@ -57,33 +59,59 @@ def map_tensors(path: Path) -> dict[str, Array]:
             if size < 8 + length:
                 raise _truncated(path, size)
             header = json.loads(file.read(length))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; embed the texts again") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a file you may read") from None
+        raise unreadable(path, error, "embed the texts again") from None
     except InputError:
         raise
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path} is not a safetensors file; embed the texts again") from None
     try:
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        return {name: _map(path, size, 8 + length, entry) for name, entry in entries.items()}
-    except (KeyError, TypeError, AttributeError):
+        spans = {name: _Span.of(path, entry) for name, entry in header.items() if name != "__metadata__"}
+        _check_tiled(path, size - 8 - length, sorted((span.begin, span.end) for span in spans.values()))
+        return {name: span.map(path, 8 + length) for name, span in spans.items()}
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise InputError(f"{path} is damaged (its header makes no sense); embed the texts again") from None
 
 
-def _map(path: Path, size: int, start: int, entry: Mapping[str, Any]) -> Array:
-    shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
-    dtype = DTYPES.get(entry["dtype"])
-    if dtype is None:
-        raise InputError(f"{path} holds {entry['dtype']} values; save them as float32")
-    if start + end > size:
+@dataclass(frozen=True)
+class _Span:
+    """A tensor as the header tells it, its bytes counted from the end of the header."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @staticmethod
+    def of(path: Path, entry: Mapping[str, Any]) -> "_Span":
+        shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
+        dtype = DTYPES.get(entry["dtype"])
+        if dtype is None:
+            raise InputError(f"{path} holds {entry['dtype']} values; save them as float32")
+        whole = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
+        if not whole or end - begin != dtype.itemsize * math.prod(shape):
+            raise InputError(f"{path} is damaged (its header contradicts itself); embed the texts again")
+        return _Span(dtype, shape, begin, end)
+
+    def map(self, path: Path, start: int) -> Array:
+        if self.end == self.begin:
+            return np.empty(self.shape, self.dtype)
+        return np.memmap(path, dtype=self.dtype, mode="r", offset=start + self.begin, shape=self.shape)
+
+
+def _check_tiled(path: Path, size: int, spans: list[tuple[int, int]]) -> None:
+    """Raise InputError unless the tensors lie one after the other and fill the data, as the format has it."""
+    at = 0
+    for begin, end in spans:
+        if begin != at:
+            raise InputError(f"{path} is damaged (its tensors overlap or leave gaps); embed the texts again")
+        at = end
+    if at > size:
         raise _truncated(path, size)
-    if end - begin != dtype.itemsize * math.prod(shape):
-        raise InputError(f"{path} is damaged (its header contradicts itself); embed the texts again")
-    if end == begin:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype=dtype, mode="r", offset=start + begin, shape=shape)
+    if at < size:
+        raise InputError(f"{path} is damaged ({size - at:,} bytes belong to no tensor); embed the texts again")
 
 
 def _truncated(path: Path, size: int) -> InputError:

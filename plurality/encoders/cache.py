@@ -5,7 +5,6 @@ named by the texts it holds, so two runs that do the same work write the same fi
 """
 
 import hashlib
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from plurality.encoders import storage
 from plurality.encoders.protocol import Vectors
 from plurality.errors import InputError, InputWarning
-from plurality.io.paths import expanded
+from plurality.io.paths import cache_folder
 
 Keys = NDArray[np.bytes_]
 KEY_BYTES = 16
@@ -26,7 +25,7 @@ KEY_BYTES = 16
 
 def default_folder() -> Path:
     """`$PLURALITY_CACHE`, or `~/.cache/plurality`."""
-    return expanded(os.environ.get("PLURALITY_CACHE") or "~/.cache/plurality")
+    return cache_folder()
 
 
 def text_keys(texts: Sequence[str], what: str) -> Keys:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.errors import InputError
+from plurality.io.atomic import replacing
+from plurality.io.causes import unreadable
+from plurality.io.plain import plain, read_json
 
 SCHEMA = 1
 RECORD, TENSORS = "encoder.json", "encoder.safetensors"
@@ -22,12 +23,8 @@ Arrays = Mapping[str, NDArray[Any]]
 def write_bytes(path: Path, content: bytes) -> None:
     """Write through a temporary name that no other writer shares, then rename: readers see old or new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as new:
+        new.write_bytes(content)
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -39,13 +36,9 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def read_record(folder: Path) -> dict[str, Any]:
     """Read encoder.json; InputError when it is missing, damaged or of a newer schema."""
     path = folder / RECORD
-    try:
-        record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: give a folder that an encoder was saved to") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): save the encoder again") from None
-    if not isinstance(record, dict) or not isinstance(record.get("schema_version"), int):
+    missing = "give a folder that an encoder was saved to"
+    record = read_json(folder, RECORD, missing, f"is not an encoder's record: {missing}, or save the encoder again")
+    if not isinstance(record.get("schema_version"), int):
         raise InputError(f"{path} is not an encoder's record: give a folder that an encoder was saved to")
     if record["schema_version"] > SCHEMA:
         raise InputError(
@@ -63,16 +56,22 @@ def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str] | None
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Read every array of a safetensors file; InputError when it is missing or damaged."""
+    """Read every array of a safetensors file; InputError when it is missing, damaged or not finite."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: save the encoder again") from None
-    except (OSError, SafetensorError) as error:
+        arrays: dict[str, NDArray[Any]] = load_file(plain(path.parent, path.name, "save the encoder again"))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (SafetensorError, ValueError, TypeError, KeyError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path} is damaged ({error}): save the encoder again") from None
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"{path} holds NaN or infinite values in {name}: save the encoder again")
+    return arrays
 
 
 def fingerprint(description: Mapping[str, Any], arrays: Arrays | None = None) -> str:

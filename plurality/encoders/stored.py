@@ -1,12 +1,15 @@
 """The encoder of a store: described at once, loaded (model, tokenizer and all) when a text must be embedded."""
 
-import shutil
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plurality.encoders.storage import RECORD, TENSORS, read_record, write_bytes
+from plurality.errors import InputError
 from plurality.io.paths import expanded
+from plurality.io.plain import plain
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder, Prompt
@@ -35,11 +38,25 @@ class StoredEncoder:
         return self._encoder.encode_prompts(prompts, progress=progress)
 
     def save(self, folder: Path) -> None:
-        """Copy the saved encoder's files, which needs no model."""
-        shutil.copytree(self.folder, expanded(folder), dirs_exist_ok=True)
+        """Copy the saved encoder's two files, and nothing else that lies beside them; this needs no model."""
+        for name in (RECORD, TENSORS):
+            if os.path.lexists(self.folder / name):
+                write_bytes(expanded(folder) / name, plain(self.folder, name).read_bytes())
+        if (expanded(folder) / RECORD).is_file():
+            self._check(str(read_record(expanded(folder)).get("fingerprint")))
 
     @cached_property
     def _encoder(self) -> "Encoder":
         from plurality import encoders
 
-        return encoders.load(self.folder)
+        encoder = encoders.load(self.folder)
+        self._check(encoder.fingerprint)
+        return encoder
+
+    def _check(self, found: str) -> None:
+        """Raise InputError where another encoder than the recorded one lies in the folder."""
+        if found != self.fingerprint:
+            raise InputError(
+                f"{self.folder} holds the encoder [{found[:8]}], but [{self.fingerprint[:8]}] is recorded; "
+                "copy the folder again"
+            )

@@ -1,32 +1,45 @@
 """Folders and files that appear whole or not at all."""
 
 import os
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plurality.errors import InputError
+from plurality.io.causes import one_line, unwritable
+from plurality.io.replace import settle, take_place
+from plurality.io.sealed import foreign, seal
+from plurality.io.staging import NEW, staging
 
 
 def check_target(target: Path, marker: str) -> None:
     """Raise InputError now, not after an hour, if a folder cannot be written at `target`.
 
-    `marker` is the file that tells a folder of the same kind, which may be replaced; anything else but an empty
-    folder is left alone.
+    `marker` is the record that tells a folder of the same kind. Such a folder may be replaced if its record lists every
+    file in it; anything else but an empty folder is left alone.
     """
     if Path.cwd().is_relative_to(os.path.abspath(target)):
         raise InputError(f"{target}: is where you are, or above it; choose another output folder")
-    if target.exists() and not (target.is_dir() and ((target / marker).is_file() or not any(target.iterdir()))):
+    try:
+        stray = None
+        if os.path.lexists(target) and not target.is_dir():
+            stray = ""
+        elif target.is_dir() and any(target.iterdir()):
+            stray = foreign(target, marker)
+    except OSError as error:
+        raise unwritable(target, error) from None
+    if stray:
+        cause = f"holds {stray}, which this command did not write; move it away or"
+        raise InputError(f"{target}: {cause} choose another output folder")
+    if stray is not None:
         raise InputError(f"{target}: exists and was not written by this command; choose another output folder")
     _check_parent(target)
 
 
 def check_file(target: Path) -> None:
     """Raise InputError now if a file cannot be written at `target`."""
-    if target.is_dir():
+    if os.path.isdir(target):
         raise InputError(f"{target}: is a folder; give the name of a file to write")
     _check_parent(target)
 
@@ -34,64 +47,54 @@ def check_file(target: Path) -> None:
 def _check_parent(target: Path) -> None:
     """Try the nearest folder that is there; those between are made when there is something to write."""
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(target)  # which says whether the name is too long
         there = next(folder for folder in target.absolute().parents if folder.exists())
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
-        raise _unwritable(target, error, "choose another place") from None
+        raise unwritable(target, error) from None
 
 
 def _make_parent(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(target, error, "choose another place") from None
-
-
-def _unwritable(target: Path, error: OSError, remedy: str) -> InputError:
-    return InputError(f"{target}: cannot be written ({error.strerror or error}); {remedy}")
+        raise unwritable(target, error) from None
 
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """Yield a temporary name beside `target`; what is written there takes its place if the block succeeds."""
     _make_parent(target)
-    new = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
+    with one_line(target, target.parent.absolute()), replacing(target) as new:
         yield new
-        os.replace(new, target)
-    except OSError as error:
-        raise _unwritable(target, error, "is the disk full?") from None
-    finally:
-        new.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """`whole_file` without its messages: what the system says is raised as it is, and parents must be there."""
+    with staging(target) as place:
+        new = place / NEW
+        new.touch()
+        mode = new.stat().st_mode & 0o777  # as the umask has it; some libraries write for the owner alone
+        yield new
+        new.chmod(mode)
+        settle(new)
+        take_place(new, target)
 
 
 @contextmanager
 def whole_folder(target: Path, *, marker: str) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `target` if the block succeeds; `check_target` applies."""
+    """Yield a temporary folder that takes the place of `target` if the block succeeds; `check_target` applies.
+
+    `marker` is the record, a JSON object that the block may write; all files are listed in it by `plurality.io.sealed`.
+    """
     check_target(target, marker)
     _make_parent(target)
-    new = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        new.chmod(0o755)
+    with one_line(target, target.parent.absolute()), staging(target) as place:
+        new = place / NEW
+        new.mkdir()
         yield new
-        _take_place(new, target)
-    except OSError as error:
-        raise _unwritable(target, error, "is the disk full?") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _take_place(new: Path, target: Path) -> None:
-    """Rename `new` to `target`; what stood there comes back if that fails, and goes if it does not."""
-    if not target.exists():
-        new.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    target.rename(old / "old")
-    try:
-        new.rename(target)
-    except BaseException:
-        (old / "old").rename(target)
-        old.rmdir()
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        seal(new, marker)
+        settle(new)
+        take_place(new, target)

@@ -1,5 +1,6 @@
-"""Paths as people write them."""
+"""Paths as people write them, and the one folder of caches."""
 
+import os
 from pathlib import Path
 
 
@@ -9,3 +10,8 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # no user of that name: then it is the name of a file
         return Path(path)
+
+
+def cache_folder() -> Path:
+    """`$PLURALITY_CACHE`, or `~/.cache/plurality`."""
+    return expanded(os.environ.get("PLURALITY_CACHE") or "~/.cache/plurality")

@@ -4,6 +4,7 @@ huggingface_hub comes with the extra "hf" and is imported when a hub id is used.
 """
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import plurality
 from plurality.errors import InputError, InputWarning
 from plurality.io.paths import expanded
+from plurality.io.sealed import seal
 from plurality.reward import persistence
 from plurality.reward.fitted import Parts
 from plurality.reward.model_card import CARD, CardDetails, Place
@@ -41,7 +43,7 @@ def local_folder(source: str | Path, *, revision: str | None = None, token: str 
     revision, does not let you in, or has no plurality model there.
     """
     folder, asked = expanded(source), _hub_id(source)
-    if asked is None or folder.exists():
+    if asked is None or os.path.exists(folder):
         if revision is not None:
             raise InputError(f"{source}: is a local path, and revision= is for hub ids; leave one of them out")
         return folder
@@ -165,3 +167,4 @@ def _forget_local_paths(folder: Path) -> None:
         for entry in (e for e in (about, (about or {}).get("spec")) if e and e.get("name") and not e.get("revision")):
             entry["name"] = re.split(r"[/\\]", entry["name"].rstrip("/\\"))[-1]
         file.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    seal(folder, CONFIG)

@@ -1,11 +1,15 @@
 """The folder of a fitted model: config.json, head.safetensors, users.parquet, README.md, its encoder's; no pickle.
 
 A model is written into a temporary folder beside its place and moved there whole, so a folder is either the old
-model or the new one.
+model or the new one. config.json lists the hashes of all files and seals itself (`plurality.io.sealed`); the codes in
+head.safetensors carry the hash of the user ids that they belong to, in their order.
 """
 
+import hashlib
 import json
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +17,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
+from plurality.io.causes import unreadable
+from plurality.io.plain import read_json
+from plurality.io.sealed import check
+from plurality.io.staging import sweep
+from plurality.reward.content import check_content
 from plurality.reward.fitted import Parts, Trace
 from plurality.reward.model_card import CARD, CardDetails, Place, model_card
 from plurality.reward.posterior import Posterior, Prior
@@ -27,6 +37,8 @@ from plurality.reward.settings import Settings
 
 SCHEMA = 1
 KEYS = {"model", "settings", "n_embedding", "encoder", "trace"}
+AGAIN = "fit or copy it again"
+UNFIT = (TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError, OverflowError, MemoryError)
 CONFIG, HEAD, USERS, ENCODER = "config.json", "head.safetensors", "users.parquet", "encoder"
 
 
@@ -39,9 +51,11 @@ def write(model: Parts, folder: Path, details: CardDetails | None = None, place:
     place      where the card will lie; None: a local folder
 
     Raises InputError if it cannot be written, or could not be read back: a family that is not registered, settings or
-    a report that JSON does not hold, and settings that build another head.
+    a report that JSON does not hold, settings that build another head, and numbers that are not finite.
     """
     _check_head(model)
+    who = model.user_ids, model.n_comparisons
+    check_content(type(model.spec).__name__, model.head, model.posterior, model.prior, *who, "fit the model again")
     config = {
         "schema_version": SCHEMA,
         "model": model.spec.name,
@@ -59,8 +73,9 @@ def write(model: Parts, folder: Path, details: CardDetails | None = None, place:
     }
     state = {f"head.{k}": v for k, v in model.head.state_dict().items()} | {f"users.{k}": v for k, v in codes.items()}
     text = _json(config, model.spec)
-    with whole_folder(folder, marker=HEAD) as new:  # a config.json is in other folders too
-        save_file({k: v.contiguous().clone() for k, v in state.items()}, new / HEAD)  # weights may be tied
+    whose = {"user_ids": ids_hash(model.user_ids)}
+    with whole_folder(folder, marker=CONFIG) as new:
+        save_file({k: v.contiguous().clone() for k, v in state.items()}, new / HEAD, whose)  # weights may be tied
         users = {"user_id": list(model.user_ids), "n_comparisons": model.n_comparisons}
         pl.DataFrame(users, schema_overrides={"user_id": pl.String}).write_parquet(new / USERS)
         if model.encoder is not None:
@@ -70,37 +85,57 @@ def write(model: Parts, folder: Path, details: CardDetails | None = None, place:
     return folder
 
 
-def read(folder: Path) -> Parts:
+def read(folder: Path, *, verify: bool = True) -> Parts:
     """What `write` wrote; the encoder is loaded when a text comes.
 
-    Raises InputError for a folder that holds no model, a family that is not installed, a damaged file, or a file of a
-    newer schema version.
+    folder    where it lies
+    verify    compare every file but the card with its SHA-256; False for a folder that was changed on purpose
+
+    Raises InputError for a folder that holds no model, a family that is not installed, a file that is damaged, changed
+    or a link, numbers that are not finite, and a file of a newer schema version. Warns (InputWarning) of a folder that
+    an earlier version wrote without hashes.
     """
     config = _config(folder)
-    cls = spec_class(config["model"])
+    check(folder, CONFIG, config, needed=(HEAD, USERS), again=AGAIN, free=(CARD,), verify=verify)
+    cls = spec_class(str(config["model"]))
     try:
         spec = cls(**_from_json(config["settings"]))
         head = spec.head(config["n_embedding"], torch.Generator())
-    except TypeError as error:
-        raise InputError(f"{folder / CONFIG}: settings do not fit model {config['model']!r} ({error})") from None
+    except UNFIT as error:
+        raise InputError(
+            f"{folder / CONFIG}: settings do not fit model {config['model']!r} ({_first_line(error)})"
+        ) from None
     try:
-        state = load_file(folder / HEAD)
+        state, whose = _state(folder / HEAD)
         users = pl.read_parquet(folder / USERS)
         head.load_state_dict({k.removeprefix("head."): v for k, v in state.items() if k.startswith("head.")})
         posterior = Posterior(state["users.codes"], state["users.covariance"])
         prior = Prior(state["users.prior_mean"], state["users.prior_precision"])
         user_ids, n_comparisons = users["user_id"].to_list(), users["n_comparisons"].to_numpy().astype(np.int64)
-    except (SafetensorError, OSError, KeyError, RuntimeError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{folder}: the saved model is damaged or incomplete ({reason}); fit or copy it again"
-        ) from None
+    except OSError as error:
+        raise unreadable(folder, error, AGAIN) from None
+    except (SafetensorError, pl.exceptions.PolarsError, *UNFIT) as error:
+        reason = _first_line(error)
+        raise InputError(f"{folder}: the saved model is damaged or incomplete ({reason}); {AGAIN}") from None
     if len(user_ids) != len(posterior.codes):
         raise InputError(
             f"{folder}: {USERS} names {len(user_ids):,} users, {HEAD} holds codes of {len(posterior.codes):,}; "
-            "the files are not of one model, so fit or copy it again"
+            f"the files are not of one model, so {AGAIN}"
         )
-    about = config["encoder"]
+    check_content(str(folder), head, posterior, prior, user_ids, n_comparisons, AGAIN)
+    if whose is not None and whose != ids_hash(user_ids):
+        raise InputError(
+            f"{folder}: {HEAD} holds the codes of other users than {USERS} names, or in another order; "
+            f"the files are not of one model, so {AGAIN}"
+        )
+    try:
+        about = config["encoder"]
+        encoder = None if about is None else StoredEncoder(folder / ENCODER, about)
+        trace = Trace([{k: math.nan if v is None else v for k, v in row.items()} for row in config["trace"]])
+        report = dict(config.get("report", {}))
+    except UNFIT as error:
+        reason = _first_line(error)
+        raise InputError(f"{folder / CONFIG}: its encoder, trace or report is damaged ({reason}); {AGAIN}") from None
     return Parts(
         spec=spec,
         head=head.requires_grad_(False).eval(),
@@ -108,10 +143,28 @@ def read(folder: Path) -> Parts:
         posterior=posterior,
         prior=prior,
         n_comparisons=n_comparisons,
-        trace=Trace([{k: math.nan if v is None else v for k, v in row.items()} for row in config["trace"]]),
-        report=config.get("report", {}),
-        encoder=None if about is None else StoredEncoder(folder / ENCODER, about),
+        trace=trace,
+        report=report,
+        encoder=encoder,
     )
+
+
+def ids_hash(user_ids: Sequence[str]) -> str:
+    """SHA-256 of user ids in their order, in hex.
+
+    user_ids    (U,)
+    """
+    return hashlib.sha256(json.dumps(list(user_ids)).encode()).hexdigest()
+
+
+def _state(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors of a file, and the hash of the user ids that they were written with."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, (file.metadata() or {}).get("user_ids")  # noqa: SIM118
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _check_head(model: Parts) -> None:
@@ -164,15 +217,15 @@ def _from_json(value: Any) -> Any:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-        version = int(config["schema_version"])
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder}: no fitted model here ({CONFIG} is missing); give a folder `fit` wrote") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{folder / CONFIG}: not a model's configuration; fit or copy the model again") from None
-    except OSError as error:
-        raise InputError(f"{folder / CONFIG}: cannot be read ({error.strerror}); give a folder you may read") from None
+    damaged = "not a model's configuration; fit or copy the model again"
+    if not os.path.lexists(folder / CONFIG):
+        sweep(folder)  # a write that was killed may have set the model aside
+        if not os.path.lexists(folder / CONFIG):
+            raise InputError(f"{folder}: no fitted model here ({CONFIG} is missing); give a folder `fit` wrote")
+    config = read_json(folder, CONFIG, "give a folder `fit` wrote", damaged)
+    version = config.get("schema_version")
+    if not isinstance(version, int):
+        raise InputError(f"{folder / CONFIG}: {damaged}")
     if version > SCHEMA:
         raise InputError(
             f"{folder / CONFIG}: written by a newer plurality (schema {version}, this one reads {SCHEMA}); upgrade"

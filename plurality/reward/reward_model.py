@@ -309,25 +309,27 @@ class RewardModel(Parts):
         folder    where to write it; a model that is there is replaced, card and all
         card      what the model itself does not know: its data, licence and comparison; None: none of these
 
-        User ids are written as they are. Raises InputError, before anything is written, for a family or settings that
-        could not be read back. Format: `plurality.reward.persistence`.
+        User ids are written as they are. Raises InputError, before anything is written, for what could not be read
+        back. Format: `plurality.reward.persistence`.
         """
         return persistence.write(self, expanded(folder), card)
 
     @classmethod
     @renamed(folder="source")
-    def from_pretrained(cls, source: str | Path, *, revision: str | None = None, token: str | None = None) -> Self:
+    def from_pretrained(
+        cls, source: str | Path, *, revision: str | None = None, token: str | None = None, verify: bool = True
+    ) -> Self:
         """Read a model that `save_pretrained` or `push_to_hub` wrote.
 
-        source      a folder, or a hub id "org/name" or "org/name@revision" where no such folder is here; a `Path` is
-                    always a folder
+        source      a folder, or where none of that name is here a hub id, "org/name" or "org/name@revision"
         revision    branch, tag or commit of a hub id; None: its main branch
         token       access token of the hub; None: the one that `hf auth login` stored
+        verify      compare every file with its SHA-256; False for a folder that was changed on purpose
 
-        Raises InputError for a folder that holds none, a family that is not installed, a damaged file, a file of a
-        newer schema version, and a hub that cannot be reached or does not give it.
+        Raises InputError for a folder that holds none, a family that is not installed, a file that is damaged, changed
+        or of a newer schema version, and a hub that cannot be reached or does not give it.
         """
-        parts = persistence.read(hub.local_folder(source, revision=revision, token=token))
+        parts = persistence.read(hub.local_folder(source, revision=revision, token=token), verify=verify)
         return cls(**{part.name: getattr(parts, part.name) for part in fields(parts)})
 
     def push_to_hub(
@@ -345,9 +347,8 @@ class RewardModel(Parts):
         """Publish the model on the Hugging Face hub, its user ids hashed; returns the address of the commit.
 
         Hashed ids are pseudonyms, not anonymity: what the model believes each user prefers, and from how many
-        comparisons, is published. So are the words of an encoder that was fitted on texts, and the levels of
-        demographics that a family uses; the card lists what the files hold. The hub keeps the history: ids that were
-        pushed once stay in it.
+        comparisons, is published. So are the words of a fitted encoder, and the levels of demographics that a family
+        uses; the card lists what the files hold. The hub keeps the history: ids that were pushed once stay in it.
 
         repo_id           "org/name"; made if it is not there
         private           whether the repository is private; True also keeps off one that is public already
@@ -356,12 +357,11 @@ class RewardModel(Parts):
         commit_message    None: "Reward model" and the family
         hash_user_ids     True: keyed hashes by `plurality.reward.pseudonyms.hash_user_id`, in users, report and trace;
                           False: ids as they are, for users who agreed or a `unit` that is no person
-        user_id_key       the secret, 16 bytes or more, under which its owner finds users again; None draws one and
-                          forgets it, so that no one can
+        user_id_key       the secret, 16 bytes or more, by which its owner finds users again; None: nobody can
         card              what the model itself does not know: its data, licence and comparison; None: none of these
 
-        Raises InputError as `save_pretrained` does, for a name that is no hub id, and where the hub cannot be reached
-        or does not let you write. Warns (InputWarning) where user ids are words of the encoder's vocabulary.
+        Raises InputError as `save_pretrained` does, for a name that is no hub id, and where the hub does not let you
+        write. Warns (InputWarning) where user ids are words of the encoder's vocabulary.
         """
         return hub.push(
             self,
@@ -385,6 +385,8 @@ class RewardModel(Parts):
 
 
 @renamed(folder="source")
-def load(source: str | Path, *, revision: str | None = None, token: str | None = None) -> RewardModel:
-    """Read a model from `source`, a folder or hub id (`revision`, `token`); see `RewardModel.from_pretrained`."""
-    return RewardModel.from_pretrained(source, revision=revision, token=token)
+def load(
+    source: str | Path, *, revision: str | None = None, token: str | None = None, verify: bool = True
+) -> RewardModel:
+    """Read a model from `source`, a folder or hub id (`revision`, `token`, `verify`); see `from_pretrained`."""
+    return RewardModel.from_pretrained(source, revision=revision, token=token, verify=verify)

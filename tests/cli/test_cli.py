@@ -253,10 +253,15 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(road, town, 
 def test_a_second_run_replaces_the_first(road, town, command, name, out):
     folder, _ = road
     target = folder / out
-    (target / "stale.txt").write_text("left by an older version")
-    before = set(files(target))
+    before = files(target)
+    (target / "mine.txt").write_text("kept beside it by somebody")
+    done = command(name, *steps(town, folder)[name])
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"{target}: holds mine.txt, which this command did not write; move it away" in done.err
+    assert files(target) == {**before, Path("mine.txt"): b"kept beside it by somebody"}
+    (target / "mine.txt").unlink()
     assert command(name, *steps(town, folder)[name]).code == 0
-    assert set(files(target)) == before - {Path("stale.txt")}
+    assert set(files(target)) == set(before)
     assert sorted(p.name for p in folder.iterdir() if p.name.startswith(".")) == []
 
 

@@ -1,11 +1,13 @@
 """Folders and files that appear whole or not at all."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from plurality.errors import InputError
+from plurality.io import replace
 from plurality.io.atomic import check_file, check_target, whole_file, whole_folder
 
 MARK = "mark.json"
@@ -13,9 +15,13 @@ MARK = "mark.json"
 
 def write(target, text):
     with whole_folder(target, marker=MARK) as new:
-        (new / MARK).write_text(text)
+        (new / MARK).write_text(json.dumps({"text": text}))
         (new / "deep").mkdir()
         (new / "deep" / "data").write_text(text)
+
+
+def text_of(target):
+    return json.loads((target / MARK).read_text())["text"]
 
 
 def names(folder):
@@ -32,18 +38,17 @@ def test_a_new_folder_and_its_parents_appear(tmp_path):
 def test_an_empty_folder_is_filled_and_an_old_one_of_the_kind_replaced(tmp_path):
     (tmp_path / "b").mkdir()
     write(tmp_path / "b", "one")
-    (tmp_path / "b" / "stale").write_text("left by an older version")
     write(tmp_path / "b", "two")
     assert names(tmp_path / "b") == ["deep", MARK]
-    assert (tmp_path / "b" / MARK).read_text() == "two"
+    assert text_of(tmp_path / "b") == "two"
     assert names(tmp_path) == ["b"]
 
 
 def test_it_is_not_there_before_it_is_whole(tmp_path):
     with whole_folder(tmp_path / "b", marker=MARK) as new:
-        (new / MARK).write_text("half")
+        (new / MARK).write_text('{"text": "half"}')
         assert not (tmp_path / "b").exists()
-    assert (tmp_path / "b" / MARK).read_text() == "half"
+    assert text_of(tmp_path / "b") == "half"
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), KeyboardInterrupt()])
@@ -57,7 +62,7 @@ def test_a_failure_leaves_the_old_one_and_nothing_else(tmp_path, error):
 
     with pytest.raises(type(error)):
         fail()
-    assert (tmp_path / "b" / MARK).read_text() == "one"
+    assert text_of(tmp_path / "b") == "one"
     assert names(tmp_path) == ["b"]
 
 
@@ -73,19 +78,32 @@ def test_a_full_disk_is_an_input_error_of_one_line(tmp_path):
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_old_folder_is_replaced_in_one_step_or_two(tmp_path, monkeypatch, at_once):
+    if at_once:
+        monkeypatch.setattr(os, "rename", None)  # there is no moment without a target
+    else:
+        monkeypatch.setattr(replace, "exchange", lambda *_: False)
+    for text in ("one", "two", "three"):
+        write(tmp_path / "b", text)
+    assert text_of(tmp_path / "b") == "three"
+    assert names(tmp_path) == ["b"]
+
+
 def test_if_the_last_step_fails_the_old_one_comes_back(tmp_path, monkeypatch):
     write(tmp_path / "b", "one")
-    rename = Path.rename
+    rename = os.rename
 
-    def fails_into_place(self, target):
-        if Path(target).name == "b" and not (self.parent.name.startswith(".b.")):
+    def fails_into_place(source, target):
+        if Path(source).name == "new":
             raise OSError(5, "Input/output error")
-        return rename(self, target)
+        return rename(source, target)
 
-    monkeypatch.setattr(Path, "rename", fails_into_place)
+    monkeypatch.setattr(replace, "exchange", lambda *_: False)
+    monkeypatch.setattr(os, "rename", fails_into_place)
     with pytest.raises(InputError, match="Input/output error"):
         write(tmp_path / "b", "two")
-    assert (tmp_path / "b" / MARK).read_text() == "one"
+    assert text_of(tmp_path / "b") == "one"
     assert names(tmp_path) == ["b"]
 
 
@@ -140,8 +158,8 @@ def test_a_link_to_a_folder_is_replaced_and_what_it_pointed_to_kept(tmp_path):
     write(tmp_path / "real", "one")
     (tmp_path / "b").symlink_to(tmp_path / "real")
     write(tmp_path / "b", "two")
-    assert (tmp_path / "real" / MARK).read_text() == "one"
-    assert (tmp_path / "b" / MARK).read_text() == "two"
+    assert text_of(tmp_path / "real") == "one"
+    assert text_of(tmp_path / "b") == "two"
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
