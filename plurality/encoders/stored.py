@@ -39,9 +39,8 @@ class StoredEncoder:
 
     def save(self, folder: Path) -> None:
         """Copy the saved encoder's two files, and nothing else that lies beside them; this needs no model."""
-        for name in (RECORD, TENSORS):
-            if os.path.lexists(self.folder / name):
-                write_bytes(expanded(folder) / name, plain(self.folder, name).read_bytes())
+        for path in self._files():
+            write_bytes(expanded(folder) / path.name, path.read_bytes())
         if (expanded(folder) / RECORD).is_file():
             self._check(str(read_record(expanded(folder)).get("fingerprint")))
 
@@ -49,9 +48,15 @@ class StoredEncoder:
     def _encoder(self) -> "Encoder":
         from plurality import encoders
 
+        self._files()
         encoder = encoders.load(self.folder)
         self._check(encoder.fingerprint)
         return encoder
+
+    def _files(self) -> list[Path]:
+        """What is read of the folder. Raises InputError for links, its own among them."""
+        names = [name for name in (RECORD, TENSORS) if os.path.lexists(self.folder / name)]
+        return [plain(self.folder.parent, f"{self.folder.name}/{name}") for name in names]
 
     def _check(self, found: str) -> None:
         """Raise InputError where another encoder than the recorded one lies in the folder."""
