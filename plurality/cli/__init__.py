@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TextIO
 
 import plurality
 from plurality.cli.completion import answer, asked
+from plurality.cli.signals import Terminated, terminable
 from plurality.errors import InputError, InputWarning, suggestion
 from plurality.escaping import visible
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _parser([]).print_help()
         return 0
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), terminable():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", InputWarning)
             warnings.filterwarnings("always", category=DeprecationWarning, module=r"plurality\.cli\.")
@@ -65,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("plurality: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+    except Terminated:
+        print("plurality: terminated; nothing half-written is left", file=sys.stderr)
+        return 143
     except OSError as error:
         return _fail(
             f"{error.filename or 'a file'}: {error.strerror or error}; check that it is there and that you may use it"

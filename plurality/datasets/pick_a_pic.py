@@ -17,7 +17,7 @@ from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, raise_at_first
 from plurality.errors import InputError
-from plurality.io.atomic import check_file, whole_file
+from plurality.io.atomic import check_file, reserve, whole_file
 from plurality.io.paths import expanded
 
 ABOUT = About(
@@ -109,6 +109,7 @@ def write_vectors(made: Frames, vectors: str | Path, target: str | Path) -> Path
             block = _matrix(piece["embedding"], start, None if out is None else out.shape[1], table.place)
             if out is None:
                 out = np.lib.format.open_memmap(new, "w+", np.float32, (items.height, block.shape[1]))
+                reserve(new)
             at = piece.select(uid="image_uid").with_row_index("at").join(items, on="uid")
             out[at["row"].to_numpy()] = block[at["at"].to_numpy()]
         if out is None:

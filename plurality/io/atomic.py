@@ -70,6 +70,17 @@ def whole_file(target: Path) -> Iterator[Path]:
         yield new
 
 
+def reserve(new: Path) -> None:
+    """Have the disk keep the room of a file that was made at its full size, for a map to be written through.
+
+    new    file of its full size
+
+    On a full disk a write through a map ends the process; this raises OSError before.
+    """
+    with new.open("r+b") as file, suppress(AttributeError):  # where the system has no such call
+        os.posix_fallocate(file.fileno(), 0, max(1, new.stat().st_size))
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """`whole_file` without its messages: what the system says is raised as it is, and parents must be there."""

@@ -41,8 +41,9 @@ def unwritable(path: Path | str, error: OSError) -> InputError:
     error    what the system said
     """
     known = system_error(error) or error
-    remedy = "choose a place where you may write" if known.errno in CLOSED else REMEDIES.get(known.errno or 0)
-    return InputError(f"{path}: cannot be written ({known.strerror or known}); {remedy or 'choose another place'}")
+    unknown = "is the disk full?" if known.errno is None else "choose another place"  # NumPy tells no number
+    remedy = "choose a place where you may write" if known.errno in CLOSED else REMEDIES.get(known.errno or 0, unknown)
+    return InputError(f"{path}: cannot be written ({known.strerror or known}); {remedy}")
 
 
 def system_error(error: BaseException) -> OSError | None:

@@ -21,7 +21,7 @@ def settle(new: Path) -> None:
         _flush(new)
         return
     mode = new.stat().st_mode & 0o777
-    for place, folders, files in os.walk(new):
+    for place, folders, files in os.walk(new, topdown=False):
         for name in files:
             path = Path(place, name)
             if not path.is_symlink():

@@ -10,7 +10,6 @@ younger ones "brisk", postgraduates and the few people of the islands "plain". G
 an honest audit finds nothing there. All people, places and associations are invented.
 """
 
-import os
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -22,6 +21,7 @@ from scipy.special import softmax
 
 from plurality.datasets.simulated import text_bank as bank
 from plurality.errors import InputError
+from plurality.io.atomic import whole_file
 from plurality.io.paths import expanded
 from plurality.reward.links import prob
 
@@ -93,14 +93,9 @@ class PlantedText:
     def save(self, folder: str | Path) -> None:
         """Write `comparisons.parquet` and `users.parquet` into `folder`, each of them whole or not at all."""
         folder = expanded(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         for name, frame in (("comparisons", self.comparisons), ("users", self.users)):
-            unfinished = folder / f".{name}.{os.getpid()}.parquet"
-            try:
-                frame.write_parquet(unfinished)
-                os.replace(unfinished, folder / f"{name}.parquet")
-            finally:
-                unfinished.unlink(missing_ok=True)
+            with whole_file(folder / f"{name}.parquet") as new:
+                frame.write_parquet(new)
 
     def _trait_values(self, frame: pl.DataFrame, side: str) -> np.ndarray:
         asked = frame.select("prompt", completion=side)

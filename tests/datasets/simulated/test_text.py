@@ -220,7 +220,7 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch: pytest.M
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         simulate(n_users=2, n_comparisons=1, n_prompts=1, seed=0).save(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
