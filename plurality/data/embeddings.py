@@ -1,13 +1,18 @@
 """Ready-made embeddings: an array or a file of one, mapped where it can be and checked without a copy."""
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
 from plurality.arrays import Array, as_array
 from plurality.data.tensor_files import blocks, map_tensors
 from plurality.errors import InputError
+from plurality.io.causes import unreadable
 from plurality.io.paths import expanded
+
+HEADERS = (ValueError, TypeError, EOFError, ArithmeticError, SyntaxError, TokenError, RecursionError, MemoryError)
+"""What NumPy raises for the headers of .npy files that make no sense."""
 
 
 def open_embeddings(source: Array | str | Path, what: str) -> Array:
@@ -48,9 +53,12 @@ def _map(path: Path) -> Array:
     if path.suffix != ".npy":
         raise InputError(f"{path}: embeddings in {path.suffix or 'such a file'} are unknown; give .npy or .safetensors")
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with np.errstate(over="raise"):  # a shape whose product overflows
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the file of the embeddings") from None
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except HEADERS as error:
         cause = str(error).split("\n")[0]
         raise InputError(f"{path} cannot be read ({cause}); save the embeddings again") from None

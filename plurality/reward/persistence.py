@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def read(folder: Path, *, verify: bool = True) -> Parts:
     cls = spec_class(str(config["model"]))
     try:
         spec = cls(**_from_json(config["settings"]))
+        _check_size(spec, config["n_embedding"], folder / HEAD)
         head = spec.head(config["n_embedding"], torch.Generator())
     except UNFIT as error:
         raise InputError(
@@ -147,6 +149,15 @@ def read(folder: Path, *, verify: bool = True) -> Parts:
         report=report,
         encoder=encoder,
     )
+
+
+def _check_size(spec: Settings, width: int, path: Path) -> None:
+    """Raise ValueError where the settings build a head that cannot be in the file, before memory is asked for."""
+    count, size = 0, path.stat().st_size
+    with suppress(*UNFIT), torch.device("meta"):  # a head that cannot be planned is built as it is
+        count = sum(tensor.numel() for tensor in spec.head(width, torch.Generator()).state_dict().values())
+    if count > size + 1_000_000:  # a file that is merely cut short has a message of its own
+        raise ValueError(f"they build a head of {count:,} numbers, and {path.name} has {size:,} bytes")
 
 
 def ids_hash(user_ids: Sequence[str]) -> str:

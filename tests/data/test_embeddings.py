@@ -111,3 +111,16 @@ def test_bad_embedding_files(tmp_path):
     }.items():
         with pytest.raises(InputError, match=message):
             read(frame, embeddings=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["(-4, 4)", "(4611686018427387904, 4)", "(4294967296, 4294967296)", "(2.5, 4)", "(True, 4)", "(9, 9)", "(" * 5000],
+)
+def test_headers_of_npy_files_that_make_no_sense(tmp_path, shape):
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".encode()
+    text += b" " * (-(11 + len(text)) % 64) + b"\n"
+    (tmp_path / "e.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64))
+    with pytest.raises(InputError, match=r"e\.npy cannot be read") as caught:
+        read(pl.DataFrame(NUMBERS), embeddings=tmp_path / "e.npy")
+    assert "\n" not in str(caught.value)

@@ -171,6 +171,7 @@ NONSENSE = {
     "a report that is a number": ("reward", lambda f: record(f, report=3), "its encoder, trace or report is damaged"),
     "an encoder that is a text": ("reward", lambda f: record(f, encoder="lsa"), "its encoder, trace or report"),
     "a width beyond all memory": ("reward", lambda f: record(f, n_embedding=1 << 60), "settings do not fit"),
+    "a width beyond the file": ("reward", lambda f: record(f, n_embedding=1 << 30), "they build a head of 2,"),
     "a negative width": ("reward", lambda f: record(f, n_embedding=-4), "settings do not fit|damaged or incomplete"),
     "a version that is a text": ("reward", lambda f: record(f, schema_version="1"), "not a model's configuration"),
     "a label of 5": ("store", lambda f: table(f, "comparisons", label=pl.lit(5.0)), "the label is not in"),
