@@ -10,26 +10,46 @@ rewards   what a reward function adds to its encoder's pass: 64 completions for 
 server    20,000 requests by 64 clients to the reward server: its delay beyond the encoder, answers lost or mixed
 published a generated table of the size of Pick-a-Pic v2: memory and time to load
 loading   UltraFeedback at its published size, generated: memory and time to load
+robustness  files changed, writers killed, folders of others: how much of it is a clear line (--size: trials a row)
 real      polis and popquorn under ../shared/data, where they are there: by item, and by row to show the leak
 """
 
 import os
 import sys
+from argparse import ArgumentParser
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audits, elicitation, families, loading, planted, published, real, rewards, scale, server, start
+from benchmarks import (
+    audits,
+    elicitation,
+    families,
+    loading,
+    planted,
+    published,
+    real,
+    rewards,
+    robustness,
+    scale,
+    server,
+    start,
+)
 
 BENCHMARKS = {"start": start.run, "planted": planted.run, "scale": scale.run, "audits": audits.run}
 BENCHMARKS |= {"rewards": rewards.run, "server": server.run, "families": families.run, "elicitation": elicitation.run}
-BENCHMARKS |= {"published": published.run, "loading": loading.run, "real": real.run}
+BENCHMARKS |= {"robustness": robustness.run, "published": published.run, "loading": loading.run, "real": real.run}
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the named benchmarks, all by default, and print what was promised beside what was measured."""
+    parser = ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"{', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("--size", type=int, default=robustness.SIZE, help="trials a row of robustness")
+    asked = parser.parse_args(arguments)
+    names = asked.names
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         print(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
@@ -37,7 +57,7 @@ def main(names: list[str]) -> int:
     table = Table("benchmark", "case", "measured", "promised", "met")
     for name in names or list(BENCHMARKS):
         print(f"{name} …", file=sys.stderr)
-        for row in BENCHMARKS[name]():
+        for row in robustness.run(asked.size) if name == "robustness" else BENCHMARKS[name]():
             table.add_row(name, row.case, row.measured, row.promised, {True: "yes", False: "NO", None: "–"}[row.met])
     Console(width=110).print(table)
     return 0

@@ -54,7 +54,10 @@ def _map(path: Path) -> Array:
         raise InputError(f"{path}: embeddings in {path.suffix or 'such a file'} are unknown; give .npy or .safetensors")
     try:
         with np.errstate(over="raise"):  # a shape whose product overflows
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(mapped, np.memmap) and (rest := path.stat().st_size - mapped.offset - mapped.nbytes):
+            raise ValueError(f"{rest:,} bytes belong to no row")
+        return np.asarray(mapped)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the file of the embeddings") from None
     except OSError as error:
