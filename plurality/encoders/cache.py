@@ -80,7 +80,7 @@ class EmbeddingCache:
         arrays: storage.Arrays = {"keys": raw, "vectors": vectors, "tokens": tokens}
         try:
             storage.write_tensors(path, arrays, {"crc32": _checksum(raw, vectors, tokens)})
-        except OSError as error:
+        except InputError as error:
             raise InputError(
                 f"cache folder {self.folder} cannot be written ({error}): set PLURALITY_CACHE or pass cache="
             ) from None

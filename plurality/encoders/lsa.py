@@ -178,7 +178,7 @@ def load(folder: Path, record: dict[str, Any]) -> Lsa:
         spec = LsaSpec(**record["spec"])
         encoder = Lsa(spec, record["vocabulary"], arrays["idf"], arrays["components"], record["facts"])
         promised = record["fingerprint"]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(f"{folder} holds a damaged lsa encoder ({error}): fit and save it again") from None
     if encoder.fingerprint != promised:
         raise InputError(f"{folder}: {storage.RECORD} and {storage.TENSORS} do not belong together: save again")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.errors import InputError
-from plurality.io.atomic import replacing
+from plurality.io.atomic import whole_file
 from plurality.io.causes import unreadable
 from plurality.io.plain import plain, read_json
 
@@ -21,9 +21,11 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write through a temporary name that no other writer shares, then rename: readers see old or new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as new:
+    """Write through a temporary name that no other writer shares, then rename: readers see old or new.
+
+    Raises InputError where it cannot be written, such as on a full disk.
+    """
+    with whole_file(path) as new:
         new.write_bytes(content)
 
 

@@ -249,7 +249,7 @@ def load(
     try:
         spec = replace(TransformersSpec(**record["spec"]), device=device)
         promised = record["fingerprint"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / storage.RECORD} is damaged ({error}): save the encoder again") from None
     if name is not None:
         spec = replace(spec, name=name, revision=None)

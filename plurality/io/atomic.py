@@ -66,8 +66,14 @@ def _make_parent(target: Path) -> None:
 def whole_file(target: Path) -> Iterator[Path]:
     """Yield a temporary name beside `target`; what is written there takes its place if the block succeeds."""
     _make_parent(target)
-    with one_line(target, target.parent.absolute()), replacing(target) as new:
+    with one_line(target, target.parent.absolute()), staging(target) as place:
+        new = place / NEW
+        new.touch()
+        mode = new.stat().st_mode & 0o777  # as the umask has it; some libraries write for the owner alone
         yield new
+        new.chmod(mode)
+        settle(new)
+        take_place(new, target)
 
 
 def reserve(new: Path) -> None:
@@ -79,19 +85,6 @@ def reserve(new: Path) -> None:
     """
     with new.open("r+b") as file, suppress(AttributeError):  # where the system has no such call
         os.posix_fallocate(file.fileno(), 0, max(1, new.stat().st_size))
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """`whole_file` without its messages: what the system says is raised as it is, and parents must be there."""
-    with staging(target) as place:
-        new = place / NEW
-        new.touch()
-        mode = new.stat().st_mode & 0o777  # as the umask has it; some libraries write for the owner alone
-        yield new
-        new.chmod(mode)
-        settle(new)
-        take_place(new, target)
 
 
 @contextmanager

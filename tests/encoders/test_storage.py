@@ -15,7 +15,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"a\.json: cannot be written \(disk full\)"):
         storage.write_bytes(path, b"new")
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
     assert path.read_bytes() == b"old"
