@@ -17,6 +17,7 @@ from plurality.data.keys import combine, uniform
 from plurality.fitting.objective import FitPlan
 from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts, pooled_rows
 from plurality.reward.fitted import Fitted, Trace
+from plurality.reward.heads import Projected
 from plurality.reward.inputs import Inputs
 
 SAMPLE = 6_000  # comparisons that sizes and middles are learned from
@@ -142,6 +143,7 @@ class SeenInputs:
 
     def absorbed(self, fitted: Fitted) -> Fitted:
         """The fit, its head taking embeddings as they come and its trace telling what was done to them."""
+        assert isinstance(fitted.head, Projected)
         fitted.head.absorb(self.items, self.prompts)
         return replace(fitted, trace=Trace(self.trace.rows + fitted.trace.rows))
 

@@ -13,6 +13,7 @@ from plurality.errors import InputError
 from plurality.fitting import inputs
 from plurality.fitting.tuning import FitOptions
 from plurality.reward.fitted import Fitted
+from plurality.reward.heads import Projected
 from plurality.reward.reward_model import RewardModel
 from plurality.reward.settings import Settings
 from plurality.reward.tensors import check_device
@@ -55,7 +56,10 @@ class Spec(Settings):
         """
         check_device(device)
         ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress)
-        seen = inputs.seen(ready, run, prompts=self.head(ready.dim, torch.Generator()).uses_prompts)
+        head = self.head(ready.dim, torch.Generator())
+        if not isinstance(head, Projected):
+            return RewardModel.of(self, self.learn(ready, run), ready)
+        seen = inputs.seen(ready, run, prompts=head.uses_prompts)
         return RewardModel.of(self, seen.absorbed(self.learn(seen.data, run)), ready)
 
     def ready(self, data: Comparisons) -> Comparisons:
@@ -81,6 +85,6 @@ class Spec(Settings):
     def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         """Fit the head and infer the code of every user in `data.users`.
 
-        data   comparisons, ready, their inputs without units or what stands out; the head absorbs that afterwards
+        data   comparisons, ready; for a `Projected` head without units or what stands out, which it absorbs afterwards
         run    seed, device and what else holds for one fit
         """

@@ -62,10 +62,6 @@ class Head(nn.Module, ABC):
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
         """Learn the scale of inputs from a sample of comparisons, (n, d) a side, weight (n,), before the first step."""
 
-    def absorb(self, items: Inputs | None, prompts: Inputs | None) -> None:
-        """Take embeddings as they come, after a fit that saw `items` and `prompts` of them; None: as they came."""
-        raise NotImplementedError(f"{type(self).__name__}: write absorb, or be Projected")
-
     def mean_code(self, codes: Tensor) -> Tensor:
         """The population's code, which a user nothing is known of gets: (U, C) -> (C,)."""
         return codes.mean(0)
@@ -200,7 +196,11 @@ def normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> 
 
 
 class Projected(Head):
-    """A head whose features are, or are made from, one map of the embedding: what most families share."""
+    """A head whose features are, or are made from, one map of the embedding: what most families share.
+
+    Its fits see embeddings without units, huge dimensions and mistakes, which the map then absorbs; a head of another
+    kind sees them as they come, and is to scale every dimension in `standardise`.
+    """
 
     projector: Projector
 
@@ -208,6 +208,7 @@ class Projected(Head):
         self.projector.standardise_sides(first, second, weight)
 
     def absorb(self, items: Inputs | None, prompts: Inputs | None) -> None:
+        """Take embeddings as they come, after a fit that saw `items` and `prompts` of them; None: as they came."""
         if items is not None:
             self.projector.absorb(items)
 

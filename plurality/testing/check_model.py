@@ -192,7 +192,11 @@ def units_do_not_matter(case: CheckedFit) -> None:
         float(-np.log(np.where(data.label > 0.5, p, 1 - p)).mean())
         for p in (case.model.prefer(data), case.fit(units).prefer(units))
     ]
-    _require(abs(nats[1] - nats[0]) <= 0.02, f"dimensions in other units: {nats[1]:.3f} nats for {nats[0]:.3f}")
+    _require(
+        abs(nats[1] - nats[0]) <= 0.02,
+        f"dimensions in other units: {nats[1]:.3f} nats for {nats[0]:.3f}; "
+        "make the head Projected, or scale each dimension in standardise",
+    )
 
 
 def seed_decides_all(case: CheckedFit) -> None:

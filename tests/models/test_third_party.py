@@ -42,10 +42,10 @@ class Care(Head):
         super().__init__()
         self.n_embedding, self.n_codes = width, 1
         self.weight = nn.Parameter(torch.zeros(width))
-        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("scale", torch.ones(width))
 
     def features(self, items, prompts):
-        return (items @ self.weight / self.scale)[:, None]
+        return (items @ (self.weight / self.scale))[:, None]
 
     def coefficients(self, codes):
         return 1 + codes
@@ -54,7 +54,7 @@ class Care(Head):
         return decay * self.weight.square().sum() / 2
 
     def standardise(self, first, second, prompts, weight):
-        self.scale.copy_((first - second).std())
+        self.scale.copy_((weight @ (first - second).square() / weight.sum()).sqrt())
 
     def show(self, codes):
         return {"care": 1 + codes[:, 0]}
