@@ -33,12 +33,21 @@ def staging(target: Path) -> Iterator[Path]:
     What killed writers of the same target left is taken away first, with an InputWarning that says so.
     """
     sweep(target)
-    folder, lock = _locked(target)
+    folder, lock = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}", None
     try:
+        while lock is None:  # somebody may sweep it before it is locked
+            folder.mkdir()
+            lock = _lock(folder, or_else=True)
         yield folder
     finally:
-        _clear(folder, target)
-        os.close(lock)
+        try:
+            _clear(folder, target)
+        except BaseException:  # a signal that arrives while this is cleared away
+            _clear(folder, target)
+            raise
+        finally:
+            if lock is not None:
+                os.close(lock)
 
 
 def sweep(target: Path) -> None:
@@ -63,16 +72,6 @@ def sweep(target: Path) -> None:
 
 def _prefix(target: Path) -> str:
     return f".plurality-{hashlib.blake2b(os.fsencode(target.name), digest_size=6).hexdigest()}-"
-
-
-def _locked(target: Path) -> tuple[Path, int]:
-    """A new folder and the descriptor that holds its lock."""
-    while True:
-        folder = target.parent / f"{_prefix(target)}{secrets.token_hex(4)}"
-        folder.mkdir()
-        lock = _lock(folder, or_else=True)
-        if lock is not None:  # None: somebody swept it before it was locked
-            return folder, lock
 
 
 def _lock(folder: Path, or_else: bool | None) -> int | None:

@@ -68,7 +68,7 @@ def test_what_a_killed_writer_left_is_swept_and_told(tmp_path, how):
     before = names(tmp_path)
     killed(target, how)
     left = set(names(tmp_path)) - set(before)
-    assert [bool(re.fullmatch(r"\.plurality-[0-9a-f]{12}-[0-9a-f]{8}", name)) for name in left] == [True]
+    assert [bool(re.fullmatch(r"\.plurality-[0-9a-f]{12}-[0-9a-f]{16}", name)) for name in left] == [True]
     with whole_file(tmp_path / "another"):  # sweeps for itself alone
         pass
     assert left < set(names(tmp_path))
@@ -108,6 +108,21 @@ def test_a_writer_that_lives_is_left_alone(tmp_path):
         assert (tmp_path / "b").read_text() == "two"
         assert one.exists()
     assert (tmp_path / "b").read_text() == "one"
+    assert names(tmp_path) == ["b"]
+
+
+def test_a_signal_in_the_middle_of_clearing_up_leaves_nothing(tmp_path, monkeypatch):
+    rmtree, calls = staging.shutil.rmtree, []
+
+    def interrupted(folder, **options):
+        calls.append(folder)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        rmtree(folder, **options)
+
+    monkeypatch.setattr(staging.shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "b", "one")
     assert names(tmp_path) == ["b"]
 
 
