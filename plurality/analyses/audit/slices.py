@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.optimize import linprog
 from scipy.sparse.linalg import lsqr
 
 from plurality.analyses.levels import levels_of
@@ -19,6 +20,7 @@ from plurality.errors import InputError
 OVERALL = ("(overall)", "(all users)")
 MOST_WAYS = 3
 CROSS = " × "  # between two attributes, and between their levels
+_TRIES = 12  # random directions in which other numbers are sought for all withheld slices at once
 Ints = NDArray[np.int64]
 State = NDArray[np.int8]
 
@@ -131,9 +133,10 @@ def withheld(groups: Slices, disclosure: Disclosure, also: NDArray[np.bool_] | N
     """Per slice (S,): SHOWN, TOO_FEW (below `min_users_show` users) or COMPLEMENT (its number would give another
     away).
 
-    Everybody together is never withheld. Two rules hold on return: in every sum whose whole is shown, the
-    withheld parts are none, or at least two with `min_users_show` users among them; and no withheld slice is a
-    linear combination of shown ones. What an attacker may know from elsewhere is beyond both.
+    Everybody together is never withheld. Three rules hold on return: in every sum whose whole is shown, the
+    withheld parts are none, or at least two with `min_users_show` users among them; no withheld slice is a
+    linear combination of shown ones; and the number of users of a small one could be another. What an attacker
+    may know from elsewhere is beyond all three.
 
     also    (S,) slices to withhold in any case
     """
@@ -147,7 +150,7 @@ def withheld(groups: Slices, disclosure: Disclosure, also: NDArray[np.bool_] | N
 def withheld_bins(groups: Slices, state: State, people: Ints, disclosure: Disclosure) -> State:
     """Per slice (S,): whether its comparisons are shown by bins of confidence, all of its bins or none.
 
-    Beside the slices withheld already, those of which some bin holds fewer than `min_users_show` users; then both
+    Beside the slices withheld already, those of which some bin holds fewer than `min_users_show` users; then the
     rules of `withheld` hold in every bin. Since a slice hides all of its bins, moving withheld mass from one bin to
     another changes neither totals of slices nor shown cells, so no total gives a cell away. Everybody together is
     withheld too where needed.
@@ -164,6 +167,7 @@ def _closed(groups: Slices, state: State, n: Ints, disclosure: Disclosure, first
     while disclosure.complementary:
         added = _close_sums(groups, state, n, disclosure.min_users_show, first)
         added |= _hide_determined(groups, state, n.sum(axis=1), first)
+        added = added or any(_hide_pinned(groups, state, people, disclosure.min_users_show, first) for people in n.T)
         if not added:
             break
     return state
@@ -172,21 +176,30 @@ def _closed(groups: Slices, state: State, n: Ints, disclosure: Disclosure, first
 def _close_sums(groups: Slices, state: State, n: Ints, least: int, first: int) -> bool:
     """Withhold the smallest shown parts until every sum keeps its withheld parts secret; whether any was
     added.
+
+    The withheld parts of a shown whole are known together, and less of them where parts of theirs are shown.
     """
+    below: dict[int, list[int]] = {}
+    for whole, parts in groups.sums:
+        below.setdefault(whole, []).extend(parts)
     added, changed = False, True
     while changed:
         changed = False
+        known = _known_together(groups, state, n)
         for whole, parts in groups.sums:
             index = np.array(parts)
             hidden = index[state[index] != SHOWN]
             shown = index[state[index] == SHOWN]
             if state[whole] == SHOWN:
-                together = n[hidden].sum(axis=0)
+                together = known[hidden].sum(axis=0)
                 safe = len(hidden) == 0 or (len(hidden) > 1 and bool(((together == 0) | (together >= least)).all()))
             else:
                 safe = len(hidden) > 0
             if safe:
                 continue
+            if state[whole] == SHOWN and len(hidden) > 1:
+                inside = np.array([s for h in hidden.tolist() for s in below.get(h, ()) if state[s] == SHOWN], int)
+                shown = np.concatenate([shown, inside])
             if len(shown):
                 state[shown[np.argmin(n[shown].sum(axis=1))]] = COMPLEMENT
             elif len(hidden) == 1 and whole >= first:  # the only part: the whole is the same people
@@ -195,6 +208,17 @@ def _close_sums(groups: Slices, state: State, n: Ints, least: int, first: int) -
                 continue
             added = changed = True
     return added
+
+
+def _known_together(groups: Slices, state: State, n: Ints) -> Ints:
+    """Of each withheld slice, the fewest users (S, K) that are left once shown parts, and theirs, are taken out."""
+    left = n.copy()
+    for whole, parts in sorted(groups.sums, key=lambda part: -groups.order[part[0]]):
+        if state[whole] != SHOWN:
+            index = np.array(parts)
+            rest = left[index[state[index] != SHOWN]].sum(axis=0)
+            left[whole] = np.minimum(left[whole], rest)
+    return left
 
 
 def _hide_determined(groups: Slices, state: State, n: Ints, first: int) -> bool:
@@ -213,6 +237,42 @@ def _hide_determined(groups: Slices, state: State, n: Ints, first: int) -> bool:
             state[used[np.argmin(n[used])]] = COMPLEMENT
             return True
     return False
+
+
+def _hide_pinned(groups: Slices, state: State, n: Ints, least: int, first: int) -> bool:
+    """Withhold a shown slice near a small withheld one whose number of users could be no other; whether one was added.
+
+    Where somebody is in each withheld slice, sums of shown ones may leave no choice: two people in two slices are one
+    in each. Other numbers are sought by linear programs, n + δ ≥ 1 for δ in the null space of the sums.
+    """
+    hidden = np.flatnonzero((state != SHOWN) & (n > 0))
+    small = n[hidden] < least
+    if not small.any() or not groups.sums:
+        return False
+    system, rng = _system(groups)[:, hidden].tocsr(), np.random.default_rng(0)
+    bounds = np.stack([1 - n[hidden], np.full(len(hidden), n.max())], axis=1)
+
+    def move(aim: NDArray[np.float64]) -> NDArray[np.bool_]:
+        found = linprog(aim, A_eq=system, b_eq=np.zeros(system.shape[0]), bounds=bounds, method="highs")
+        return np.abs(found.x) > 0.5 if found.status == 0 else np.zeros(len(hidden), bool)
+
+    moved = np.zeros(len(hidden), bool)
+    for _ in range(_TRIES):
+        moved |= move(rng.standard_normal(len(hidden)) * (small & ~moved))
+    added = False
+    for k in np.flatnonzero(small & ~moved).tolist():
+        unit = np.eye(1, len(hidden), k)[0]
+        moved |= move(unit) if not moved[k] else False
+        moved |= move(-unit) if not moved[k] else False
+        near = set() if moved[k] else {int(hidden[k])}
+        while 0 < len(near) < len(state):
+            near |= {s for whole, parts in groups.sums if near & {whole, *parts} for s in (whole, *parts)}
+            shown = np.array([s for s in near if state[s] == SHOWN and s >= first], int)
+            if len(shown):
+                state[shown[np.argmin(n[shown])]] = COMPLEMENT
+                added = True
+                break
+    return added
 
 
 def determined(groups: Slices, state: State) -> NDArray[np.intp]:
