@@ -1,15 +1,17 @@
 """What somebody who reads every file of an audit can work out of the slices that it withholds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from plurality.analyses.audit.slices import CROSS, OVERALL
+from plurality.analyses.audit.compute import Audit, audit
+from plurality.analyses.audit.slices import CROSS, DISCLOSURE, OVERALL
 
 Cell = tuple[str, ...]
+CONFIDENCE = (0.55, 0.65, 0.75)
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,66 @@ def bounds(
             row = atoms(attribute, level, where)
             for what, aim in (("users", np.append(row, 0 * row)), ("hits", np.append(0 * row, row))):
                 yield Bounded((attribute, level), where, what, *ends(aim))
+
+
+def town(seed: int, users: int | None = None, levels: Sequence[int] | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Predictions, a comparison a user, and users of two attributes with levels of unequal size."""
+    rng = np.random.default_rng(seed)
+    n = users or int(rng.integers(60, 160))
+    sizes = levels or rng.integers(2, 4, 2)
+    columns = {}
+    for k, m in enumerate(sizes):
+        drawn = np.append(np.arange(m), rng.choice(m, n - m, p=rng.dirichlet(np.ones(m))))  # each level has somebody
+        columns[f"a{k}"] = [f"v{v}" for v in rng.permutation(drawn)]
+    ids = [f"u{k}" for k in range(n)]
+    p = rng.choice(CONFIDENCE[: int(rng.integers(2, 4))], n)
+    label = (rng.random(n) < 0.5).astype(float)
+    return pl.DataFrame({"user_id": ids, "prob_first": p, "label": label}), pl.DataFrame({"user_id": ids, **columns})
+
+
+def written(result: Audit) -> tuple[pl.DataFrame, pl.DataFrame | None, list[str]]:
+    """The table and the cells of confidence, as they are on disk, and the names of the bins."""
+    section = result.sections.get("multicalibration")
+    cells = None if section is None else section.frame
+    return result.table, cells, [] if cells is None else cells["confidence"].unique(maintain_order=True).to_list()
+
+
+def stated_in(names: list[str], predictions: pl.DataFrame) -> dict[str, float]:
+    """The one stated confidence in each bin, 1 in an empty one."""
+    found = predictions["prob_first"].unique().sort().to_list()
+    if not names:
+        return {str(c): c for c in found}
+    ends = {name: [float(end) for end in name.split("–")] for name in names}
+    return {name: next((c for c in found if low < c <= high), 1.0) for name, (low, high) in ends.items()}
+
+
+def solved(seed: int) -> list[Bounded]:
+    """The numbers of few people, withheld by the audit of a town, that are the only ones to fit what is written.
+
+    Hits of people who are all alike are left out, since any mean of theirs tells each. Raises AssertionError where the
+    truth is not within the bounds, so that a wrong attacker is no safe audit.
+
+    seed    of the town
+    """
+    predictions, people = town(seed)
+    table, cells, names = written(audit(predictions, people, n_bootstrap=20))
+    rows, stated = predictions.join(people, on="user_id"), stated_in(names, predictions)
+
+    def members(attribute: str, level: str, where: str | None) -> pl.DataFrame:
+        inside = rows if where is None else rows.filter(pl.col("prob_first") == stated[where])
+        if attribute == OVERALL[0]:
+            return inside
+        named = zip(attribute.split(CROSS), level.split(CROSS), strict=True)
+        return inside.filter(*(pl.col(name) == value for name, value in named))
+
+    def few(attribute: str, level: str, where: str | None) -> bool:
+        return 0 < members(attribute, level, where).height < DISCLOSURE.min_users_show
+
+    told = []
+    for found in bounds(table, cells, stated, few):
+        inside = members(*found.slice, found.bin)
+        truth = inside.height if found.what == "users" else int(inside["label"].sum())
+        assert found.low <= truth <= found.high, found
+        alike = found.what == "hits" and truth in (0, inside.height)
+        told += [found] if found.low == found.high and not alike else []
+    return told

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 import plurality
+from benchmarks.disclosure import solved
 from benchmarks.mutations import files_of, mutate
 from benchmarks.rows import Row
 from plurality.datasets.simulated import text as planted_text
@@ -286,6 +287,12 @@ def fuzzed_arrays(place: Path, size: int) -> Iterator[Outcome]:
         yield judged(trial)
 
 
+def audits_solved(_: Path, size: int) -> Iterator[Outcome]:
+    """Audits of small towns: "leaked" where a number that is withheld is the only one to fit what is written."""
+    for seed in range(size):
+        yield "leaked" if solved(seed) else "same"
+
+
 ROWS: dict[str, Callable[[Path, int], Iterator[Outcome]]] = {
     "a model changed": mutations("reward"),
     "a store changed": mutations("store"),
@@ -296,4 +303,5 @@ ROWS: dict[str, Callable[[Path, int], Iterator[Outcome]]] = {
     "full disk": full_disk,
     "tables fuzzed": fuzzed_tables,
     "arrays fuzzed": fuzzed_arrays,
+    "audits solved for what they withhold": audits_solved,
 }

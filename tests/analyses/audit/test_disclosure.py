@@ -4,81 +4,24 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.disclosure import bounds
+from benchmarks.disclosure import bounds, solved, stated_in, town, written
 from plurality.analyses.audit.compute import audit
 from plurality.analyses.audit.merging import WITHHELD
 from plurality.analyses.audit.slices import Disclosure, slices, withheld, withheld_bins
 from plurality.analyses.inference.raking import kish
 
-CONFIDENCE = (0.55, 0.65, 0.75, 0.85, 0.95)
 LEAST = 11
-
-
-def town(seed, users=None, levels=None):
-    """Users of two attributes with levels of unequal size, and a comparison of each."""
-    rng = np.random.default_rng(seed)
-    n = users or int(rng.integers(60, 160))
-    sizes = levels or rng.integers(2, 4, 2)
-    columns = {}
-    for k, m in enumerate(sizes):
-        drawn = np.append(np.arange(m), rng.choice(m, n - m, p=rng.dirichlet(np.ones(m))))  # each level has somebody
-        columns[f"a{k}"] = [f"v{v}" for v in rng.permutation(drawn)]
-    ids = [f"u{k}" for k in range(n)]
-    p = rng.choice(CONFIDENCE[: int(rng.integers(2, 4))], n)
-    label = (rng.random(n) < 0.5).astype(float)
-    return pl.DataFrame({"user_id": ids, "prob_first": p, "label": label}), pl.DataFrame({"user_id": ids, **columns})
-
-
-def written(result):
-    """The table and the cells of confidence, as they are on disk, and the names of the bins."""
-    section = result.sections.get("multicalibration")
-    cells = None if section is None else section.frame
-    return result.table, cells, [] if cells is None else cells["confidence"].unique(maintain_order=True).to_list()
-
-
-def stated_in(names, predictions):
-    """The one stated confidence in each bin, 1 in an empty one."""
-    found = predictions["prob_first"].unique().sort().to_list()
-    if not names:
-        return {str(c): c for c in found}
-    ends = {name: [float(end) for end in name.split("–")] for name in names}
-    return {name: next((c for c in found if low < c <= high), 1.0) for name, (low, high) in ends.items()}
-
-
-def check(seed):
-    """No number of a withheld slice of few people, or of a bin of such, is the only one that fits."""
-    predictions, people = town(seed)
-    result = audit(predictions, people, n_bootstrap=20)
-    table, cells, names = written(result)
-    rows, stated = predictions.join(people, on="user_id"), stated_in(names, predictions)
-
-    def members(attribute, level, where):
-        inside = rows if where is None else rows.filter(pl.col("prob_first") == stated[where])
-        if attribute == "(overall)":
-            return inside
-        named = zip(attribute.split(" × "), level.split(" × "), strict=True)
-        return inside.filter(*(pl.col(name) == value for name, value in named))
-
-    def few(*target):
-        return 0 < members(*target).height < LEAST
-
-    for found in bounds(table, cells, stated, few):
-        inside = members(*found.slice, found.bin)
-        truth = inside.height if found.what == "users" else int(inside["label"].sum())
-        assert found.low <= truth <= found.high  # the attacker's arithmetic is right
-        alike = found.what == "hits" and found.low == found.high and truth in (0, inside.height)
-        assert alike or found.low < found.high, found  # of people who are all alike, a mean tells each
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_withheld_can_be_solved_for(seed):
-    check(seed)
+    assert solved(seed) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20, 220))
 def test_nothing_withheld_can_be_solved_for_in_many_populations(seed):
-    check(seed)
+    assert solved(seed) == []
 
 
 def test_what_is_left_of_two_withheld_levels_is_people_enough():
