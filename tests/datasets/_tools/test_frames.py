@@ -51,7 +51,9 @@ def test_what_is_written_is_read(tmp_path, rows):
     Frames("teas", rows, PEOPLE, {"x": 1}).write(tmp_path / "out")
     assert_frame_equal(pl.read_parquet(tmp_path / "out" / "comparisons.parquet"), ROWS)
     assert_frame_equal(pl.read_parquet(tmp_path / "out" / "users.parquet"), PEOPLE)
-    assert json.loads((tmp_path / "out" / "frames.json").read_text()) == {"name": "teas", "dropped": {"x": 1}}
+    record = json.loads((tmp_path / "out" / "frames.json").read_text())
+    assert (record["name"], record["dropped"]) == ("teas", {"x": 1})
+    assert set(record["files"]) == {"comparisons.parquet", "users.parquet"}
     FRAMES.write(tmp_path / "out")  # its own kind may be replaced
 
 
