@@ -4,7 +4,7 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from plurality.cli.settings import add_no_verify, at_least, say
+from plurality.cli.settings import add_no_verify, add_thought_tags, at_least, say, thought_tags
 from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
@@ -37,13 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="add `rank` and `best` among each user's completions of a prompt (with N: among the first N)",
     )
-    parser.add_argument(
-        "--thought-tags",
-        nargs="*",
-        metavar="TAG",
-        help="opening and closing tags of thoughts, which are not scored (default: those of common reasoning models; "
-        "none: score all that is written)",
-    )
+    add_thought_tags(parser)
     parser.add_argument(
         "--only-best", action="store_true", help="with --best-of-n: write only the best row of each user and prompt"
     )
@@ -58,7 +52,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.data.read import read_completions
     from plurality.errors import InputError, InputWarning
     from plurality.io.atomic import check_file, whole_file
-    from plurality.io.visible import THOUGHT_TAGS, tags_of
     from plurality.reward.reward_model import load
 
     if args.out.suffix != ".parquet":
@@ -68,7 +61,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_file(args.out)
     model = load(args.model, verify=not args.no_verify)
     encoder = model.text_encoder()
-    tags = THOUGHT_TAGS if args.thought_tags is None else tags_of(args.thought_tags, "--thought-tags")
+    tags = thought_tags(args)
     candidates = read_completions(args.candidates, tags)
     group, place = (None, None) if args.best_of_n is None else _groups(candidates, args.best_of_n)
     model.codes(candidates.user_ids, args.unknown)  # raises for unknown users before any text is embedded

@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from plurality.cli.settings import add_no_verify, at_least, say
+from plurality.cli.settings import add_no_verify, add_thought_tags, at_least, say, thought_tags
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,13 +50,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="reward of a completion that is empty or a thought that has not ended (default: reject the request, which "
         "ends a run of trainers that must have a number)",
     )
-    parser.add_argument(
-        "--thought-tags",
-        nargs="*",
-        metavar="TAG",
-        help="opening and closing tags of thoughts, which are not scored (default: those of common reasoning models; "
-        "none: score all that is written)",
-    )
+    add_thought_tags(parser)
     parser.add_argument("--max-batch", type=whole, default=64, help="maximum batch size in completions (default 64)")
     parser.add_argument(
         "--max-wait-ms",
@@ -96,7 +90,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, try once, listen until SIGINT or SIGTERM; requests that are under way are answered first."""
-    from plurality.io.visible import THOUGHT_TAGS, tags_of
     from plurality.reward.reward_model import Unknown, load
     from plurality.rl.openrlhf_protocol import END_TOKENS, OpenRLHFProtocol
     from plurality.rl.reward_function import RewardFunction
@@ -108,7 +101,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--normalise win and --reference go together: give both, or neither")
     if args.blank is not None and not (math.isfinite(args.blank) and (args.reference is None or 0 <= args.blank <= 1)):
         raise InputError(f"--blank {args.blank}: give a number to train on, with --normalise win one in [0, 1]")
-    tags = THOUGHT_TAGS if args.thought_tags is None else tags_of(args.thought_tags, "--thought-tags")
+    tags = thought_tags(args)
     model = load(args.model, verify=not args.no_verify)
     reference = None if args.reference is None else _reference(args.reference)
     rewarder = RewardFunction(

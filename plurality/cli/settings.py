@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from plurality.deprecation import GOES
 from plurality.errors import InputError
 from plurality.escaping import visible
+from plurality.io.visible import THOUGHT_TAGS, Tags, tags_of
 from plurality.models import spec_class
 
 WORDS = {int: "whole number", float: "number", str: "text"}
@@ -36,6 +37,22 @@ def add_no_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-verify", action="store_true", help="do not compare files with the hashes that they were written with"
     )
+
+
+def add_thought_tags(parser: argparse.ArgumentParser) -> None:
+    """`--thought-tags`, which `thought_tags` reads."""
+    parser.add_argument(
+        "--thought-tags",
+        nargs="*",
+        metavar="TAG",
+        help="opening and closing tags of thoughts, which are not scored (default: those of common reasoning models; "
+        "none: score all that is written)",
+    )
+
+
+def thought_tags(args: argparse.Namespace) -> Tags:
+    """The tags given, or those of common reasoning models."""
+    return THOUGHT_TAGS if args.thought_tags is None else tags_of(args.thought_tags, "--thought-tags")
 
 
 class _Former(argparse.Action):

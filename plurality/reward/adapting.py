@@ -20,17 +20,11 @@ from plurality.reward.tensors import Tensors
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """The users a model knows afterwards: ids, beliefs (U, C), comparisons of each (U,), and which of them were known.
-
-    updated    how many users of the support were known before
-    new        how many were not
-    """
+    """The users a model knows afterwards: ids, beliefs (U, C), comparisons of each (U,)."""
 
     user_ids: tuple[str, ...]
     posterior: Posterior
     n_comparisons: NDArray[np.int64]
-    updated: int
-    new: int
 
 
 def adapted(model: Parts, support: Comparisons, *, anew: bool = False, forget: float = 0.0) -> Adapted:
@@ -69,6 +63,4 @@ def adapted(model: Parts, support: Comparisons, *, anew: bool = False, forget: f
         (*model.user_ids, *(ids[i] for i in fresh)),
         posterior.concat(found.of(torch.as_tensor(fresh))),
         np.concatenate([n_comparisons, count[fresh]]),
-        len(known),
-        len(fresh),
     )

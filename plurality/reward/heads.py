@@ -207,10 +207,9 @@ class Projected(Head):
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
         self.projector.standardise_sides(first, second, weight)
 
-    def absorb(self, items: Inputs | None, prompts: Inputs | None) -> None:
-        """Take embeddings as they come, after a fit that saw `items` and `prompts` of them; None: as they came."""
-        if items is not None:
-            self.projector.absorb(items)
+    def absorb(self, items: Inputs, prompts: Inputs | None) -> None:
+        """Take embeddings as they come, after a fit that saw `items` and `prompts` of them; None: it saw no prompts."""
+        self.projector.absorb(items)
 
     def penalty(self, decay: float) -> Tensor:
         return decay * self.projector.penalty()

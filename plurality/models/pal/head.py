@@ -118,7 +118,7 @@ class PromptDirection(Projected):
         mean = share @ prompts.double()
         self.maps.standardise(mean, share @ (prompts.double() - mean).square().mean(1))
 
-    def absorb(self, items: Inputs | None, prompts: Inputs | None) -> None:
+    def absorb(self, items: Inputs, prompts: Inputs | None) -> None:
         super().absorb(items, None)
         if prompts is not None:
             self.maps.absorb(prompts)
