@@ -33,11 +33,12 @@ def staging(target: Path) -> Iterator[Path]:
     What killed writers of the same target left is taken away first, with an InputWarning that says so.
     """
     sweep(target)
-    folder, lock = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}", None
+    folder, lock = _beside(target), None
     try:
-        while lock is None:  # somebody may sweep it before it is locked
+        folder.mkdir()
+        while (lock := _lock(folder, or_else=True)) is None:  # another writer has swept it before it was locked
+            folder = _beside(target)
             folder.mkdir()
-            lock = _lock(folder, or_else=True)
         yield folder
     finally:
         try:
@@ -56,18 +57,24 @@ def sweep(target: Path) -> None:
     target    file or folder that was being written
     """
     for folder in sorted(target.parent.glob(f"{_prefix(target)}*")):
-        if folder.is_symlink() or not folder.is_dir() or not {p.name for p in folder.iterdir()} <= {NEW, OLD}:
-            continue
-        lock = _lock(folder, or_else=None)
-        if lock is None:
+        if folder.is_symlink() or not folder.is_dir() or (lock := _lock(folder, or_else=None)) is None:
             continue
         try:
+            held = {path.name for path in folder.iterdir()}
+            if not held <= {NEW, OLD}:
+                continue
             size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
             back = _clear(folder, target)
         finally:
             os.close(lock)
+        if not held:  # made a moment ago by a writer that has not locked it yet, who will make another: nothing was lost
+            continue
         done = "what stood there before was put back" if back else f"the {size:,} bytes that it left were removed"
         warnings.warn(InputWarning(f"{target}: an earlier write was cut off; {done}"), stacklevel=5)
+
+
+def _beside(target: Path) -> Path:
+    return target.parent / f"{_prefix(target)}{secrets.token_hex(8)}"
 
 
 def _prefix(target: Path) -> str:
@@ -79,13 +86,13 @@ def _lock(folder: Path, or_else: bool | None) -> int | None:
 
     Where there are no locks, None or, with `or_else`, a descriptor without one.
     """
+    if fcntl is None:
+        return os.open(os.devnull, os.O_RDONLY) if or_else else None
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         return None
     try:
-        if fcntl is None:
-            raise OSError("no locks")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_ino == os.stat(folder).st_ino:
             return descriptor

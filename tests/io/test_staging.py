@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,40 @@ def test_a_writer_that_lives_is_left_alone(tmp_path):
         assert (tmp_path / "b").read_text() == "two"
         assert one.exists()
     assert (tmp_path / "b").read_text() == "one"
+    assert names(tmp_path) == ["b"]
+
+
+def test_a_writer_whose_folder_is_swept_before_it_is_locked_makes_another(tmp_path, monkeypatch):
+    swept, lock = [], staging._lock
+
+    def overtaken(folder, or_else):
+        if or_else and len(swept) < 3:
+            swept.append(folder)
+            other = lock(folder, or_else=None)  # another writer looks for what was left behind
+            try:
+                if len(swept) != 2:  # the second time it is not done yet
+                    folder.rmdir()
+                return lock(folder, or_else)
+            finally:
+                staging.os.close(other)
+        return lock(folder, or_else)
+
+    monkeypatch.setattr(staging, "_lock", overtaken)
+    write(tmp_path / "b", "one")
+    assert len(set(swept)) == 3
+    assert (tmp_path / "b" / "data").read_text() == "one"
+    swept[1].rmdir()
+    assert names(tmp_path) == ["b"]
+
+
+def test_many_writers_of_one_file_never_take_one_another_for_dead(tmp_path):
+    def work(number):
+        for _ in range(40):
+            with whole_file(tmp_path / "b") as new:
+                new.write_text(str(number))
+
+    with ThreadPoolExecutor(8) as pool:  # a warning is an error here
+        list(pool.map(work, range(8)))
     assert names(tmp_path) == ["b"]
 
 
