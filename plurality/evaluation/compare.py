@@ -192,7 +192,7 @@ class _Job:
     device: str
 
     def fitted(self, spec: Spec, train: Comparisons) -> RewardModel:
-        return spec.fit(train, seed=self.seed, new_items_for=self.new_items_for, device=self.device)
+        return spec.fit(train, seed=self.seed, new_items_for=self.new_items_for, device=self.device, diagnostics=False)
 
     def entries(self, name: str, model: RewardModel) -> list[Entry]:
         """The model under users' own codes and, where it has codes, under the population's and another user's."""

@@ -62,12 +62,14 @@ class FitOptions:
                     on responses never seen, "user" how it does on items this user has not compared but others have
     device          "cpu" (default) or a torch device such as "cuda"
     progress        whether to show a progress bar
+    diagnostics     whether to answer questions beside the fit, such as whether demographics help
     """
 
     seed: int = 0
     new_items_for: NewItemsFor = "anybody"
     device: str = "cpu"
     progress: bool = False
+    diagnostics: bool = True
 
     @property
     def new_to(self) -> NewItemsFor:

@@ -67,7 +67,7 @@ def sweep(target: Path) -> None:
             back = _clear(folder, target)
         finally:
             os.close(lock)
-        if not held:  # made a moment ago by a writer that has not locked it yet, who will make another: nothing was lost
+        if not held:  # made a moment ago by a writer that has not locked it yet and will make another: nothing was lost
             continue
         done = "what stood there before was put back" if back else f"the {size:,} bytes that it left were removed"
         warnings.warn(InputWarning(f"{target}: an earlier write was cut off; {done}"), stacklevel=5)

@@ -35,6 +35,7 @@ class Spec(Settings):
         new_items_for: NewItemsFor = "anybody",
         device: str = "cpu",
         progress: bool = False,
+        diagnostics: bool = True,
     ) -> RewardModel:
         """Fit to comparisons; returns a new RewardModel. See `plurality.fitting.tuning.FitOptions` for the arguments.
 
@@ -45,6 +46,8 @@ class Spec(Settings):
         new_items_for    whom the held-out items that settings are chosen on are new to, "anybody" or "user"
         device           where torch computes, such as "cpu" or "cuda"
         progress         show a progress bar; off by default
+        diagnostics      answer in the report what needs fits of its own: whether demographics help (hierarchical), who
+                         answers at random (LCPO); without, the rewards are the same and sooner there
 
         >>> import plurality as pl8
         >>> from plurality.datasets.simulated.populations import taste_groups
@@ -55,7 +58,7 @@ class Spec(Settings):
         True
         """
         check_device(device)
-        ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress)
+        ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress, diagnostics)
         head = self.head(ready.dim, torch.Generator())
         if not isinstance(head, Projected):
             return RewardModel.of(self, self.learn(ready, run), ready)

@@ -48,11 +48,11 @@ class CheckedFit:
     model: RewardModel
 
     def fit(self, data: Comparisons) -> RewardModel:
-        """The spec fitted to other data under the same seed.
+        """The spec fitted to other data under the same seed, with no question asked beside the fit.
 
         data    comparisons
         """
-        return self.spec.fit(data, seed=self.seed)
+        return self.spec.fit(data, seed=self.seed, diagnostics=False)
 
 
 def check_model(spec: Spec, *, seed: int = 0) -> list[str]:

@@ -109,10 +109,12 @@ class Audit(Findings, Readable):
         path    file to write
         """
         from plurality.analyses.audit.report import html
+        from plurality.analyses.figures import as_bytes
 
         path = expanded(path)
+        page = html(self, {name: as_bytes(figure, "svg") for name, figure in self.figures().items()})
         with whole_file(path) as new:
-            new.write_bytes(html(self, self.figures()).encode())
+            new.write_bytes(page.encode())
         return path
 
     def save(self, folder: str | Path) -> Path:
@@ -126,14 +128,16 @@ class Audit(Findings, Readable):
         from plurality.analyses.audit.report import html
         from plurality.analyses.figures import as_bytes
 
-        pictures = self.figures()
+        pictures = {
+            (name, kind): as_bytes(figure, kind) for name, figure in self.figures().items() for kind in ("png", "svg")
+        }
+        svg = {name: drawn for (name, kind), drawn in pictures.items() if kind == "svg"}
         folder = expanded(folder)
         with whole_folder(folder, marker=MARKER) as new:
             (new / "figures").mkdir()
-            for name, figure in pictures.items():
-                for kind in ("png", "svg"):
-                    (new / "figures" / f"{name}.{kind}").write_bytes(as_bytes(figure, kind))
-            (new / "index.html").write_bytes(html(self, pictures).encode())
+            for (name, kind), drawn in pictures.items():
+                (new / "figures" / f"{name}.{kind}").write_bytes(drawn)
+            (new / "index.html").write_bytes(html(self, svg).encode())
             (new / MARKER).write_bytes(self._json().encode())
             self.table.write_parquet(new / "audit.parquet")
             (new / "sections").mkdir()

@@ -3,7 +3,6 @@
 from base64 import b64encode
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import jinja2
 import numpy as np
@@ -22,12 +21,8 @@ from plurality.analyses.audit.verdict import (
     withheld_slices,
     worst_lines,
 )
-from plurality.analyses.figures import as_bytes
 from plurality.analyses.wording import p_value
 from plurality.escaping import visible
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MOST_ROWS = 6000
 SLICE_HEAD = (
@@ -52,8 +47,8 @@ class TableLine:
     cells: tuple[Cell, ...]
 
 
-def html(audit: Findings, figures: "dict[str, Figure]") -> str:
-    """The page of an audit and its figures by name."""
+def html(audit: Findings, svg: dict[str, bytes]) -> str:
+    """The page of an audit, and its figures as SVG by name."""
     shown = audit.table.filter(~pl.col("suppressed"))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_shown
@@ -66,7 +61,7 @@ def html(audit: Findings, figures: "dict[str, Figure]") -> str:
         heading=heading(audit),
         verdict=verdict(audit),
         notes=audit.notes,
-        pictures={name: _embedded(figure) for name, figure in figures.items()},
+        pictures={name: "data:image/svg+xml;base64," + b64encode(drawn).decode() for name, drawn in svg.items()},
         sections=audit.sections.values(),
         metrics=ALL_METRICS,
         overall_head=OVERALL_HEAD,
@@ -91,10 +86,6 @@ def html(audit: Findings, figures: "dict[str, Figure]") -> str:
 def _shown(value: object) -> object:
     """What the template writes, with control characters of text from outside written out."""
     return visible(value) if type(value) is str else value
-
-
-def _embedded(figure: "Figure") -> str:
-    return "data:image/svg+xml;base64," + b64encode(as_bytes(figure, "svg")).decode()
 
 
 def _withheld(audit: Findings) -> list[tuple[str, list[str]]]:

@@ -100,7 +100,7 @@ class Hierarchical(Spec):
             found = self._infer(problem, reduction.spread, run).worth(reduction.worth)
             report = {
                 **found.describe(factors, problem),
-                "demographics": self._asked(part, columns, reduction.ranks, run, bar),
+                "demographics": self._demographics(part, columns, reduction.ranks, run, bar),
             }
         chosen: dict[str, Any] = {"by": columns, "dimensions": len(reduction.directions), "factors": factors}
         head = replace(self, **chosen).head(data.dim, torch.Generator())
@@ -163,15 +163,15 @@ class Hierarchical(Spec):
         )
         return pymc_model.found(draws, problem)
 
-    def _asked(
+    def _demographics(
         self, data: Comparisons, columns: Sequence[str], ranks: tuple[int, int], run: FitOptions, bar: Bar
     ) -> dict[str, Any]:
         """Whether demographics help: the gain on users held out, each part of them in turn.
 
         Directions are found anew without them; how many is taken from the fit on all users.
         """
-        if not self.folds:
-            return {"verdict": "not asked, as folds=0"}
+        if not self.folds or not run.diagnostics:
+            return {"verdict": f"not asked, as {'diagnostics=False' if self.folds else 'folds=0'}"}
         fold = users_apart(data, self.folds, run.seed)
         share = min(1.0, ASKED / len(data))
         asked = users_apart(data, 1000, run.seed + 1) < 1000 * share

@@ -226,7 +226,7 @@ class LCPO(Spec):
             posterior = Posterior.of_prior(prior, data.users.height)
             head.log_odds_right.fill_(math.log(population.mode / (1 - population.mode)))
         report = self._report(data, some, ends, flips, gap, rows, population)
-        if self.personal:
+        if self.personal and run.diagnostics:
             report |= unreliable_users(some, gap, posterior, population, report["identified"], run.seed)
         if not report["identified"] and self.unidentified != "report":
             warnings.warn(f"lcpo: {report['verdict']}", InputWarning, stacklevel=2)

@@ -8,6 +8,7 @@ import pytest
 
 from plurality.analyses.audit.compute import audit
 from plurality.analyses.audit.report import html
+from plurality.analyses.figures import as_bytes
 
 
 class Page(HTMLParser):
@@ -44,7 +45,7 @@ def result(planted):
 
 @pytest.fixture(scope="module")
 def page(result):
-    return html(result, result.figures())
+    return html(result, {name: as_bytes(drawn, "svg") for name, drawn in result.figures().items()})
 
 
 def test_the_page_is_well_formed_and_asks_nothing_of_the_network(page, result):

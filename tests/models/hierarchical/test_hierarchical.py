@@ -80,6 +80,14 @@ def test_whether_demographics_help_is_answered_with_an_interval(half):
     assert "demographics do not help" in nothing["verdict"]
 
 
+def test_without_diagnostics_the_question_is_not_asked_and_rewards_are_the_same(half):
+    _, _, train, query, model = half
+    unasked = Hierarchical().fit(train.data, diagnostics=False)
+    assert unasked.report["demographics"] == {"verdict": "not asked, as diagnostics=False"}
+    odds = [m.log_odds(query.data, unknown="population") for m in (model, unasked)]
+    assert np.array_equal(*odds)
+
+
 def test_the_gain_is_that_of_users_never_seen(half):
     """What the report says of held-out users is what fresh ones show, within both standard errors."""
     _, _, train, query, model = half

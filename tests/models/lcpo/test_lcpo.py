@@ -90,9 +90,13 @@ def test_a_taste_minority_is_not_called_careless():
     theta = np.tile(TASTE, (20, 1)) * 3.7 / np.sqrt(2)
     theta[16:] = other * 3.7 / np.sqrt(2)
     odd = {f"user-{i}" for i in range(16, 20)}
-    tastes = LCPO(eta_starts=(0.9,)).fit(population(0.02, 20, theta=theta).sample(200, seed=9).data)
+    sample = population(0.02, 20, theta=theta).sample(200, seed=9).data
+    tastes = LCPO(eta_starts=(0.9,)).fit(sample)
     assert set(tastes.report["own_taste"]) == odd
     assert tastes.report["careless"] == []
+    unasked = LCPO(eta_starts=(0.9,)).fit(sample, diagnostics=False)
+    assert "own_taste" not in unasked.report
+    assert np.array_equal(unasked.log_odds(sample), tastes.log_odds(sample))
     guess = np.where(np.arange(20) < 16, 0.02, 0.45)
     careless = LCPO(eta_starts=(0.9,)).fit(population(guess, 20).sample(200, seed=9).data)
     assert set(careless.report["careless"]) | set(careless.report["undecided"]) == odd
