@@ -40,6 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-bootstrap", type=at_least(1), default=1000, help="number of bootstrap resamples of users (default 1000)"
     )
+    parser.add_argument("--jobs", type=at_least(1), default=1, help="number of models fitted side by side (default 1)")
     add_former(parser, "--test", "--test-size")
     add_former(parser, "--draws", "--n-bootstrap")
     add_device(parser)
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         shuffled=not args.no_shuffled,
         leave_out=everything,
         n_bootstrap=args.n_bootstrap,
+        n_jobs=args.jobs,
         seed=args.seed,
         device=args.device,
         progress=not args.json,

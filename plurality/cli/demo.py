@@ -1,6 +1,7 @@
 """`plurality demo`: an end-to-end demo on simulated or own data, from text to audit report, without a download."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +48,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         new.write_parquet(folder / "new_user.parquet")
         new.select("user_id", "prompt", completion="chosen").write_parquet(folder / "candidates.parquet")
     data, users = str(out / "data" / "comparisons.parquet"), str(out / "data" / "users.parquet")
+    jobs = min(os.cpu_count() or 1, 4)
     store, seed = str(out / "store"), ["--seed", str(args.seed)]
     steps = [
         ["embed", data, "--users", users, "--encoder", "lsa", "--out", store, *seed],
         ["fit", "pal", store, "--out", str(out / "reward"), "--set", "n_prototypes=4", *seed],
-        ["compare", store, *_panels(people), "--split", args.split, "--out", str(out / "compare"), *seed],
+        ["compare", store, *_panels(people), "--split", args.split, "--jobs", str(jobs),
+         "--out", str(out / "compare"), *seed],
         ["audit", str(out / "compare" / "predictions.parquet"), "--users", users, "--model", "pal",
          "--out", str(out / "audit"), *seed],
         ["adapt", str(out / "reward"), str(out / "data" / "new_user.parquet"), "--out", str(out / "reward2")],

@@ -11,8 +11,9 @@ from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
 from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
-from plurality.evaluation.compare import BASELINE, TEMPERATURE, compare
+from plurality.evaluation.compare import compare
 from plurality.evaluation.comparison_table import tabulate
+from plurality.evaluation.fold import BASELINE, TEMPERATURE
 from plurality.evaluation.views import SMALL_ACCURACY, SMALL_NATS
 from plurality.models.low_rank import LowRank
 

@@ -1,46 +1,25 @@
 """Several models and their controls on one split, one table: who predicts whom, seen and unseen, how surely."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from sklearn.utils.parallel import Parallel, delayed
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
-from plurality.errors import InputError, InputWarning
-from plurality.evaluation import controls
+from plurality.errors import InputError
 from plurality.evaluation.comparison_table import Comparison, tabulate
-from plurality.evaluation.cost import metered
-from plurality.io.progress import stages
-from plurality.models.bradley_terry import BradleyTerry
+from plurality.evaluation.fold import BASELINE, BASELINES, Fold, ModelLines
+from plurality.io.progress import Bar, stages
 from plurality.models.family import Spec
-from plurality.reward.predictions import prediction_rows
 from plurality.reward.reward_model import RewardModel
 from plurality.reward.tensors import check_device
 
 __all__ = ["compare"]
-
-BASELINE = "bradley_terry"
-TEMPERATURE = "bradley_terry · per-user temperature"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the table: a model, or a control of it."""
-
-    line: str
-    model: str
-    log_odds: dict[str, NDArray[np.float64]]  # cell -> (N,)
-
-    @property
-    def control(self) -> bool:
-        """Whether the line is there for others to beat."""
-        return self.line != self.model or self.line == TEMPERATURE
 
 
 @renamed(test="test_size", draws="n_bootstrap")
@@ -56,6 +35,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     shuffled: bool = True,
     leave_out: bool = False,
     n_bootstrap: int = 1000,
+    n_jobs: int = 1,
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
@@ -76,6 +56,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     unseen_users    share of users held out
     support         comparisons of each unseen user to infer a code from
     n_bootstrap     resamples of users behind the intervals
+    n_jobs          models that are fitted side by side, each in a process of its own; -1 for one a core
     seed            of the split, the fits and the resamples
     device          where torch computes, such as "cpu" or "cuda"
     progress        show a progress bar; off by default
@@ -95,33 +76,27 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         raise InputError(
             f"compare: folds={folds}, but a test share of {test_size} has 1 to {round(1 / test_size)}; change either"
         )
-    fits: list[dict[str, Any]] = []
-    by_fold: list[dict[str, tuple[str, pl.DataFrame]]] = []
-    with stages("compare", folds * len(specs) * (1 + shuffled), show=progress) as bar:
-        for fold in range(folds):
-            cells = data.cells(split, test_size, unseen_users, support, seed, fold=fold)
-            new_items_for: NewItemsFor = "user" if split in ("item", "row") else "anybody"
-            tests = {k: v for k, v in cells.tests.items() if len(v)}
-            job = _Job(cells.train, cells.support, tests, new_items_for, seed, device)
-            for name, spec in list(specs.items()) if fold == 0 else []:
-                try:  # whoever cannot work on the data says so before the first long fit
-                    spec.ready(job.train)
-                except InputError as reason:
-                    if not leave_out:
-                        raise
-                    left_out[name] = str(reason)
-                    del specs[name]
-            by_fold.append({})
-            for name, spec in specs.items():
-                bar(name)
-                with metered() as cost:
-                    model = job.fitted(spec, job.train)
-                fits.append({"model": name, "fold": fold, **vars(cost), "users": len(model.user_ids)})
-                entries = job.entries(name, model)
-                if shuffled and model.head.n_codes and name != TEMPERATURE:
-                    bar(f"{name}, shuffled users")
-                    entries.append(job.shuffled(name, spec))
-                by_fold[-1] |= {entry.line: (name, job.predictions(entry, fold)) for entry in entries}
+    parts = []
+    for number in range(folds):
+        cells = data.cells(split, test_size, unseen_users, support, seed, fold=number)
+        tests = {k: v for k, v in cells.tests.items() if len(v)}
+        new_items_for: NewItemsFor = "user" if split in ("item", "row") else "anybody"
+        parts.append(Fold(number, cells.train, cells.support, tests, new_items_for, shuffled, seed, device))
+    for name, spec in list(specs.items()):
+        try:  # whoever cannot work on the data says so before the first long fit
+            spec.ready(parts[0].train)
+        except InputError as reason:
+            if not leave_out:
+                raise
+            left_out[name] = str(reason)
+            del specs[name]
+    with stages("compare", folds * len(specs), show=progress) as bar:
+        found = list(_side_by_side(parts, specs, n_jobs, bar))
+    by_fold: list[dict[str, tuple[str, pl.DataFrame]]] = [{} for _ in parts]
+    for lines in found:
+        by_fold[lines.fit["fold"]] |= {line: (lines.model, frame) for line, frame in lines.frames.items()}
+        for message in lines.warnings:
+            warnings.warn(message, stacklevel=3)
     predictions = pl.concat(_same_lines(by_fold))
     about = {
         "split": split,
@@ -138,7 +113,23 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         "left_out": left_out,
     }
     table, gains = tabulate(predictions, baseline=BASELINE, n_bootstrap=n_bootstrap, seed=seed)
-    return Comparison(table, gains, predictions, pl.DataFrame(fits), about)
+    return Comparison(table, gains, predictions, pl.DataFrame([lines.fit for lines in found]), about)
+
+
+def _side_by_side(parts: Sequence[Fold], specs: Mapping[str, Spec], n_jobs: int, bar: Bar) -> Iterator[ModelLines]:
+    def work() -> Iterator[Any]:
+        for fold in parts:
+            for name, spec in specs.items():
+                bar(name)
+                yield delayed(Fold.lines)(fold, name, spec)
+
+    try:  # large arrays are shared through files; nothing is handed out before somebody is there to take it
+        yield from Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs", return_as="generator")(work())
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"compare: n_jobs={n_jobs}: a process could not take its work over, or was ended for want of memory "
+            f"({str(error).splitlines()[0]}); give n_jobs=1"
+        ) from error
 
 
 def _same_lines(by_fold: Sequence[Mapping[str, tuple[str, pl.DataFrame]]]) -> list[pl.DataFrame]:
@@ -170,68 +161,10 @@ def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec] | None) -> dict[
             if spec.name in named:
                 raise InputError(f"compare: two models are called {spec.name}; give a mapping of names to specs")
             named[spec.name] = spec
-    baselines: dict[str, Spec] = {BASELINE: BradleyTerry(), TEMPERATURE: BradleyTerry(temperature=True)}
-    for name in baselines.keys() & named.keys():
-        if named[name] != baselines[name]:
+    for name in BASELINES.keys() & named.keys():
+        if named[name] != BASELINES[name]:
             raise InputError(
-                f"compare: {name!r} is the baseline {baselines[name]!r}; give {named[name]!r} under another name, "
+                f"compare: {name!r} is the baseline {BASELINES[name]!r}; give {named[name]!r} under another name, "
                 "in a mapping of names to specs"
             )
-    return {**baselines, **named}
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One split and how to fit on it."""
-
-    train: Comparisons
-    support: Comparisons
-    tests: dict[str, Comparisons]
-    new_items_for: NewItemsFor
-    seed: int
-    device: str
-
-    def fitted(self, spec: Spec, train: Comparisons) -> RewardModel:
-        return spec.fit(train, seed=self.seed, new_items_for=self.new_items_for, device=self.device, diagnostics=False)
-
-    def entries(self, name: str, model: RewardModel) -> list[Entry]:
-        """The model under users' own codes and, where it has codes, under the population's and another user's."""
-        known = self._adapted(model, self.support)
-        lines = [Entry(name, name, self._log_odds(known))]
-        if model.head.n_codes and name != TEMPERATURE:
-            for label, beliefs in (
-                (controls.POPULATION, lambda test: controls.population_beliefs(known, test)),
-                (controls.ANOTHER, lambda test: controls.another_users_beliefs(known, test, self.seed)),
-            ):
-                odds = {cell: known.log_odds(test, beliefs=beliefs(test)) for cell, test in self.tests.items()}
-                lines.append(Entry(f"{name} · {label}", name, odds))
-        return lines
-
-    def shuffled(self, name: str, spec: Spec) -> Entry:
-        """The model fitted and adapted on comparisons dealt out to users at random."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", InputWarning)  # that it finds nothing personal there is the point
-            model = self.fitted(spec, controls.shuffled_users(self.train, self.seed))
-        model = self._adapted(model, controls.shuffled_users(self.support, self.seed))
-        return Entry(f"{name} · {controls.SHUFFLED}", name, self._log_odds(model))
-
-    def _adapted(self, model: RewardModel, support: Comparisons) -> RewardModel:
-        """The model that also knows the users, or units, of the support it did not know."""
-        if not len(support) or not model.head.n_codes:
-            return model
-        new = model.unknown_users(support)
-        return model.adapt(new) if len(new) else model
-
-    def _log_odds(self, model: RewardModel) -> dict[str, NDArray[np.float64]]:
-        return {cell: model.log_odds(test, unknown="population") for cell, test in self.tests.items()}
-
-    def predictions(self, entry: Entry, fold: int) -> pl.DataFrame:
-        """Tidy rows: model, control, fold, cell, and those of `prediction_rows`."""
-        about = {"model": entry.line, "control": entry.control, "fold": fold}
-        parts = [
-            prediction_rows(test, entry.log_odds[cell]).select(
-                *[pl.lit(value).alias(name) for name, value in (about | {"cell": cell}).items()], pl.all()
-            )
-            for cell, test in self.tests.items()
-        ]
-        return pl.concat(parts)
+    return {**BASELINES, **named}

@@ -301,6 +301,7 @@ def test_demo(command, tmp_path):
     assert len(plurality.load(out / "reward2").user_ids) == 30
 
 
+@pytest.mark.slow
 def test_demo_on_one_s_own_data(town, command, tmp_path):
     out = tmp_path / "demo"
     done = command("demo", "--data", town, "--split", "item", "--out", out, "--json")

@@ -21,7 +21,7 @@ def test_planted_tastes_are_room():
     assert 0.7 < own < 0.9  # the truth's own accuracy here is about .85
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_taste_is_none(seed):
     found = room(
         of(planted.taste_groups(80, shares=(1.0,), width=8, seed=seed), seed=seed), split="group", n_bootstrap=200
@@ -30,6 +30,7 @@ def test_one_taste_is_none(seed):
     assert found.sentences[1].startswith("No room for personalisation was found")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0])
 def test_care_is_no_taste(seed):
     """Labels of careless people are less sure, which a temperature tells: no room for personal rewards."""

@@ -24,7 +24,7 @@ from plurality.models.low_rank import LowRank
 from plurality.models.pal import PAL
 from plurality.reward.tensors import Tensors
 from plurality.testing.check_model import simulated_data
-from tests.models.variants import variants
+from tests.models.variants import parameters
 
 
 def entropy(p):
@@ -240,7 +240,7 @@ def test_what_cannot_be_asked(tastes):
             call()
 
 
-@pytest.mark.parametrize("spec", variants(), ids=repr)
+@pytest.mark.parametrize("spec", parameters(), ids=repr)
 @pytest.mark.filterwarnings("ignore::plurality.errors.InputWarning")  # so few labels tell little of anybody
 def test_information_is_that_of_the_probabilities_the_model_predicts_with(spec):
     """Whatever a family's code is: flips, groups, ideal points; from the model's own log-odds at each draw."""

@@ -1,23 +1,27 @@
 """The comparison table by hand and against scikit-learn; its controls on populations whose truth is known."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss
 
 from plurality.data.comparisons import Comparisons
 from plurality.datasets.simulated import populations as planted
-from plurality.errors import InputError
-from plurality.evaluation.compare import BASELINE, TEMPERATURE, compare
+from plurality.errors import InputError, InputWarning
+from plurality.evaluation.compare import compare
 from plurality.evaluation.comparison_table import METRICS, tabulate, worst_share
-from plurality.models import PAL, BradleyTerry
+from plurality.evaluation.fold import BASELINE, TEMPERATURE
+from plurality.models import LCPO, PAL, BradleyTerry
 
 SMALL_PAL = PAL(n_prototypes=2, preference=3, decay=3.0)
 CELLS = {f"{a} user, {b} prompt" for a in ("seen", "unseen") for b in ("seen", "unseen")}
@@ -347,3 +351,28 @@ def test_a_model_without_codes_in_one_fold_is_its_own_control_there():
     first = pl.col("fold") == 0
     assert own.filter(first)["gap"].equals(control.filter(first)["gap"])
     assert not own.filter(~first)["gap"].equals(control.filter(~first)["gap"])
+
+
+def test_models_side_by_side_give_what_they_give_one_by_one():
+    """Each in a process of its own, and what a fit warns of is heard all the same."""
+    data = data_of(planted.taste_groups(30, shares=(0.5, 0.5), width=4, seed=0)[0])
+    lcpo = LCPO(unidentified="warn", decay=3.0, reliability="global", eta_starts=(0.75,))
+    arguments = {"split": "row", "support": 5, "n_bootstrap": 20, "shuffled": False}
+    found = []
+    for n_jobs in (1, 2):
+        with pytest.warns(InputWarning, match="lcpo"):
+            found.append(compare(data, {"pal": SMALL_PAL, "lcpo": lcpo}, n_jobs=n_jobs, **arguments))
+    one, two = found
+    assert_frame_equal(one.predictions, two.predictions)
+    assert one.fits.select("model", "fold", "users").equals(two.fits.select("model", "fold", "users"))
+    assert (two.fits["cpu_seconds"] > 0).all()
+
+
+@pytest.mark.slow
+def test_a_spec_that_another_process_cannot_make_is_one_line(monkeypatch):
+    data = data_of(planted.taste_groups(30, shares=(0.5, 0.5), width=4, seed=0)[0])
+    here = ModuleType("here_alone")
+    here.Local = type("Local", (BradleyTerry,), {"__module__": "here_alone"})
+    monkeypatch.setitem(sys.modules, "here_alone", here)
+    with pytest.raises(InputError, match=r"n_jobs=2: .*; give n_jobs=1"):
+        compare(data, {"local": here.Local()}, n_jobs=2, split="row", support=5, n_bootstrap=20)

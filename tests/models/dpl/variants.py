@@ -6,3 +6,4 @@ VARIANTS = [
     DPL(),
     DPL(kind="categorical", decay=3.0, quantile=0.05),
 ]
+SLOW = VARIANTS[1:]

@@ -64,6 +64,7 @@ def test_ratios_tell_factors_that_matter_from_those_that_do_not():
     assert float(nothing.ratio[0]) < 0.1 < 0.3 < float(much.ratio[0])
 
 
+@pytest.mark.slow
 def test_intervals_cover_over_200_simulated_data_sets():
     """Simulation-based: hyperparameters are drawn from the prior, then users, then labels.
 

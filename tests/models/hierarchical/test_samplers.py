@@ -28,6 +28,7 @@ def draws(planted):
     return pymc_model.sample(planted.problem, draws=1000, chains=2, seed=0, progress=False)
 
 
+@pytest.mark.slow
 def test_draws_mix_and_carry_their_groups(draws, planted):
     state = pymc_model.diagnostics(draws)
     assert state["rhat_max"] < 1.02
@@ -39,6 +40,7 @@ def test_draws_mix_and_carry_their_groups(draws, planted):
     np.testing.assert_array_equal(draws["observed_data"]["label"], planted.problem.rows.label)
 
 
+@pytest.mark.slow
 def test_nuts_agrees_with_empirical_bayes(draws, planted):
     by_nuts, by_bayes = pymc_model.found(draws, planted.problem), PopulationEstimate.of(fit(planted.problem))
     sd = _sd(by_nuts.posterior)
@@ -47,6 +49,7 @@ def test_nuts_agrees_with_empirical_bayes(draws, planted):
     np.testing.assert_allclose(by_nuts.prior.mean, by_bayes.prior.mean, atol=0.1)
 
 
+@pytest.mark.slow
 def test_svi_agrees_with_nuts(draws, planted):
     by_nuts, by_svi = pymc_model.found(draws, planted.problem), svi.fit(planted.problem, steps=2000, seed=0)
     assert by_svi.report["elbo"] == pytest.approx(by_svi.report["elbo_halfway"], abs=25)
@@ -55,6 +58,7 @@ def test_svi_agrees_with_nuts(draws, planted):
     np.testing.assert_allclose(by_svi.prior.mean, by_nuts.prior.mean, atol=0.3)
 
 
+@pytest.mark.slow
 def test_numpyro_writes_the_model_as_it_is_said(planted):
     """Its joint log-density is the formula's, by scipy, but for a constant. PyMC's agrees with it by its draws."""
     problem = planted.problem

@@ -28,7 +28,10 @@ def population(flip, users, sd=3.7, theta=None):
     return Population(lambda x, t: (x * t).sum(1), theta, np.zeros(users, dtype=np.int64), flips, 5)
 
 
-@pytest.mark.parametrize("flip", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4])
+FLIPS = [0.0, 0.2, 0.4, *(pytest.param(flip, marks=pytest.mark.slow) for flip in (0.05, 0.1, 0.3))]
+
+
+@pytest.mark.parametrize("flip", FLIPS)
 def test_a_global_flip_rate_is_found(flip):
     """20,000 labels; the standard error is at most .008 (METHODS: a.7 B)."""
     sample = population(flip, 100).sample(200, seed=int(100 * flip) + 1)
@@ -145,6 +148,7 @@ def test_given_a_rate_the_baselines_are_one_reward_on_moved_labels():
     assert np.polyfit(sample.gap, smooth.gap(sample.data), 1)[0] < 0.5
 
 
+@pytest.mark.slow
 def test_one_published_pass_is_biased_towards_its_start():
     """METHODS a.7 E: at η = .6, one pass from .9 ends far above it."""
     data = population(0.4, 100).sample(200, seed=41).data

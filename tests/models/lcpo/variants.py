@@ -8,3 +8,4 @@ VARIANTS = [
     LCPO(noise="smoothing", flip_rate=0.1, decay=3.0),
     LCPO(noise="unbiased", flip_rate=0.1, decay=3.0),
 ]
+SLOW = [VARIANTS[0], VARIANTS[3]]

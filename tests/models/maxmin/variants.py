@@ -7,3 +7,4 @@ VARIANTS = [
     MaxMin(n_groups=2, decay=3.0),
     MaxMin(n_groups=2, decay=3.0, hard=True, init="round_robin"),
 ]
+SLOW = VARIANTS[:1]

@@ -58,6 +58,7 @@ def test_l2_with_two_sources_is_the_plain_mixture():
     assert np.abs(a - c).max() > 0.05
 
 
+@pytest.mark.slow
 def test_sources_that_agree_give_bradley_terry():
     seen, _ = planted.taste_groups(90, shares=(1.0,), width=8, seed=5)
     users = seen.users.with_columns(panel=pl.Series(["a", "b", "c"] * 30))

@@ -7,3 +7,4 @@ VARIANTS = [
     MORE(source="group", decay=3.0, steps=60, multi_head=True),
     MORE(source="group", decay=3.0, steps=60, hidden=4, normalise="loss+"),
 ]
+SLOW = VARIANTS[2:]
