@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
+BEYOND = 6  # steps past the edge of a grid, as wide as its last one
+
 
 def nothing() -> None:
     """What `walk` does by default when it has found better, and at the end of a path."""
@@ -42,8 +44,16 @@ def walk(
 
 
 def weaker_then_stronger(grid: Sequence[float], start: float) -> tuple[list[float], list[float]]:
-    """The two paths from `start` along an ascending grid: down from it, and up from it."""
-    return [g for g in grid[::-1] if g < start], [g for g in grid if g > start]
+    """The two paths from `start` along an ascending grid, down from it and up from it, each going on past the edge.
+
+    Of a grid of one there is nothing to choose, and nothing beyond it.
+    """
+    low, high = (_beyond(grid[1], grid[0]), _beyond(grid[-2], grid[-1])) if len(grid) > 1 else ([], [])
+    return [g for g in [*grid[::-1], *low] if g < start], [g for g in [*grid, *high] if g > start]
+
+
+def _beyond(before: float, edge: float) -> list[float]:
+    return [edge * (edge / before) ** step for step in range(1, BEYOND + 1)]
 
 
 def descend(nats: Callable[[float], float], decays: Sequence[float], start: float) -> float:
