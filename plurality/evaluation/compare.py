@@ -95,8 +95,8 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     by_fold: list[dict[str, tuple[str, pl.DataFrame]]] = [{} for _ in parts]
     for lines in found:
         by_fold[lines.fit["fold"]] |= {line: (lines.model, frame) for line, frame in lines.frames.items()}
-        for message in lines.warnings:
-            warnings.warn(message, stacklevel=3)
+    for message in {str(said): said for lines in found for said in lines.warnings}.values():  # each of them once
+        warnings.warn(message, stacklevel=3)
     predictions = pl.concat(_same_lines(by_fold))
     about = {
         "split": split,

@@ -195,7 +195,7 @@ def _garbled(items: Array) -> Bool:
 def _choose(data: Comparisons, sizes: Sizes, found: dict[str, Float], run: FitOptions, trace: Trace) -> str:
     """The scaling under which one reward for all users predicts held-out items best; the first unless clearly."""
     nats: dict[str, list[Float]] = {name: [np.zeros(0)] for name in found}
-    for inner, outer in inner_parts(data, FitPlan(), run):
+    for inner, outer in inner_parts(data, FitPlan(decays=(POOLED_DECAY,)), run):
         train, valid = _some(inner, CHOOSE_ROWS), _some(outer, CHOOSE_ROWS)
         for name, scale in found.items():
             tried = sizes.inputs(scale)

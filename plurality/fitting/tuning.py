@@ -8,7 +8,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from torch import Tensor
 
 from plurality.arrays import Float
 from plurality.data.comparisons import Comparisons
-from plurality.data.keys import uniform
+from plurality.data.keys import Keys, mix, uniform
 from plurality.data.splits import NewItemsFor, folds_apart
 from plurality.deprecation import renamed
+from plurality.errors import InputWarning
 from plurality.fitting.objective import FIRST, LATER, FitPlan, Objective
 from plurality.fitting.search import vertex, walk, weaker_then_stronger
 from plurality.io.progress import Bar
@@ -30,7 +31,12 @@ from plurality.reward.tensors import Tensors
 Build = Callable[[torch.Generator], Head]
 
 POOLED_RATIO = 0.93  # a head this share of the pooled head's nats needs no further candidates
-MIN_INNER_ROWS = 30  # comparisons on each side, below which holding items out says nothing
+MIN_INNER_ROWS = 30  # comparisons held out in all, below which they say nothing
+MIN_SPLIT_ROWS = 10  # comparisons on each side of a split
+SMALL_HELD_ROWS = 60  # comparisons held out in all by the splits of a small set: more splits gain nothing; at most
+SMALL_SPLITS = 8
+SPLIT_SEED = 7_919  # of all inner splits; not 0, or they would hold out again what a caller's split has held out
+RANKED = 8  # dimensions whose ranks tell items apart
 MAX_POOLED_ROWS = 40_000  # comparisons that fix one direction well enough for a mark
 POOLED_DECAY = 20.0  # a decay that serves a pooled head on most embeddings
 SPREADS = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-4)  # shares of the empirical variance of codes
@@ -180,17 +186,48 @@ def _splits(data: Comparisons, plan: FitPlan, run: FitOptions, trace: Trace) -> 
 
 
 def inner_parts(data: Comparisons, plan: FitPlan, run: FitOptions) -> list[tuple[Comparisons, Comparisons]]:
-    """Parts to fit on and to choose by, items apart, until `plan.held_rows` are held out; none if there are too few."""
+    """Parts to fit on and to choose by, items apart, until `plan.held_rows` are held out; none if there are too few.
+
+    The splits are the same whatever the seed, and for few comparisons whatever number an item has: these are split
+    more often, until SMALL_HELD_ROWS are held out in all. Warns (InputWarning) where even so there are too few.
+    """
+    small = len(data) <= plan.held_rows
+    keyed = replace(data, item_keys=content_keys(data)) if small else data
+    folds = round(1 / plan.holdout)
+    most = min(plan.splits, folds) if len(plan.decays) > 1 else 1
+    enough = SMALL_HELD_ROWS if small else plan.held_rows
     parts: list[tuple[Comparisons, Comparisons]] = []
-    most = min(plan.splits, round(1 / plan.holdout)) if len(plan.decays) > 1 else 1
-    for fold in range(most):
-        train, valid = folds_apart(data, plan.holdout, run.seed, fold, new_items_for=run.new_items_for)
-        if min(train.sum(), valid.sum()) < MIN_INNER_ROWS:
-            continue
-        parts.append((data.take(train), data.take(valid)))
-        if sum(len(outer) for _, outer in parts) >= plan.held_rows:
+    for turn in range(SMALL_SPLITS if small and len(plan.decays) > 1 else most):
+        again, fold = divmod(turn, folds)
+        train, valid = folds_apart(keyed, plan.holdout, SPLIT_SEED + again, fold, new_items_for=run.new_items_for)
+        if min(train.sum(), valid.sum()) >= MIN_SPLIT_ROWS:
+            parts.append((data.take(train), data.take(valid)))
+        held = sum(len(outer) for _, outer in parts)
+        if held >= plan.held_rows or (len(parts) >= most and held >= enough):
             break
-    return parts
+    if sum(len(outer) for _, outer in parts) >= MIN_INNER_ROWS:
+        return parts
+    if len(plan.decays) > 1:
+        warnings.warn(
+            f"{data.source}: {len(data):,} comparisons are too few to hold items out, so settings are not chosen but "
+            "defaults; give more comparisons, or the settings",
+            InputWarning,
+            stacklevel=2,
+        )
+    return []
+
+
+def content_keys(data: Comparisons) -> Keys:
+    """A key (M,) of where an item lies among those compared, by its ranks: no number, unit or shift of items counts.
+
+    Items that occur in no comparison, and those that lie at one place, share one.
+    """
+    used = np.unique(np.concatenate([data.first, data.second]))
+    keys = np.zeros(len(data.items), dtype=np.uint64)
+    for column in data.items[used].T[:RANKED]:
+        ranks = np.unique(column, return_inverse=True)[1]
+        keys[used] = mix(keys[used] ^ mix(ranks))
+    return keys
 
 
 def pooled(inner: Comparisons, outer: Comparisons | None, run: FitOptions) -> tuple[Tensor, float]:

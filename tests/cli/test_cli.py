@@ -55,7 +55,8 @@ def road(town, command, tmp_path_factory):
     printed = {}
     for name, arguments in steps(town, folder).items():
         done = command(name, *arguments, "--json")
-        assert (done.code, done.err) == (0, ""), done
+        said = [line for line in done.err.splitlines() if "too few to hold items out" not in line]  # so small a town
+        assert (done.code, said) == (0, []), done
         printed[name] = strict(done.out)
     return folder, printed
 

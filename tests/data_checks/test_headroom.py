@@ -39,8 +39,9 @@ def test_care_is_no_taste(seed):
     assert found.verdict == "none found"
 
 
+@pytest.mark.filterwarnings("ignore:.*too few to hold items out:plurality.errors.InputWarning")
 def test_few_data_are_said_to_be_few():
-    few_each = of(planted.low_rank(60, rank=3, width=12, seed=0), each=6)
+    few_each = of(planted.low_rank(60, rank=3, width=12, seed=0), each=3)
     few_users = of(planted.low_rank(6, rank=3, width=12, seed=0), each=60)
     for data in (few_each, few_users):
         found = room(data, split="group", n_bootstrap=50)

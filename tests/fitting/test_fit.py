@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from plurality.data.splits import folds_apart
 from plurality.datasets.simulated import populations as planted
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 from plurality.fitting import fit as fitters
 from plurality.fitting import objective, search, tuning
 from plurality.fitting.objective import FitPlan, Objective
@@ -75,7 +75,8 @@ def test_minimising_leaves_earlier_codes_alone(data):
     assert not torch.equal(fit.codes, values)
 
 
-def test_a_walk_that_finds_nothing_better_comes_back(data):
+def test_a_walk_that_finds_nothing_better_comes_back(data, monkeypatch):
+    monkeypatch.setattr(search, "BEYOND", 0)  # on what they are fitted to, weaker is always better
     plan = FitPlan(decays=(3.0, 3e4))
     splits = [InnerSplit(data, data, torch.zeros(WIDTH), 0.0)]
     trial = CandidateFit(Candidate("near", ideal, 3.0), data, splits, plan, FitOptions(), 0)
@@ -92,17 +93,25 @@ def test_a_walk_that_finds_nothing_better_comes_back(data):
 
 def test_chosen_decay_is_the_best_there_is(data):
     """Every decay fitted by scikit-learn on the same part: none on a fine grid predicts the rest clearly better."""
-    trace = fitters.fit([Candidate("linear", linear, 20.0)], data, FitPlan(convex=True, splits=1), FitOptions()).trace
+    data = data.in_key_order()
+    plan = FitPlan(convex=True)
+    trace = fitters.fit([Candidate("linear", linear, 20.0)], data, plan, FitOptions()).trace
     chosen = float(trace.rows[-1]["decay"])
-    rows = data.in_key_order()
-    train, valid = folds_apart(rows, FitPlan().holdout, 0, new_items_for="anybody")
-    head = tuning.started(Candidate("linear", linear, 30.0), data, 0, "cpu")
-    x = (rows.items[rows.first] - rows.items[rows.second]) / float(head.projector.scale[0])
-    y = rows.label
+    parts = tuning.inner_parts(data, plan, FitOptions())
+    assert len(parts) > 1
+
+    scale = float(tuning.started(Candidate("linear", linear, 30.0), data, 0, "cpu").projector.scale[0])
+
+    def differences(rows):
+        return (rows.items[rows.first] - rows.items[rows.second]) / scale
 
     def held_out(decay):
-        model = LogisticRegression(C=1 / (decay * WIDTH), fit_intercept=False, tol=1e-8).fit(x[train], y[train])
-        return nll(x[valid] @ model.coef_[0], y[valid]).mean()
+        nats = []
+        for inner, outer in parts:
+            model = LogisticRegression(C=1 / (decay * WIDTH), fit_intercept=False, tol=1e-8)
+            model.fit(differences(inner), inner.label)
+            nats.append(nll(differences(outer) @ model.coef_[0], outer.label))
+        return np.concatenate(nats).mean()
 
     best = min(held_out(decay) for decay in np.geomspace(0.1, 3e4, 40))
     assert held_out(chosen) < best + 2e-4
@@ -141,29 +150,30 @@ def test_the_best_start_is_kept(data):
     best = int(np.argmin(starts))
     assert len({*starts}) == 3
     plan = FitPlan(decays=(3.0,))
-    train, valid = folds_apart(data, plan.holdout, 0, new_items_for="anybody")
+    ((train, valid),) = tuning.inner_parts(data, plan, FitOptions())
     alone = tuning.started(near[0], data, best, "cpu")
-    fit = Objective(alone, data.take(train), plan)
+    fit = Objective(alone, train, plan)
     fit.minimise(3.0, objective.FIRST)
     spread = fit.infer()[1].codes
-    held = Tensors.of(data.take(valid), alone)
-    assert fit.held_out(held) / valid.sum() == pytest.approx(starts[best], rel=1e-12)
+    held = Tensors.of(valid, alone)
+    assert fit.held_out(held) / len(valid) == pytest.approx(starts[best], rel=1e-12)
     after = next(float(row["held_out"]) for row in trace.rows if row["stage"] == "spread 1")
-    assert fit.held_out(held, spread) / valid.sum() == pytest.approx(after, abs=1e-3)
+    assert fit.held_out(held, spread) / len(valid) == pytest.approx(after, abs=1e-3)
 
 
 def test_with_little_data_the_stiffest_candidate_is_fitted_as_it_stands(data):
-    few = data.take(np.arange(0, len(data), 10))
+    few = data.take(np.arange(0, len(data), 30))
     candidates = [Candidate("near", ideal, 3.0), Candidate("stiff", ideal, 300.0)]
-    fitted = fitters.fit(candidates, few, FitPlan(), FitOptions())
+    with pytest.warns(InputWarning, match="20 comparisons are too few to hold items out"):
+        fitted = fitters.fit(candidates, few, FitPlan(), FitOptions())
     assert "too few" in str(fitted.trace.rows[0]["stage"])
     assert fitted.trace.rows[-1]["decay"] == 300.0
 
 
 def test_one_comparison_is_enough(data):
-    fitted = fitters.fit(
-        [Candidate("linear", linear, 30.0)], data.take(np.array([5])), FitPlan(convex=True), FitOptions()
-    )
+    one = data.take(np.array([5]))
+    with pytest.warns(InputWarning, match="too few to hold items out"):
+        fitted = fitters.fit([Candidate("linear", linear, 30.0)], one, FitPlan(convex=True), FitOptions())
     assert all(torch.isfinite(p).all() for p in fitted.head.parameters())
 
 

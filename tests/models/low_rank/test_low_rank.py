@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from plurality.datasets.simulated import low_rank as planted_rank
 from plurality.datasets.simulated import populations as planted
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 from plurality.models import BradleyTerry
 from plurality.models.low_rank import LowRank
 from plurality.models.low_rank.head import LowRankHead
@@ -243,10 +243,12 @@ def test_a_unit_other_than_the_user():
 def test_little_data_is_one_reward_unless_a_rank_is_asked_for():
     seen, _ = planted_rank.signed(4, rank=2, width=6, seed=23)
     data = seen.sample(8, seed=24).data
-    assert LowRank().fit(data).spec.rank == 0
-    assert LowRank(rank=2).fit(data).head.n_codes == 2
-    assert LowRank(rank=5, weights="simplex").fit(data).head.n_codes == 5  # more corners than users
-    assert any("too few comparisons" in str(row["stage"]) for row in LowRank().fit(data).trace.rows)
+    more = LowRank(rank=5, weights="simplex")  # more corners than users
+    for spec, codes in ((LowRank(), 0), (LowRank(rank=2), 2), (more, 5)):
+        with pytest.warns(InputWarning, match="too few to hold items out"):
+            model = spec.fit(data)
+        assert model.head.n_codes == codes
+        assert any("too few comparisons" in str(row["stage"]) for row in model.trace.rows)
 
 
 def test_items_that_recur_and_are_scored_by_item_or_by_difference_are_the_same():
