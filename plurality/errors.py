@@ -25,9 +25,21 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
     Swapped letters are the commonest slip, so a name of the same letters goes first.
     """
+    name = close_to(word, known)
+    return f" (did you mean {name}?)" if name is not None else ""
+
+
+def close_to(word: str, known: Iterable[str], similarity: float = CLOSE) -> str | None:
+    """The known name closest to a word, None if none is as similar as that.
+
+    word          word that may be mistyped
+    known         names that there are
+    similarity    of two words, 0 to 1, from which one may be the other
+    """
     names, plain = {_plain(name): name for name in known}, _plain(word)
-    close = sorted(get_close_matches(plain, names, cutoff=CLOSE), key=lambda name: sorted(name) != sorted(plain))
-    return f" (did you mean {names[close[0]]}?)" if close else ""
+    close = get_close_matches(plain, names, cutoff=similarity)
+    close.sort(key=lambda name: sorted(name) != sorted(plain))
+    return names[close[0]] if close else None
 
 
 def _plain(word: str) -> str:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from plurality.cli.settings import add_no_verify, say
+from plurality.cli.settings import add_no_verify, say, say_unread
 from plurality.io.paths import expanded
 
 EXAMPLE = "plurality adapt reward/ new_users.parquet --out reward2/"
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         support = read(args.comparisons, embeddings=args.embeddings)
     else:
         support = read(args.comparisons, encoder=model.text_encoder(), prompts=model.head.uses_prompts, progress=True)
+    say_unread(support)
     adapted = model.adapt(support, replace=args.replace, forget=args.forget)
     adapted.save_pretrained(args.out)
     new = len(adapted.user_ids) - len(model.user_ids)

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import fields, replace
 from typing import Any
 
-from plurality.cli.settings import add_seed, say
+from plurality.cli.settings import add_seed, say, say_unread
 from plurality.io.paths import expanded
 
 ENCODER_SETTINGS = ("template", "pooling", "dtype", "device", "revision", "dim", "max_length")
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         progress=not args.json,
     )
+    say_unread(data)
     data.save(args.out)
     say(args, data, f"store written to {args.out}")
     return {
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "items": len(data.items),
         "dim": data.dim,
         "duplicates_dropped": data.duplicates,
+        "columns_not_read": list(data.unread),
     }
 
 

@@ -6,13 +6,16 @@ import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from plurality.deprecation import GOES
 from plurality.errors import InputError
 from plurality.escaping import visible
 from plurality.io.visible import THOUGHT_TAGS, Tags, tags_of
 from plurality.models import spec_class
+
+if TYPE_CHECKING:
+    from plurality.data.comparisons import Comparisons
 
 WORDS = {int: "whole number", float: "number", str: "text"}
 
@@ -154,3 +157,9 @@ def say(args: argparse.Namespace, *lines: object) -> None:
         for line in lines:
             print(visible(str(line)))
         sys.stdout.flush()
+
+
+def say_unread(data: "Comparisons") -> None:
+    """Name the columns that nothing was made of, where a machine that listens to the result is not disturbed."""
+    if data.unread:
+        print(visible(f"note: {data.source}: columns not read: {', '.join(data.unread)}"), file=sys.stderr)

@@ -10,9 +10,10 @@ import polars as pl
 
 from plurality.arrays import Array, Float, Int
 from plurality.data.keys import Keys, text_keys
+from plurality.data.unread import few_of
 from plurality.deprecation import renamed
 from plurality.errors import InputError
-from plurality.escaping import markup
+from plurality.escaping import markup, visible
 
 if TYPE_CHECKING:
     from plurality.data.splits import Cells, NewItemsFor
@@ -40,6 +41,7 @@ class Comparisons:
 
     source        name of where the rows came from, for messages
     duplicates    number of exact repeats that were dropped at reading
+    unread        columns of the table that nothing here was made of
     """
 
     items: Array
@@ -60,6 +62,7 @@ class Comparisons:
     duplicates: int = field(default=0)
     objective: Int | None = None
     objectives: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.first)
@@ -252,9 +255,10 @@ class Comparisons:
         return load(folder, verify=verify)
 
     def __repr__(self) -> str:
+        unread = visible(f"; unread columns: {few_of(self.unread)}") if self.unread else ""
         return (
             f"Comparisons({len(self):,} by {len(self.present):,} users, "
-            f"{len(self.items):,} items × {self.dim}, {len(self.prompt_keys):,} prompts)"
+            f"{len(self.items):,} items × {self.dim}, {len(self.prompt_keys):,} prompts{unread})"
         )
 
     def _repr_html_(self) -> str:
@@ -270,5 +274,7 @@ class Comparisons:
             "ties": f"{ties:,}",
             "known of users": ", ".join(self.users.columns[1:]) or "nothing",
         }
+        if self.unread:
+            cells["columns not read"] = ", ".join(self.unread)
         rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{markup(v)}</td></tr>" for k, v in cells.items())
         return f"<table>{rows}</table>"

@@ -19,6 +19,7 @@ from plurality.data.readers import chats, columns
 from plurality.data.readers.columns import raise_where
 from plurality.data.readers.tables import open_frame
 from plurality.data.store import is_store, load
+from plurality.data.unread import mistaken, unread
 from plurality.errors import InputError, InputWarning
 from plurality.io.visible import THOUGHT_TAGS, Tags, visible
 
@@ -63,6 +64,7 @@ class _Judgements:
     users: pl.DataFrame
     keep: NDArray[np.bool_]
     place: str
+    unread: tuple[str, ...]
 
 
 def read(  # noqa: PLR0913
@@ -94,6 +96,7 @@ def read(  # noqa: PLR0913
     is one into `prompt_embeddings` (Q, d), or any id; items in no comparison count as under prompt 0.
     Rows that repeat another in every column are dropped with an InputWarning unless repeats="keep". So are rows with a
     text of white space only where blank="drop"; "keep" embeds such a text as zeros, and "error" raises.
+    Other columns are not read: the result names them in `unread`, and an InputWarning those that look like one that is.
     Raises InputError for bad input, naming file, row (from 1) and remedy.
 
     source      path, frame, Dataset or store
@@ -117,6 +120,8 @@ def read(  # noqa: PLR0913
             raise InputError(f"{source} is a store, with its own users and embeddings; give nothing else")
         return load(source)
     frame, place = open_frame(source, "comparisons")
+    for note in mistaken(frame, place):
+        warnings.warn(InputWarning(note), stacklevel=2)
     judgements = _judgements(frame, place, users, "keep" if blank == "drop" else repeats, strength_as)
     if ready_made:
         return _ready_made(frame, judgements, embeddings, prompt_embeddings)
@@ -209,6 +214,7 @@ def _comparisons(
         duplicates=int(np.sum(~judgements.keep)),
         objective=judgements.objective,
         objectives=judgements.objectives,
+        unread=judgements.unread,
     )
     return data.take(judgements.keep) if data.duplicates else data
 
@@ -232,7 +238,7 @@ def _judgements(frame: pl.DataFrame, place: str, users: Any, repeats: Repeats, s
     elif not keep.all():
         note = f"{place}: {np.sum(~keep):,} rows repeat another in every column and are dropped; "
         warnings.warn(InputWarning(note + 'read with repeats="keep" if they count'), stacklevel=3)
-    return _Judgements(user, label, weight, group, objective, objectives, table, keep, place)
+    return _Judgements(user, label, weight, group, objective, objectives, table, keep, place, unread(frame))
 
 
 def _labels(frame: pl.DataFrame, place: str, strength_as: StrengthAs) -> tuple[Float, Float]:

@@ -113,6 +113,7 @@ def _write(data: Comparisons, folder: Path) -> None:
         "source": data.source,
         "duplicates": data.duplicates,
         "objectives": list(data.objectives),
+        "unread": list(data.unread),
         "encoder": described,
         "counts": _counts(data),
     }
@@ -177,6 +178,7 @@ def _restore(
         duplicates=meta["duplicates"],
         objective=rows.get("objective"),
         objectives=tuple(meta.get("objectives", ())),
+        unread=tuple(meta.get("unread", ())),
     )
     if _counts(data) != meta["counts"] or len(data.items) != items.height:
         raise InputError(f"{folder} is damaged, its files are of different lengths; {AGAIN}")

@@ -66,6 +66,8 @@ def count(data: Comparisons) -> Counts:
         said.append(f"{100 * few:.0f} % of users have fewer than {FEW} comparisons: little can be known of them.")
     if ties > 0:
         said.append(f"{100 * ties:.1f} % of comparisons are ties.")
+    if data.unread:
+        said.append(f"Columns of the table that are not read: {', '.join(data.unread)}.")
     return Counts(table, tuple(said), recur)
 
 

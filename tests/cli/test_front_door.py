@@ -1,11 +1,13 @@
 """Help, suggestions and completion: what somebody meets who does not know the commands yet."""
 
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 
 from plurality.cli import COMMANDS, _module, parse
@@ -86,3 +88,16 @@ def test_words_are_completed(line, offered, tmp_path):
     asked |= {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": str(answers)}
     subprocess.run([sys.executable, "-m", "plurality"], env={**os.environ, **asked}, check=True)
     assert offered <= {word.strip() for word in answers.read_text().split("\n")}
+
+
+def test_columns_that_nothing_reads_are_told_once(command, tmp_path):
+    texts = {"chosen": ["tea now", "tea then"], "rejected": ["rain now", "rain then"]}
+    rows = {"user_id": ["u", "v"], "prompt": ["p", "q"], **texts}
+    pl.DataFrame({**rows, "tie": [0, 1], "annotator2": ["x", "y"]}).write_csv(tmp_path / "rows.csv")
+    done = command("embed", tmp_path / "rows.csv", "--out", tmp_path / "store", "--json")
+    notes = [line for line in done.err.splitlines() if "not read" in line]
+    assert done.code == 0
+    assert len(notes) == 2
+    assert "column tie is not read; a tie is a row with a label of 1/2" in notes[0]
+    assert notes[1].endswith("rows.csv: columns not read: tie, annotator2")
+    assert json.loads(done.out)["columns_not_read"] == ["tie", "annotator2"]

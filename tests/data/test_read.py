@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, text_keys
 from plurality.data.read import read, read_completions
+from plurality.data_checks.check import check_data
 from plurality.encoders import LsaSpec
 from plurality.errors import InputError, InputWarning
 
@@ -279,3 +280,36 @@ def test_the_objective_of_every_row_is_kept(letters):
     assert [data.objectives[k] for k in data.objective] == asked
     assert data.take([2, 3]).objective.tolist() == [1, 0]
     assert read(pl.DataFrame(ROWS), encoder=letters).objective is None
+
+
+def test_columns_that_nothing_reads_are_named(letters, tmp_path):
+    more = {"tie_break": [1, 0, 0, 1], "weight": [1, 2, 1, 1], "weight_2": [3, 3, 3, 3], "annotator2": list("abcd")}
+    data = read(pl.DataFrame({**ROWS, **more}), encoder=letters)
+    assert data.unread == ("tie_break", "weight_2", "annotator2")
+    assert repr(data).endswith("2 prompts; unread columns: tie_break, weight_2, annotator2)")
+    assert "annotator2" in data._repr_html_()
+    assert "not read: tie_break, weight_2, annotator2" in check_data(data, estimate_room=False).summary()
+    assert data.take([0]).unread == data.unread == read(data.save(tmp_path / "store")).unread
+    many = read(pl.DataFrame({**ROWS, **{f"c{k}": list("abcd") for k in range(6)}}), encoder=letters)
+    assert repr(many).endswith("unread columns: c0, c1, c2, c3 and 2 more)")
+
+
+def test_all_columns_that_are_read_leave_nothing_to_say(letters):
+    numbers = {name: [0.5] * 4 for name in ("label", "weight", "strength")}
+    data = read(pl.DataFrame({**ROWS, **numbers, "group_id": [1] * 4, "objective": ["wit"] * 4}), encoder=letters)
+    assert data.unread == ()
+    assert "unread" not in repr(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("wieght", "weight"), ("Label", "label"), ("groupid", "group_id"), ("tie", "a label of 1/2"), ("label2", "label")],
+)
+def test_a_column_that_was_meant_to_count_is_warned_of(letters, name, meant):
+    with pytest.warns(InputWarning, match=f"comparisons: column {name} is not read; .*{meant}"):
+        read(pl.DataFrame({**ROWS, name: [1, 0, 0, 1]}), encoder=letters)
+
+
+@pytest.mark.parametrize("name", ["length", "group", "tier", "country", "subject"])
+def test_a_column_of_ones_own_is_not(letters, name):
+    assert read(pl.DataFrame({**ROWS, name: list("abcd")}), encoder=letters).unread == (name,)
