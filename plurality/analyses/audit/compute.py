@@ -33,12 +33,11 @@ from plurality.analyses.audit.slices import (
     Disclosure,
     Slices,
     slices,
-    withheld,
-    withheld_bins,
 )
 from plurality.analyses.audit.temperatures import temperatures
 from plurality.analyses.audit.user_sums import Material, material
 from plurality.analyses.audit.verdict import verdict
+from plurality.analyses.audit.withholding import withheld, withheld_bins
 from plurality.analyses.inference.raking import Margins
 from plurality.analyses.inputs import (
     ROW,

@@ -11,8 +11,9 @@ from scipy.stats import t as student
 
 from plurality.analyses.audit.attributes import attributes_of
 from plurality.analyses.audit.readout import Readable, Readout
-from plurality.analyses.audit.slices import DISCLOSURE, SHOWN, Disclosure, Slices, slices, withheld
+from plurality.analyses.audit.slices import DISCLOSURE, SHOWN, Disclosure, Slices, slices
 from plurality.analyses.audit.tables import hidden
+from plurality.analyses.audit.withholding import withheld
 from plurality.analyses.factors import view
 from plurality.analyses.factors.findings import FactorFindings
 from plurality.analyses.factors.inputs import FactorRows, read_rows

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.disclosure import bounds, solved, stated_in, town, written
 from plurality.analyses.audit.compute import audit
 from plurality.analyses.audit.merging import WITHHELD
-from plurality.analyses.audit.slices import Disclosure, slices, withheld, withheld_bins
+from plurality.analyses.audit.slices import Disclosure, slices
+from plurality.analyses.audit.withholding import withheld, withheld_bins
 from plurality.analyses.inference.raking import kish
 
 LEAST = 11

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 from scipy.linalg import null_space
 
-from plurality.analyses.audit.slices import COMPLEMENT, SHOWN, TOO_FEW, Disclosure, determined, slices, withheld
+from plurality.analyses.audit.slices import COMPLEMENT, SHOWN, TOO_FEW, Disclosure, slices
+from plurality.analyses.audit.withholding import determined, withheld
 from plurality.errors import InputError
 
 
