@@ -10,6 +10,8 @@ from scipy.sparse.linalg import lsqr
 
 from plurality.analyses.audit.slices import COMPLEMENT, SHOWN, TOO_FEW, Disclosure, Ints, Slices, State
 
+_SOME = 1e-6  # of a change, beyond which it is one: programs are solved to 1e-7
+
 
 def withheld(groups: Slices, disclosure: Disclosure, also: NDArray[np.bool_] | None = None) -> State:
     """Per slice (S,): SHOWN, TOO_FEW (below `min_users_show` users) or COMPLEMENT (its number would give another
@@ -104,7 +106,7 @@ def _close_sums(sums: _Sums, state: State, n: Ints, least: int, first: int) -> b
         changed = False
         known = _known_together(sums, state, n)
         for row in np.flatnonzero(_unsafe(sums, state, known, least)):
-            whole, index = int(sums.whole[row]), sums.parts_of(row)
+            whole, index = int(sums.whole[row]), sums.parts_of(int(row))
             hidden = index[state[index] != SHOWN]
             shown = index[state[index] == SHOWN]
             if state[whole] == SHOWN:  # asked again, since slices were withheld on the way
@@ -146,36 +148,48 @@ def _known_together(sums: _Sums, state: State, n: Ints) -> Ints:
 
 
 def _hide_determined(sums: _Sums, state: State, n: Ints, first: int) -> bool:
-    """Withhold the smallest slice that helps to determine a withheld one; whether one was added."""
+    """Withhold shown slices that determine a withheld one, the first that there is; whether any were added."""
     for index in _determined(sums, state):
-        used = np.flatnonzero(_helps(sums, state, int(index)) & (state == SHOWN))
-        used = used[used >= first]
-        if len(used):
-            state[used[np.argmin(n[used])]] = COMPLEMENT
+        change = _cheapest(sums, state, n, int(index), first, np.full(len(n), -np.inf))
+        if change is not None:
+            state[(np.abs(change) > _SOME) & (state == SHOWN)] = COMPLEMENT
             return True
     return False
 
 
-def _helps(sums: _Sums, state: State, index: int) -> NDArray[np.bool_]:
-    """Which slices (S,) enter a combination of sums that leaves, of all withheld slices, this one alone.
+def _cheapest(
+    sums: _Sums, state: State, n: Ints, index: int, first: int, lower: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Other numbers of slices, as changes δ (S,), by which a withheld one has one more or less; None without any.
 
-    There are many; of few sums is the one whose weights are least in absolute sum, by a linear program. To withhold a
-    slice out of that one matters, while the combination of least squares goes through nearly all slices.
+    All sums hold. Of the shown slices that have to change, which are then to be withheld, there are few people: the
+    linear program minimises Σ n |δ| over them. Slices before `first` keep their numbers, none changes
+    below `lower`, and where nobody is nobody stays.
     """
-    hidden = np.flatnonzero(state != SHOWN)
-    system, target = sums.system[:, hidden].T.tocsr(), (hidden == index).astype(float)
-    count = len(sums.whole)
-    both = sparse.hstack([system, -system]).tocsc()
-    found = linprog(np.ones(2 * count), A_eq=both, b_eq=target, bounds=(0, None), method="highs")
-    if found.status == 0:
-        weights = found.x[:count] - found.x[count:]
-    else:
-        weights = lsqr(system, target, atol=1e-13, btol=1e-13, iter_lim=_steps(len(hidden)))[0]
-    return np.abs(sums.system.T @ weights) > 1e-6
+    shown = np.flatnonzero((state == SHOWN) & (n > 0) & (np.arange(len(n)) >= first))
+    hidden = np.flatnonzero((state != SHOWN) & (n > 0))
+    moving = np.concatenate([hidden, shown])
+    system = sparse.hstack([sums.system[:, moving], -sums.system[:, shown]]).tocsc()
+    cost = np.concatenate([np.zeros(len(hidden)), n[shown], n[shown]])
+    high = np.full(len(hidden) + 2 * len(shown), np.inf)
+    high[len(moving) :] = -lower[shown]
+    low = np.concatenate([lower[hidden], np.zeros(2 * len(shown))])
+    best, change = np.inf, None
+    for step in (1, -1):
+        if step < lower[index]:
+            continue
+        bounds = np.stack([low, high], axis=1)
+        bounds[np.flatnonzero(hidden == index)] = step  # hidden slices come first
+        found = linprog(cost, A_eq=system, b_eq=np.zeros(len(sums.whole)), bounds=bounds, method="highs")
+        if found.status == 0 and found.fun < best:
+            best, change = found.fun, np.zeros(len(n))
+            change[moving] = found.x[: len(moving)]
+            change[shown] -= found.x[len(moving) :]
+    return change
 
 
 def _hide_pinned(sums: _Sums, state: State, n: Ints, least: int, first: int, free: NDArray[np.bool_]) -> bool:
-    """Withhold a shown slice near a small withheld one whose number of users could be no other; whether one was added.
+    """Withhold shown slices where a small withheld one could have no other number of users; whether any were added.
 
     Where somebody is in each withheld slice, sums of shown ones may leave no choice: two people in two slices are one
     in each. Other numbers are sought by linear programs, n + δ ≥ 1 for δ in the null space of the sums. What is `free`
@@ -205,25 +219,13 @@ def _hide_pinned(sums: _Sums, state: State, n: Ints, least: int, first: int, fre
         for aim in (unit, -unit):
             if not free[hidden[k]]:
                 move(aim)
-        nearest = np.array([], int) if free[hidden[k]] else _nearest_shown(sums, state, int(hidden[k]), first)
-        if len(nearest):
-            state[nearest[np.argmin(n[nearest])]] = COMPLEMENT
-            added = True
+        if not free[hidden[k]]:
+            change = _cheapest(sums, state, n, int(hidden[k]), first, (1 - n).astype(np.float64))
+            if change is not None:
+                state[(np.abs(change) > _SOME) & (state == SHOWN)] = COMPLEMENT
+                free[np.abs(change) > 0.5] = True
+                added = True
     return added
-
-
-def _nearest_shown(sums: _Sums, state: State, start: int, first: int) -> Ints:
-    """The shown slices, from `first` on, that stand in a sum with a slice, or else with one of those that do."""
-    near = np.arange(len(state)) == start
-    while True:
-        rows = np.flatnonzero(np.abs(sums.system) @ near)
-        wider = near.copy()
-        wider[sums.system[rows].indices] = True
-        shown = np.flatnonzero(wider & (state == SHOWN))
-        shown = shown[shown >= first]
-        if len(shown) or (wider == near).all():
-            return shown
-        near = wider
 
 
 def determined(groups: Slices, state: State) -> NDArray[np.intp]:

@@ -154,3 +154,13 @@ def test_a_bridge_between_two_cycles_is_found():
 def test_a_policy_that_makes_no_sense_is_refused():
     with pytest.raises(InputError, match="min_users_show 20, min_users_flag 10"):
         Disclosure(min_users_flag=10, min_users_show=20)
+
+
+def test_what_determines_a_slice_is_withheld_and_little_else():
+    """Of seven slices that shown ones determine, each costs the few that its sums go through."""
+    users = population(6000, (4, 5, 6, 7), 5)
+    groups = slices(users, users.height, ways=3)
+    few = (groups.n_users < 11).sum()
+    state = withheld(groups, Disclosure())
+    assert len(can_be_computed(groups, state)) == 0
+    assert (state == COMPLEMENT).sum() < few
