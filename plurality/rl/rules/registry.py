@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from plurality.errors import InputError
 from plurality.io.atomic import check_file, whole_file
+from plurality.io.causes import unreadable
 from plurality.io.paths import expanded
 from plurality.rl.rules.consensus import Consensus, Directional, nearest, neighbourhood
 from plurality.rl.rules.ensembles import BRME, RMOD, rmod_weights
@@ -166,7 +167,9 @@ def load_state(rule: Rule, path: str | Path) -> None:
     try:
         record = json.loads(expanded(path).read_text(encoding="utf-8"))
         name, state = record["rule"], record["state"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise unreadable(path, error, "give what save_state wrote") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         cause = type(error).__name__
         raise InputError(f"{path}: is not a state of a rule ({cause}); give what save_state wrote") from None
     if name != rule.name:

@@ -284,10 +284,12 @@ def test_states_that_are_none(tmp_path):
     for state in ({}, {"log_weight": 3}, {"log_weight": {"a": 1}}, {"log_weight": {"0": float("nan")}}):
         with pytest.raises(InputError, match="not a state of this rule"):
             rule.load_state(state)
-    (tmp_path / "other.json").write_text("[]")
-    for name in ("other.json", "nothing.json"):
-        with pytest.raises(InputError, match=f"{name}: is not a state of a rule"):
-            rules.load_state(rule, tmp_path / name)
+    for content in ("[]", "{", '{"rule": "eg:0.2"}', "[" * 100_000, '{"rule": ' * 100_000):
+        (tmp_path / "other.json").write_text(content)
+        with pytest.raises(InputError, match=r"other.json: is not a state of a rule"):
+            rules.load_state(rule, tmp_path / "other.json")
+    with pytest.raises(InputError, match=r"nothing.json is missing; give what save_state wrote"):
+        rules.load_state(rule, tmp_path / "nothing.json")
     with pytest.raises(InputError, match=r"holds the state of rule 'mean', not of 'eg:0.2'"):
         rules.load_state(rule, rules.save_state(Mean(), tmp_path / "mean.json"))
     assert rule.log_weight == {}
