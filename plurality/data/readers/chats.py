@@ -106,7 +106,7 @@ def _checked(values: pl.Series, place: str) -> pl.Series:
             absent,
             place,
             f"{values.name} has a message without {name}",
-            "each message needs a role and a content that are text (tool calls cannot be embedded)",
+            "each message needs a role and a content that are text; leave out turns that only call a tool",
         )
     raise_where(values.list.len() == 0, place, f"{values.name} is empty", "give its messages or drop the row")
     return values

@@ -20,6 +20,7 @@ import pyarrow.json as pj
 
 from plurality.data.readers.columns import TYPED
 from plurality.errors import InputError
+from plurality.io.causes import system_error, unreadable
 from plurality.io.visible import text_of
 
 BLOCK_BYTES = 1 << 26  # parsed in parallel; no line may be longer
@@ -37,6 +38,8 @@ def read(path: Path) -> pl.DataFrame:
     except InputError:
         raise
     except (ValueError, EOFError, OSError, zlib.error) as error:  # Arrow's own errors are ValueErrors
+        if isinstance(error, OSError) and system_error(error) is not None:
+            raise unreadable(path, error) from None
         mixed = _explain(path)
         if mixed:
             return _with_text(path, mixed)

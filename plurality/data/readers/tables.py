@@ -1,5 +1,6 @@
 """Any table that people keep, as a polars frame and the name that messages call it by: the one reader of tables."""
 
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import polars as pl
 
 from plurality.data.readers import csv_files, json_lines
 from plurality.errors import InputError
+from plurality.io.causes import system_error, unreadable
 from plurality.io.paths import expanded
 
 FORMATS = ".parquet, .jsonl, .csv (the last two also as .gz)"
@@ -36,9 +38,13 @@ def open_frame(source: Any, what: str) -> tuple[pl.DataFrame, str]:
 
 
 def _read_file(path: Path, what: str) -> pl.DataFrame:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give the path of the {what} ({FORMATS})")
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError of a NUL in the name
+        raise InputError(f"{path} does not exist; give the path of the {what} ({FORMATS})") from None
+    except OSError as error:  # a folder on the way that is closed, say, which is no absence
+        raise unreadable(path, error, f"give the path of the {what} ({FORMATS})") from None
+    if stat.S_ISDIR(mode):
         no_store = " without meta.json, so no store" if what == "comparisons" else ""
         raise InputError(f"{path} is a folder{no_store}; give a file ({FORMATS})")
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
@@ -55,6 +61,8 @@ def _read_file(path: Path, what: str) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
+        if (known := system_error(error)) is not None:
+            raise unreadable(path, known) from None
         raise InputError(f"{path} cannot be read ({_line(error)}); write the file again") from None
     raise InputError(f"{path}: the format {path.suffix or 'without suffix'} is unknown; give {FORMATS}")
 

@@ -1,6 +1,8 @@
 """Every kind of table gives the same comparisons, and what is none is an error of one line."""
 
+import errno
 import gzip
+import os
 from pathlib import Path
 
 import datasets
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from plurality.data.read import read
+from plurality.data.readers.tables import open_frame
 from plurality.errors import InputError
 
 # three people, two prompts, five items
@@ -126,3 +129,28 @@ def test_sources_that_are_none(tmp_path, letters):
     objects = pl.Series("chosen", ["a", ["x"], "b", "c"], dtype=pl.Object)
     with pytest.raises(InputError, match="row 2: chosen is a list, in the rows before it is text"):
         read(pl.DataFrame(ROWS).with_columns(objects), encoder=letters)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+@pytest.mark.parametrize("name", ["c.csv", "c.jsonl", "c.parquet"])
+def test_what_the_system_refuses_is_neither_absence_nor_damage(tmp_path, monkeypatch, name, number):
+    path = tmp_path / name
+    path.write_bytes(b"x")
+
+    def refuse(*args, **kwargs):
+        raise OSError(number, os.strerror(number), str(path))
+
+    for place in ("polars.read_csv", "polars.read_parquet", "pathlib.Path.open"):
+        monkeypatch.setattr(place, refuse)
+    with pytest.raises(InputError, match=rf"{name}: cannot be read \({os.strerror(number)}\); ") as caught:
+        open_frame(path, "comparisons")
+    assert "write the file again" not in str(caught.value)
+
+
+def test_a_closed_folder_is_not_an_absent_file(tmp_path, monkeypatch):
+    def refuse(self, **kwargs):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match=r"c.csv: cannot be read \(Permission denied\); give one that you may read"):
+        open_frame(tmp_path / "c.csv", "comparisons")
