@@ -24,7 +24,7 @@ from plurality.data.tensor_files import map_tensors, write_tensors
 from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
-from plurality.io.causes import unreadable
+from plurality.io.causes import system_error, unreadable
 from plurality.io.paths import expanded
 from plurality.io.plain import read_json
 from plurality.io.sealed import check
@@ -54,6 +54,8 @@ def save(data: Comparisons, folder: str | Path) -> Path:
             _check_finite(data)
             _write(data, new)
         except pl.exceptions.PolarsError as error:
+            if system_error(error) is not None:  # a full disk, say: `whole_folder` tells the cause
+                raise
             cause = str(error).split("\n")[0]
             raise InputError(f"{folder} cannot be written ({cause}); choose another folder") from None
     return expanded(folder)
