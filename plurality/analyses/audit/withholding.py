@@ -48,7 +48,7 @@ def withheld_bins(groups: Slices, state: State, people: Ints, disclosure: Disclo
 
 def _closed(groups: Slices, state: State, n: Ints, disclosure: Disclosure, first: int) -> State:
     """The state (S,) after complements for users n (S, K) in each of K parallel tables; slices before `first` stay."""
-    sums, least, free = _sums_of(groups), disclosure.min_users_show, np.zeros(n.shape, bool)
+    sums, least, free = sums_of(groups), disclosure.min_users_show, np.zeros(n.shape, bool)
     while disclosure.complementary and len(sums.whole):
         added = _close_sums(sums, state, n, least, first)
         added |= _hide_determined(sums, state, n.sum(axis=1), first)
@@ -61,7 +61,7 @@ def _closed(groups: Slices, state: State, n: Ints, disclosure: Disclosure, first
 
 
 @dataclass(frozen=True, eq=False)
-class _Sums:
+class Sums:
     """E sums of S slices as arrays.
 
     whole     (E,) the slice that is made of others
@@ -82,7 +82,11 @@ class _Sums:
         return self.parts.indices[self.parts.indptr[row] : self.parts.indptr[row + 1]].astype(np.int64)
 
 
-def _sums_of(groups: Slices) -> _Sums:
+def sums_of(groups: Slices) -> Sums:
+    """The sums of these slices.
+
+    groups    slices of users
+    """
     whole = np.array([w for w, _ in groups.sums], np.int64)
     sizes = [len(parts) for _, parts in groups.sums]
     part = np.array([s for _, parts in groups.sums for s in parts], np.int64)
@@ -92,10 +96,10 @@ def _sums_of(groups: Slices) -> _Sums:
     shape = len(sizes), len(groups.level)
     parts = sparse.csr_array((np.ones(len(part)), part, np.append(0, np.cumsum(sizes, dtype=np.int64))), shape=shape)
     wholes = sparse.csr_array((np.ones(len(whole)), (np.arange(len(whole)), whole)), shape=shape)
-    return _Sums(whole, groups.order[whole], parts, sparse.csr_array(wholes - parts), below)
+    return Sums(whole, groups.order[whole], parts, sparse.csr_array(wholes - parts), below)
 
 
-def _close_sums(sums: _Sums, state: State, n: Ints, least: int, first: int) -> bool:
+def _close_sums(sums: Sums, state: State, n: Ints, least: int, first: int) -> bool:
     """Withhold the smallest shown parts until every sum keeps its withheld parts secret; whether any was
     added.
 
@@ -129,7 +133,7 @@ def _close_sums(sums: _Sums, state: State, n: Ints, least: int, first: int) -> b
     return added
 
 
-def _unsafe(sums: _Sums, state: State, known: Ints, least: int) -> NDArray[np.bool_]:
+def _unsafe(sums: Sums, state: State, known: Ints, least: int) -> NDArray[np.bool_]:
     """Which sums (E,) tell of withheld slices as they stand."""
     hidden = (state != SHOWN).astype(float)
     count, together = sums.parts @ hidden, sums.parts @ (known * hidden[:, None])
@@ -137,7 +141,7 @@ def _unsafe(sums: _Sums, state: State, known: Ints, least: int) -> NDArray[np.bo
     return np.where(state[sums.whole] == SHOWN, told, count == 0)
 
 
-def _known_together(sums: _Sums, state: State, n: Ints) -> Ints:
+def _known_together(sums: Sums, state: State, n: Ints) -> Ints:
     """Of each withheld slice, the fewest users (S, K) that are left once shown parts, and theirs, are taken out."""
     left, hidden = n.copy(), state != SHOWN
     for order in np.unique(sums.order)[::-1]:
@@ -147,9 +151,9 @@ def _known_together(sums: _Sums, state: State, n: Ints) -> Ints:
     return left
 
 
-def _hide_determined(sums: _Sums, state: State, n: Ints, first: int) -> bool:
+def _hide_determined(sums: Sums, state: State, n: Ints, first: int) -> bool:
     """Withhold shown slices that determine a withheld one, the first that there is; whether any were added."""
-    for index in _determined(sums, state):
+    for index in determined(sums, state):
         change = _cheapest(sums, state, n, int(index), first, np.full(len(n), -np.inf))
         if change is not None:
             state[(np.abs(change) > _SOME) & (state == SHOWN)] = COMPLEMENT
@@ -158,7 +162,7 @@ def _hide_determined(sums: _Sums, state: State, n: Ints, first: int) -> bool:
 
 
 def _cheapest(
-    sums: _Sums, state: State, n: Ints, index: int, first: int, lower: NDArray[np.float64]
+    sums: Sums, state: State, n: Ints, index: int, first: int, lower: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     """Other numbers of slices, as changes δ (S,), by which a withheld one has one more or less; None without any.
 
@@ -188,7 +192,7 @@ def _cheapest(
     return change
 
 
-def _hide_pinned(sums: _Sums, state: State, n: Ints, least: int, first: int, free: NDArray[np.bool_]) -> bool:
+def _hide_pinned(sums: Sums, state: State, n: Ints, least: int, first: int, free: NDArray[np.bool_]) -> bool:
     """Withhold shown slices where a small withheld one could have no other number of users; whether any were added.
 
     Where somebody is in each withheld slice, sums of shown ones may leave no choice: two people in two slices are one
@@ -228,16 +232,15 @@ def _hide_pinned(sums: _Sums, state: State, n: Ints, least: int, first: int, fre
     return added
 
 
-def determined(groups: Slices, state: State) -> NDArray[np.intp]:
+def determined(sums: Sums, state: State) -> NDArray[np.intp]:
     """Withheld slices whose totals follow from the shown ones by adding and subtracting, as indices.
 
     A total is free exactly when some vector of the null space of the sums moves it. A random vector less its
     projection on the row space lies in the null space, so a coordinate that vanishes is determined.
+
+    sums     of the slices
+    state    (S,) which are withheld
     """
-    return _determined(_sums_of(groups), state)
-
-
-def _determined(sums: _Sums, state: State) -> NDArray[np.intp]:
     hidden = np.flatnonzero(state != SHOWN)
     if not len(hidden) or not len(sums.whole):
         return hidden[:0]
