@@ -155,8 +155,8 @@ def _hide_determined(sums: Sums, state: State, n: Ints, first: int) -> bool:
     """Withhold shown slices that determine a withheld one, the first that there is; whether any were added."""
     for index in determined(sums, state):
         change = _cheapest(sums, state, n, int(index), first, np.full(len(n), -np.inf))
-        if change is not None:
-            state[(np.abs(change) > _SOME) & (state == SHOWN)] = COMPLEMENT
+        if change is not None and (told := (np.abs(change) > _SOME) & (state == SHOWN)).any():
+            state[told] = COMPLEMENT
             return True
     return False
 
