@@ -1,7 +1,7 @@
 """`Spec`: what a family is to the rest of the package, a frozen set of settings that can be fitted."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -10,7 +10,7 @@ from plurality.data.embeddings import check_finite
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
 from plurality.errors import InputError
-from plurality.fitting import inputs
+from plurality.fitting import inputs, item_correlation
 from plurality.fitting.tuning import FitOptions
 from plurality.reward.fitted import Fitted
 from plurality.reward.heads import Projected
@@ -61,9 +61,24 @@ class Spec(Settings):
         ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress, diagnostics)
         head = self.head(ready.dim, torch.Generator())
         if not isinstance(head, Projected):
-            return RewardModel.of(self, self.learn(ready, run), ready)
+            return self._counting_repeats(self._fit_to(ready, run), ready, ready, run)
         seen = inputs.seen(ready, run, prompts=head.uses_prompts)
-        return RewardModel.of(self, seen.absorbed(self.learn(seen.data, run)), ready)
+        fitted = seen.absorbed(self.learn(seen.data, run))
+        return self._counting_repeats(RewardModel.of(self, fitted, ready), ready, seen.data, run)
+
+    def _fit_to(self, data: Comparisons, run: FitOptions) -> RewardModel:
+        return RewardModel.of(self, self.learn(data, run), data)
+
+    def _counting_repeats(
+        self, model: RewardModel, ready: Comparisons, data: Comparisons, run: FitOptions
+    ) -> RewardModel:
+        """The model with codes that do not take a user's view of an item for a taste, where items recur."""
+        if not model.head.n_codes:
+            return model
+        correlation = item_correlation.choose(self._fit_to, data, run, model.trace)
+        if not correlation:
+            return model
+        return replace(model, item_correlation=correlation).adapt(ready, replace=True)
 
     def ready(self, data: Comparisons) -> Comparisons:
         """The comparisons as `learn` takes them: by unit, in key order, fit for this family. Raises InputError.

@@ -55,6 +55,8 @@ class Parts:
     trace            how the fit went
     encoder          what made the embeddings; None for ready-made ones
     report           what the family found out: shares, reliabilities, diagnostics
+    item_correlation what a user's comparisons that share an item have in common beside the code, which is inferred
+                     from them with so much less weight (`plurality.reward.repeated_items`); 0: in full
     """
 
     spec: Settings
@@ -66,3 +68,4 @@ class Parts:
     trace: Trace
     encoder: Encoder | None = None
     report: dict[str, Any] = field(default_factory=dict)
+    item_correlation: float = 0.0

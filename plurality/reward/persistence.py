@@ -64,6 +64,7 @@ def write(model: Parts, folder: Path, details: CardDetails | None = None, place:
         "n_embedding": model.head.n_embedding,
         "encoder": None if model.encoder is None else model.encoder.describe(),
         "report": model.report,
+        "item_correlation": model.item_correlation,
         "trace": [{k: None if v != v else v for k, v in row.items()} for row in model.trace.rows],  # JSON has no NaN
     }
     codes = {
@@ -135,6 +136,9 @@ def read(folder: Path, *, verify: bool = True) -> Parts:
         encoder = None if about is None else StoredEncoder(folder / ENCODER, about)
         trace = Trace([{k: math.nan if v is None else v for k, v in row.items()} for row in config["trace"]])
         report = dict(config.get("report", {}))
+        item_correlation = float(config.get("item_correlation", 0.0))  # before 0.2, comparisons counted in full
+        if not 0 <= item_correlation < math.inf:
+            raise ValueError(f"item_correlation {item_correlation} is not a number of 0 or more")
     except UNFIT as error:
         reason = _first_line(error)
         raise InputError(f"{folder / CONFIG}: its encoder, trace or report is damaged ({reason}); {AGAIN}") from None
@@ -147,6 +151,7 @@ def read(folder: Path, *, verify: bool = True) -> Parts:
         n_comparisons=n_comparisons,
         trace=trace,
         report=report,
+        item_correlation=item_correlation,
         encoder=encoder,
     )
 

@@ -271,7 +271,9 @@ class RewardModel(Parts):
         """A new model that also knows what `support` says of its users; shared weights and other users are untouched.
 
         What is known of a user is added to: the posterior before is the prior of these comparisons. An unknown user
-        starts from the model's prior. Raises InputError for another embedding width or encoder.
+        starts from the model's prior. Where the fit found that comparisons of one item say much the same
+        (`item_correlation`), those of one support that share an item count for less; earlier ones are not remembered.
+        Raises InputError for another embedding width or encoder.
 
         replace    infer known users anew from these comparisons alone
         forget     share in [0, 1) of what is known of a user that is lost before these comparisons are added, so that

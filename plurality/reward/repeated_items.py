@@ -1,0 +1,35 @@
+"""What a comparison still says of a taste when its user has compared the same items before.
+
+A person thinks something of an item that the embedding does not hold, and it is in all of that person's comparisons of
+it: ten items in 45 pairs are ten readings of a taste, not 45. Where any two comparisons of a user that share an item
+agree by ρ beyond the model, k of them weigh as k / (1 + ρ (k − 1)), Kish's design effect of clustered answers (Kish
+1965, §5.4). Comparisons whose items the user meets but once keep all of their weight.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from plurality.arrays import Float
+from plurality.data.comparisons import Comparisons
+
+
+def repeats(data: Comparisons) -> Float:
+    """In how many comparisons more, by weight, each user has met the items of a comparison, mean of its sides: (N,).
+
+    data    comparisons
+    """
+    sides = np.concatenate([data.first, data.second])
+    met, place = np.unique(np.tile(data.user, 2) * len(data.items) + sides, return_inverse=True)
+    times = np.bincount(place, np.tile(data.weight, 2), len(met))[place].reshape(2, -1).mean(0)
+    more: Float = np.maximum(times - 1, 0)
+    return more
+
+
+def discounted(data: Comparisons, correlation: float) -> Comparisons:
+    """The same comparisons with the weight that they have as evidence of their users' codes.
+
+    data           comparisons
+    correlation    ρ, 0 or more; 0 changes nothing
+    """
+    return replace(data, weight=data.weight / (1 + correlation * repeats(data))) if correlation else data
