@@ -5,6 +5,7 @@ scale     200,000 comparisons, 15,000 users, 250,000 items × 768: time and memo
 audits    1,000,000 predictions, 20,000 users, 6 attributes and all pairs, 1,000 draws: time and memory
 start     time of `import plurality`, and that it brings in no torch
 families  every family with default settings on seven planted populations, seen and unseen users
+rankings  people who rank ten items, on which they differ beside the embedding: what codes lose by it (minutes)
 elicitation  questions needed by each way of asking, on planted people (minutes)
 rewards   what a reward function adds to its encoder's pass: 64 completions for their users, and by a rule for 10,000
 server    20,000 requests by 64 clients to the reward server: its delay beyond the encoder, answers lost or mixed
@@ -30,6 +31,7 @@ from benchmarks import (
     loading,
     planted,
     published,
+    rankings,
     real,
     rewards,
     robustness,
@@ -41,6 +43,7 @@ from benchmarks import (
 BENCHMARKS = {"start": start.run, "planted": planted.run, "scale": scale.run, "audits": audits.run}
 BENCHMARKS |= {"rewards": rewards.run, "server": server.run, "families": families.run, "elicitation": elicitation.run}
 BENCHMARKS |= {"robustness": robustness.run, "published": published.run, "loading": loading.run, "real": real.run}
+BENCHMARKS |= {"rankings": rankings.run}
 
 
 def main(arguments: list[str]) -> int:
