@@ -72,10 +72,14 @@ class Spec(Settings):
     def _counting_repeats(
         self, model: RewardModel, ready: Comparisons, data: Comparisons, run: FitOptions
     ) -> RewardModel:
-        """The model with codes that do not take a user's view of an item for a taste, where items recur."""
-        if not model.head.n_codes:
+        """The model with codes that do not take a user's view of an item for a taste, where items recur.
+
+        A part is fitted with what was chosen for all, or it may find fewer kinds of people and say nothing of these.
+        """
+        spec = model.spec
+        if not model.head.n_codes or not isinstance(spec, Spec):
             return model
-        correlation = item_correlation.choose(self._fit_to, data, run, model.trace)
+        correlation = item_correlation.choose(spec._fit_to, data, run, model.trace)
         if not correlation:
             return model
         return replace(model, item_correlation=correlation).adapt(ready, replace=True)

@@ -108,3 +108,12 @@ def test_neither_names_nor_order_nor_repetition_matter():
     np.testing.assert_array_equal(item_correlation._marks(data.take(order)), marks)
     np.testing.assert_array_equal(item_correlation._marks(data.take(np.repeat(order, 2))), marks)
     assert len(np.unique(marks)) == 60
+
+
+def test_a_part_is_fitted_with_what_was_chosen_for_all(monkeypatch):
+    """Fewer people may show fewer kinds of them, and would then say nothing of codes that tell more kinds apart."""
+    asked = []
+    monkeypatch.setattr(item_correlation, "choose", lambda fit, *rest: asked.append(fit) or 0.0)
+    model = MaxMin().fit(people(4.0, 40)[0].sample(30, seed=1).data)
+    assert model.head.n_codes > 1
+    assert asked[0].__self__ == MaxMin(n_groups=model.head.n_codes)
