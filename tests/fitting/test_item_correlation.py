@@ -7,18 +7,19 @@ import polars as pl
 from scipy.special import log_expit
 
 from plurality.datasets.simulated import low_rank
+from plurality.datasets.simulated.populations import taste_groups
 from plurality.datasets.simulated.rankings import rankings
 from plurality.errors import InputError
 from plurality.evaluation.controls import population_beliefs
 from plurality.fitting import item_correlation
 from plurality.fitting.tuning import FitOptions
-from plurality.models import Hierarchical, MaxMin
+from plurality.models import Hierarchical, LowRank, MaxMin
 from plurality.reward.fitted import Trace
 
 RUN = FitOptions(new_items_for="user")
 
 
-def people(scale, n=100):
+def people(scale, n=60):
     seen, new = low_rank.deviations(n, rank=1, width=3, scale=scale, mean=1.0, seed=0, unseen=100)
     says_nothing = pl.DataFrame({"panel": [str(i % 2) for i in range(n)]})
     return replace(seen, known=says_nothing), new
@@ -111,9 +112,11 @@ def test_neither_names_nor_order_nor_repetition_matter():
 
 
 def test_a_part_is_fitted_with_what_was_chosen_for_all(monkeypatch):
-    """Fewer people may show fewer kinds of them, and would then say nothing of codes that tell more kinds apart."""
+    """Fewer people may not show what they differ in, and would then say nothing of codes that hold it."""
     asked = []
     monkeypatch.setattr(item_correlation, "choose", lambda fit, *rest: asked.append(fit) or 0.0)
-    model = MaxMin().fit(people(4.0, 40)[0].sample(30, seed=1).data)
-    assert model.head.n_codes > 1
-    assert asked[0].__self__ == MaxMin(n_groups=model.head.n_codes)
+    two, _ = taste_groups(20, shares=(0.5, 0.5), width=3, scale=3.0, seed=0, unseen=1)
+    spec = LowRank(decay=5.0, weights="deviations")
+    model = spec.fit(two.sample(20, seed=1).data)
+    assert model.head.n_codes > 0
+    assert asked[0].__self__ == replace(spec, rank=model.head.n_codes)
