@@ -86,6 +86,7 @@ class Thawed:
     head, ready, check = Wrapped.head, Wrapped.ready, Wrapped.check
     hidden, temperature, n_init = 0, True, 1
     fit, learn = Wrapped.fit, Wrapped.learn
+    _counting_repeats = Wrapped._counting_repeats
 
 
 @pytest.mark.parametrize(

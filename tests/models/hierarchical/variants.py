@@ -6,3 +6,4 @@ VARIANTS = [
     Hierarchical(),
     Hierarchical(folds=0, dimensions=3),
 ]
+SLOW = VARIANTS[1:]
