@@ -4,7 +4,8 @@ One weight decay serves all dimensions only where they are of like size. Hidden 
 dimensions 10 to 1,000 times as large as the rest (Sun et al. 2024, arXiv 2402.17762), tables have units, files have
 mistakes. Yet sizes that fall off like a power tell which dimensions matter, so they are not made equal without need:
 held-out items choose among sizes as they come, without what stands out, and all alike. The fitted weights absorb the
-choice, so that a model takes embeddings as they come; inputs that need nothing done are not even copied.
+choice, so that a model takes embeddings as they come; inputs that need nothing done are not even copied. Of a wide
+embedding a fit sees the principal directions that matter alone (`plurality.fitting.directions`).
 """
 
 from dataclasses import dataclass, replace
@@ -14,13 +15,15 @@ import numpy as np
 from plurality.arrays import Array, Bool, Float
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
+from plurality.fitting.directions import WIDE, first, nats_by_count, principal
 from plurality.fitting.objective import FitPlan
 from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts, pooled_rows
 from plurality.reward.fitted import Fitted, Trace
 from plurality.reward.heads import Projected
 from plurality.reward.inputs import Inputs
 
-SAMPLE = 6_000  # comparisons that sizes and middles are learned from
+SAMPLE = 6_000  # comparisons that sizes and middles are learned from,
+SAMPLE_VALUES = 8_000_000  # or fewer of wide embeddings: as many as make this many values
 KEPT = 0.96  # share of a dimension's values that are believed in full: some of the rest may be mistakes
 GARBLED = 5.0  # times the usual length of an item beyond which all of it is a mistake
 LIMIT = 12.0  # sizes from the middle beyond which an entry is a mistake
@@ -45,7 +48,8 @@ class Sizes:
     @staticmethod
     def of(data: Comparisons) -> "Sizes":
         """Sizes in an even sample of comparisons, some of whose items may be mistakes."""
-        some = np.argsort(uniform(data.item_keys[data.first], 0), kind="stable")[:SAMPLE]
+        rows = min(SAMPLE, SAMPLE_VALUES // data.dim)
+        some = np.argsort(uniform(data.item_keys[data.first], 0), kind="stable")[:rows]
         a, b = (np.asarray(data.items[side[some]], dtype=np.float64) for side in (data.first, data.second))
         items = np.concatenate([a, b])
         centre = np.median(items, axis=0)
@@ -159,6 +163,8 @@ def seen(data: Comparisons, run: FitOptions, *, prompts: bool) -> SeenInputs:
     found = scalings(sizes)
     name = next(iter(found)) if len(found) == 1 else _choose(data, sizes, found, run, trace)
     items = sizes.inputs(found[name], move=name != AS_THEY_COME)
+    if data.dim > WIDE:
+        items = principal(data, items)
     of_prompts = None
     if prompts and data.prompts is not None:
         of_prompts = _of_prompts(data.prompts)
@@ -167,6 +173,9 @@ def seen(data: Comparisons, run: FitOptions, *, prompts: bool) -> SeenInputs:
     if not items.moves and not cut.any():
         return SeenInputs(data, items, of_prompts, trace)  # embeddings stay mapped and uncopied
     data = applied(data, items)
+    if items.directions is not None:
+        count = _count(data, run, trace)
+        items, data = replace(items, directions=items.directions[:, :count]), first(data, count)
     garbled = _garbled(data.items)
     kept = ~(garbled[data.first] | garbled[data.second])
     if cut.any():
@@ -199,6 +208,8 @@ def _choose(data: Comparisons, sizes: Sizes, found: dict[str, Float], run: FitOp
         train, valid = _some(inner, CHOOSE_ROWS), _some(outer, CHOOSE_ROWS)
         for name, scale in found.items():
             tried = sizes.inputs(scale)
+            if data.dim > WIDE:
+                tried = principal(train, tried, quick=True)
             nats[name].append(pooled_rows(applied(train, tried), applied(valid, tried), run))
     rows = {name: np.concatenate(value) for name, value in nats.items()}
     first = best = next(iter(found))
@@ -208,6 +219,17 @@ def _choose(data: Comparisons, sizes: Sizes, found: dict[str, Float], run: FitOp
         if len(value) and value.sum() < rows[best].sum() and less.mean() > less.std() / len(less) ** 0.5:
             best = name
     return best
+
+
+def _count(data: Comparisons, run: FitOptions, trace: Trace) -> int:
+    """How many principal directions held-out items want of comparisons in all of them."""
+    parts = inner_parts(data, FitPlan(decays=(POOLED_DECAY,)), run)
+    if not parts:
+        return data.dim
+    nats = nats_by_count(*(part.compact_items() for part in parts[0]))
+    for count, value in nats.items():
+        trace.add(f"inputs: {count} principal directions", POOLED_DECAY, np.nan, value)
+    return min(nats, key=lambda tried: nats[tried])
 
 
 def applied(data: Comparisons, inputs: Inputs) -> Comparisons:

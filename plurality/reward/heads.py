@@ -139,11 +139,24 @@ class Projector(nn.Module):
 
     def absorb(self, inputs: Inputs) -> None:
         """Take embeddings as they come, after a fit that saw `inputs` of them: the same map."""
+        if inputs.directions is not None:
+            self._widen(torch.as_tensor(inputs.directions))
         scale = torch.as_tensor(inputs.scale)
         self.low.copy_(torch.as_tensor(inputs.low).clamp_min(-UNBOUNDED))
         self.high.copy_(torch.as_tensor(inputs.high).clamp_max(UNBOUNDED))
         self.mean.copy_(torch.as_tensor(inputs.centre) + self.mean.double() * scale)
         self.scale.copy_(self.scale.double() * scale)
+
+    def _widen(self, directions: Tensor) -> None:
+        """Take x where a fit saw x @ directions (d, K): the same map, by weights (·, d) of the same K directions."""
+        d, kept = directions.shape
+        wide = directions.to(self.linear).T * (d / kept) ** 0.5  # a product divides by √ of its width
+        self.linear = nn.Parameter(self.linear @ wide, requires_grad=self.linear.requires_grad)
+        if self.hidden:
+            self.inner = nn.Parameter(self.inner @ wide, requires_grad=self.inner.requires_grad)
+        self.mean = directions.to(self.mean) @ self.mean
+        self.scale = self.scale[:1].expand(d).clone()  # one for all dimensions until it has absorbed others
+        self.low, self.high = self.low.new_full((d,), -UNBOUNDED), self.high.new_full((d,), UNBOUNDED)
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         """Models of before 0.2 have one scale for all dimensions, and cut nothing."""
@@ -210,6 +223,7 @@ class Projected(Head):
     def absorb(self, items: Inputs, prompts: Inputs | None) -> None:
         """Take embeddings as they come, after a fit that saw `items` and `prompts` of them; None: it saw no prompts."""
         self.projector.absorb(items)
+        self.n_embedding = self.projector.linear.shape[1]
 
     def penalty(self, decay: float) -> Tensor:
         return decay * self.projector.penalty()

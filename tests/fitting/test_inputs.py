@@ -51,8 +51,10 @@ def accuracy(model, data):
 def test_units_do_not_matter(spec, change, world):
     train, test = world
     plain = accuracy(spec.fit(train), test)
-    # a dimension of noise more costs a parameter, and sizes made alike differ by sampling: half a point, and rounding
-    assert accuracy(spec.fit(with_items(train, change)), with_items(test, change)) >= plain - 0.006
+    # a dimension of noise more costs a parameter, and sizes made alike differ by sampling: half a point, and rounding;
+    # with hidden units it costs four, and where the fit ends up moves by as much
+    lost = 0.012 if getattr(spec, "hidden", 0) else 0.006
+    assert accuracy(spec.fit(with_items(train, change)), with_items(test, change)) >= plain - lost
 
 
 def test_one_absurd_entry_is_as_without_it(world):
