@@ -18,6 +18,9 @@ from plurality.errors import InputError
 from plurality.models import PAL, BradleyTerry, LowRank, MaxMin
 from plurality.sklearn import PreferenceClassifier
 
+# scikit-learn's checks fit some twenty rows
+pytestmark = pytest.mark.filterwarnings("ignore:.*too few to hold items out:plurality.errors.InputWarning")
+
 MODELS = [
     "bradley_terry",  # which chooses its decay
     BradleyTerry(decay=1.0, hidden=4),

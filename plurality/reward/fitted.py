@@ -55,8 +55,8 @@ class Parts:
     trace            how the fit went
     encoder          what made the embeddings; None for ready-made ones
     report           what the family found out: shares, reliabilities, diagnostics
-    item_correlation what a user's comparisons that share an item have in common beside the code, which is inferred
-                     from them with so much less weight (`plurality.reward.repeated_items`); 0: in full
+    item_correlation    what a user's comparisons that share an item have in common beside the code, which is inferred
+                        from them with so much less weight (`plurality.reward.repeated_items`); 0: in full
     """
 
     spec: Settings

@@ -3,7 +3,8 @@
 A person thinks something of an item that the embedding does not hold, and it is in all of that person's comparisons of
 it: ten items in 45 pairs are ten readings of a taste, not 45. Where any two comparisons of a user that share an item
 agree by ρ beyond the model, k of them weigh as k / (1 + ρ (k − 1)), Kish's design effect of clustered answers (Kish
-1965, §5.4). Comparisons whose items the user meets but once keep all of their weight.
+1965, §5.4). Comparisons whose items the user meets but once keep all of their weight, and so does one that is given
+again: a weight of 3 is the row three times, and neither tells of another item.
 """
 
 from dataclasses import replace
@@ -15,15 +16,15 @@ from plurality.data.comparisons import Comparisons
 
 
 def repeats(data: Comparisons) -> Float:
-    """In how many comparisons more, by weight, each user has met the items of a comparison, mean of its sides: (N,).
+    """In how many other pairs each user has met the items of a comparison, mean of its sides: (N,).
 
     data    comparisons
     """
-    sides = np.concatenate([data.first, data.second])
-    met, place = np.unique(np.tile(data.user, 2) * len(data.items) + sides, return_inverse=True)
-    times = np.bincount(place, np.tile(data.weight, 2), len(met))[place].reshape(2, -1).mean(0)
-    more: Float = np.maximum(times - 1, 0)
-    return more
+    pairs, pair = np.unique(np.stack([data.user, data.first, data.second]), axis=1, return_inverse=True)
+    user, first, second = pairs
+    met = np.unique(np.stack([np.tile(user, 2), np.r_[first, second]]), axis=1, return_inverse=True)[1]
+    others: Float = (np.bincount(met)[met] - 1.0).reshape(2, -1).mean(axis=0)
+    return others[pair]
 
 
 def discounted(data: Comparisons, correlation: float) -> Comparisons:

@@ -88,7 +88,14 @@ def test_embed_writes_what_read_gives(road, data):
     for name in ("first", "second", "user", "label", "weight", "group"):
         np.testing.assert_array_equal(getattr(store, name), getattr(data, name))
     assert store.users.equals(data.users)
-    expected = {"comparisons": 288, "users": 24, "items": len(data.items), "dim": 16, "duplicates_dropped": 0}
+    expected = {
+        "comparisons": 288,
+        "users": 24,
+        "items": len(data.items),
+        "dim": 16,
+        "duplicates_dropped": 0,
+        "columns_not_read": [],
+    }
     assert printed["embed"] == {"store": str(folder / "store"), **expected}
 
 

@@ -320,7 +320,7 @@ def test_or_is_left_out_and_said_so():
 def test_units_other_than_users_keep_their_codes_for_unseen_users():
     """A group is known from its seen users; their newcomers need no support of their own."""
     seen, _ = planted.taste_groups(60, shares=(0.5, 0.5), width=6, scale=3.0, seed=0)
-    data = seen.sample(20, seed=1).data
+    data = seen.sample(40, seed=1).data
     spec = PAL(n_prototypes=2, preference=3, decay=3.0, unit="group")
     result = compare(data, {"by group": spec}, split="item", support=2, shuffled=False, n_bootstrap=50)
     for kind in ("seen", "unseen"):

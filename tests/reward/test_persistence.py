@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from polars.testing import assert_frame_equal
 from safetensors.torch import load_file, save_file
 
 from plurality.datasets.simulated import populations as planted
@@ -37,7 +38,7 @@ def saved(model, tmp_path):
 def same(a, b, data):
     np.testing.assert_array_equal(a.prefer(data), b.prefer(data))
     assert a.spec == b.spec
-    assert a.users.equals(b.users)
+    assert_frame_equal(a.users, b.users)  # the determinants in it may round by where memory lies
     assert a.population == b.population
     assert torch.equal(a.posterior.covariance, b.posterior.covariance)
     assert torch.equal(a.prior.precision, b.prior.precision)

@@ -151,6 +151,7 @@ def test_samplers_fit_through_the_same_door(inference, tmp_path):
     np.testing.assert_allclose(load(tmp_path / "reward").log_odds(query, unknown="population"), odds, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_draws_are_named():
     seen, _ = planted_people.people(20, width=3, dimensions=2, seed=0)
     with pytest.warns(match="draws are not to be relied on"):

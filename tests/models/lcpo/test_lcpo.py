@@ -60,6 +60,7 @@ def test_annotators_are_ranked_and_the_adversary_is_found(seed):
     assert p.mean() > 0.97  # the sign is the majority's
 
 
+@pytest.mark.slow
 def test_what_small_gaps_cannot_tell_is_said_aloud():
     """sd .25 and 20,000 labels: the standard error by the cubic term is √(6/n)/sd³ = 1.1."""
     data = population(0.2, 100, sd=0.25).sample(200, seed=3).data
