@@ -20,11 +20,13 @@ def repeats(data: Comparisons) -> Float:
 
     data    comparisons
     """
-    pairs, pair = np.unique(np.stack([data.user, data.first, data.second]), axis=1, return_inverse=True)
-    user, first, second = pairs
-    met = np.unique(np.stack([np.tile(user, 2), np.r_[first, second]]), axis=1, return_inverse=True)[1]
+    n_items = len(data.items)
+    pairs, pair = np.unique(data.first * n_items + data.second, return_inverse=True)
+    given, place = np.unique(data.user * len(pairs) + pair, return_inverse=True)  # a pair given again is one
+    user, (first, second) = given // len(pairs), np.divmod(pairs[given % len(pairs)], n_items)
+    met = np.unique(np.tile(user, 2) * n_items + np.r_[first, second], return_inverse=True)[1]
     others: Float = (np.bincount(met)[met] - 1.0).reshape(2, -1).mean(axis=0)
-    return others[pair]
+    return others[place]
 
 
 def discounted(data: Comparisons, correlation: float) -> Comparisons:
