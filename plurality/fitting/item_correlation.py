@@ -17,7 +17,7 @@ from plurality.data.keys import Keys, combine, mix
 from plurality.data.splits import folds_apart, held_share
 from plurality.errors import InputError, InputWarning
 from plurality.fitting.search import walk
-from plurality.fitting.tuning import MIN_INNER_ROWS, FitOptions
+from plurality.fitting.tuning import MIN_INNER_ROWS, SPLIT_SEED, FitOptions
 from plurality.reward.fitted import Trace
 from plurality.reward.links import nll
 from plurality.reward.repeated_items import repeats
@@ -27,7 +27,7 @@ CORRELATIONS = (0.0, 0.3, 1.0, 3.0, 10.0, 100.0)  # at the last, codes are all b
 FEW_REPEATS = 1.0  # further comparisons of an item, on average, below which there is next to nothing to discount
 HELD_ITEMS = 0.25  # share of items held out: once of users fitted to, each share in turn of the others
 HELD_USERS = 1 / 3  # share of users held out
-SALT = 7_919  # between seeds, or items would be held out in the order in which a caller's split has held them out
+SEED = SPLIT_SEED + 100  # of what is held out here: whatever the seed of the fit, and not what settings were chosen on
 MAX_ROWS = 40_000  # comparisons of as many users as have them, beyond which others are not asked
 ENOUGH_ROWS = 3_000  # comparisons to judge by, at which no more shares of items are held out
 
@@ -77,12 +77,12 @@ def choose(fit: Fit, data: Comparisons, run: FitOptions, trace: Trace) -> float:
 
 def _held_out(data: Comparisons, run: FitOptions) -> tuple[Comparisons, list[_Round]]:
     """What to fit to, without some users and items, and rounds to judge by: the first of all users, then of the new."""
-    marks, seed = _marks(data), run.seed + SALT
-    data = data.take(held_share(marks, min(1.0, MAX_ROWS / len(data)), seed, 0)[data.user])
-    new = held_share(marks, HELD_USERS, seed + 1, 0)[data.user]
+    marks = _marks(data)
+    data = data.take(held_share(marks, min(1.0, MAX_ROWS / len(data)), SEED, 0)[data.user])
+    new = held_share(marks, HELD_USERS, SEED + 1, 0)[data.user]
     train, rounds = data.take(~new), list[_Round]()
     for fold in range(round(1 / HELD_ITEMS)):
-        rest, held = folds_apart(data, HELD_ITEMS, seed, fold, new_items_for=run.new_items_for)
+        rest, held = folds_apart(data, HELD_ITEMS, SEED, fold, new_items_for=run.new_items_for)
         if fold == 0:
             train, who = data.take(rest & ~new), np.ones_like(new)
         else:

@@ -63,7 +63,7 @@ class Candidate:
 class FitOptions:
     """The arguments of `fit` that every family shares.
 
-    seed            of every random start and inner split
+    seed            of every random start
     new_items_for   whom the items are new to on which settings are chosen: "anybody" (default) asks how the reward does
                     on responses never seen, "user" how it does on items this user has not compared but others have
     device          "cpu" (default) or a torch device such as "cuda"

@@ -29,7 +29,15 @@ def reader(town, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if blocks(text, "python", "bash")])
+LONG = ["howto/researcher.md"]  # pages that fit for a minute
+RUN = [
+    pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+    for name, text in PAGES.items()
+    if blocks(text, "python", "bash")
+]
+
+
+@pytest.mark.parametrize("page", RUN)
 def test_the_code_of_a_page_runs(page, reader, command):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # few texts support few dimensions

@@ -18,7 +18,7 @@ from plurality.fitting.fit import fit
 from plurality.fitting.objective import MAX_DOUBLE, FitPlan
 from plurality.fitting.optimisers import threads_for
 from plurality.fitting.search import descend
-from plurality.fitting.tuning import POOLED_DECAY, Candidate, FitOptions, inner_parts, pooled, standardise
+from plurality.fitting.tuning import POOLED_DECAY, SPLIT_SEED, Candidate, FitOptions, inner_parts, pooled, standardise
 from plurality.io.progress import stages
 from plurality.models.family import Spec
 from plurality.models.lcpo.diagnostics import profile, unreliable_users
@@ -187,7 +187,7 @@ class LCPO(Spec):
         """Gaps of comparisons under rewards fitted to other items, and which have one: (N,), (N,)."""
         gap, known = torch.zeros(len(data), dtype=torch.float64), np.zeros(len(data), dtype=bool)
         for fold in range(CROSS):
-            train, held = folds_apart(data, 1 / CROSS, run.seed, fold, new_items_for=run.new_items_for)
+            train, held = folds_apart(data, 1 / CROSS, SPLIT_SEED, fold, new_items_for=run.new_items_for)
             if min(train.sum(), held.sum()) < 2:
                 continue
             made = self._built(data.take(train), run)

@@ -94,6 +94,7 @@ def _by_hand(problem, point, mean, root):
     )
 
 
+@pytest.mark.slow
 def test_draws_that_do_not_mix_are_said_aloud(planted):
     with pytest.warns(InputWarning, match=r"draws are not to be relied on .*effective sample size"):
         pymc_model.sample(planted.problem, draws=20, chains=2, seed=0, progress=False)

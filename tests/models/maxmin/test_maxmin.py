@@ -33,7 +33,7 @@ def clustered(model, population):
     return adjusted_rand_score(population.group, model.posterior.codes.argmax(1))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_minority_of_one_in_eleven_is_found_and_served(seed):
     """15 comparisons a user: the planted groups, and accuracy that one reward for everybody denies the minority."""
     seen, _, train, test = drawn(15, UNEQUAL, seed)
