@@ -82,7 +82,7 @@ class Fold:
         spec    its settings
         """
         with warnings.catch_warnings(record=True) as said:  # another process would keep them to itself
-            warnings.simplefilter("always")
+            warnings.simplefilter("always", InputWarning)  # of others as many as the caller's filters let through
             with metered() as cost:
                 model = self.fitted(spec, self.train)
             entries = self.entries(name, model)

@@ -25,7 +25,6 @@ SAMPLE = 12_000  # items that directions are learned from
 FEW, QUICK = 256, 4_000  # directions and items that do for a choice among scalings
 LEADING = 0.5  # share of what variance others would hold, were all alike, that the first have beside their own
 TASTES = 8  # directions in which users are let differ
-BLOCK = 16_384  # comparisons whose differences are held at once
 
 
 def principal(data: Comparisons, inputs: Inputs, *, quick: bool = False) -> Inputs:
@@ -49,7 +48,7 @@ def principal(data: Comparisons, inputs: Inputs, *, quick: bool = False) -> Inpu
     return replace(inputs, directions=np.ascontiguousarray(directions.T, dtype=np.float32))
 
 
-def first(data: Comparisons, count: int) -> Comparisons:
+def leading(data: Comparisons, count: int) -> Comparisons:
     """The comparisons with the first `count` dimensions of their items.
 
     data     comparisons
@@ -66,19 +65,16 @@ def nats_by_count(inner: Comparisons, outer: Comparisons) -> dict[int, float]:
     inner, outer    comparisons to learn from and to predict, their items (M, K) in falling order of variance
     """
     counts = sorted({min(count, inner.dim) for count in COUNTS})
-    return {count: _nats(first(inner, count), first(outer, count)) for count in counts}
+    return {count: _nats(leading(inner, count), leading(outer, count)) for count in counts}
 
 
 def _nats(inner: Comparisons, outer: Comparisons) -> float:
     found = spectrum(inner, TASTES)
     rewards = torch.cat([found.population[:, None], found.basis], dim=1).numpy()
-    gaps = []
-    for start in range(0, len(outer), BLOCK):
-        part = slice(start, start + BLOCK)
-        gap = (outer.items[outer.first[part]] - outer.items[outer.second[part]]).astype(np.float64) @ rewards
-        own = (gap[:, 1:] * found.coordinates.numpy()[outer.user[part]]).sum(axis=1)
-        gaps.append(np.stack([gap[:, 0], own], axis=1))
-    return _best_nats(np.concatenate(gaps), outer.label, outer.weight)
+    worth = outer.items.astype(np.float64) @ rewards  # of an item, along each
+    gap = worth[outer.first] - worth[outer.second]
+    own = (gap[:, 1:] * found.coordinates.numpy()[outer.user]).sum(axis=1)
+    return _best_nats(np.stack([gap[:, 0], own], axis=1), outer.label, outer.weight)
 
 
 def _best_nats(gaps: Float, label: Float, weight: Float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from plurality.arrays import Array, Bool, Float
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
-from plurality.fitting.directions import WIDE, first, nats_by_count, principal
+from plurality.fitting.directions import WIDE, leading, nats_by_count, principal
 from plurality.fitting.objective import FitPlan
 from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts, pooled_rows
 from plurality.reward.fitted import Fitted, Trace
@@ -175,7 +175,7 @@ def seen(data: Comparisons, run: FitOptions, *, prompts: bool) -> SeenInputs:
     data = applied(data, items)
     if items.directions is not None:
         count = _count(data, run, trace)
-        items, data = replace(items, directions=items.directions[:, :count]), first(data, count)
+        items, data = replace(items, directions=items.directions[:, :count]), leading(data, count)
     garbled = _garbled(data.items)
     kept = ~(garbled[data.first] | garbled[data.second])
     if cut.any():
