@@ -14,7 +14,10 @@ EXAMPLE = "plurality embed comparisons.parquet --users users.parquet --out store
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("comparisons", help="parquet, JSONL or CSV with user_id, prompt, chosen, rejected")
+    parser.add_argument(
+        "comparisons",
+        help="parquet, JSONL or CSV with user_id, prompt, chosen, rejected (or choices, rankings, thumbs, ratings)",
+    )
     parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and demographic columns")
     parser.add_argument("--out", required=True, type=expanded, help="data store to write")
     parser.add_argument(

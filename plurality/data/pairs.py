@@ -1,5 +1,7 @@
 """The two sides of every comparison as item rows, from texts or from row numbers of ready-made embeddings."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -62,6 +64,29 @@ def text_pairs(
     return items, first, second, kept.to_numpy()
 
 
+def thing_texts(
+    frame: pl.DataFrame, place: str, what: pl.Series, row: Int, *, drop: bool
+) -> tuple[Items, Int, NDArray[np.bool_]]:
+    """Unique items of what answers are about, the item row of each thing that is kept, and which of the n are.
+
+    frame    table with a column `prompt`
+    place    its name
+    what     (n,) completions
+    row      (n,) row of the table of each
+    drop     whether those without text are left out
+    """
+    prompt = columns.column(frame, "prompt", place)
+    chat = chats.is_chat(prompt)
+    prompt = chats.prompts(prompt, place, blank_too=drop)[row]
+    kept = pl.repeat(True, len(row), dtype=pl.Boolean, eager=True)
+    if drop:
+        kept = ~(chats.silent(prompt, chat) | columns.blank(what))
+        if not kept.any():
+            raise InputError(f"{place}: each row has an empty text; give answers about texts")
+    items, (shown,) = unique_items(prompt.filter(kept), [what.filter(kept)], chat)
+    return items, shown, kept.to_numpy()
+
+
 def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | None) -> tuple[Items, Int, Int]:
     """Items that are rows of ready-made embeddings, used or not, and the item rows (N,) of both sides.
 
@@ -70,6 +95,21 @@ def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | No
     sides = side_names(frame, place)
     first, second = (columns.row_numbers(frame, name, place, n_items, "embeddings") for name in sides)
     _raise_for_same(pl.Series(first == second), sides, place)
+    rows = np.arange(frame.height)
+    return ready_items(frame, place, n_items, n_prompts, [(first, rows), (second, rows)]), first, second
+
+
+def ready_items(
+    frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | None, shown: Sequence[tuple[Int, Int]]
+) -> Items:
+    """Items that are rows of ready-made embeddings, each under the prompt of the rows that show it.
+
+    frame        table whose column `prompt`, if there, is a row number below `n_prompts`, or any id where that is None
+    place        its name
+    n_items      items M
+    n_prompts    prompts Q, or None
+    shown        item rows and the rows of the table that show them, (n,) each
+    """
     if n_prompts is not None:
         of_row = columns.row_numbers(frame, "prompt", place, n_prompts, "prompt_embeddings")
         prompt_keys = mix(np.arange(n_prompts))
@@ -78,17 +118,17 @@ def row_pairs(frame: pl.DataFrame, place: str, n_items: int, n_prompts: int | No
     else:
         prompt_keys, of_row = text_keys([""]), np.zeros(frame.height, dtype=np.int64)
     prompt = np.zeros(n_items, dtype=np.int64)
-    for rows in (first, second):
-        prompt[rows] = of_row
-    for rows in (first, second):
+    for items, rows in shown:
+        prompt[items] = of_row[rows]
+    for items, rows in shown:
         raise_where(
-            pl.Series(prompt[rows] != of_row),
-            place,
+            pl.Series(prompt[items] != of_row[rows]),
+            columns.Part(place, rows),
             "an item of this row is also under another prompt",
             "give each pair of prompt and completion an embedding row of its own, or leave out the column "
             "prompt and name the siblings in group_id",
         )
-    return Items(None, mix(np.arange(n_items)), prompt, prompt_keys), first, second
+    return Items(None, mix(np.arange(n_items)), prompt, prompt_keys)
 
 
 def _raise_for_same(same: pl.Series, sides: Sides, place: str) -> None:

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from plurality.arrays import Array, Float, Int
+from plurality.arrays import Array, Int
+from plurality.data import responses
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import open_embeddings
 from plurality.data.items import Items, by_key, unique_items
-from plurality.data.keys import Keys
-from plurality.data.pairs import CHOSEN, row_pairs, side_names, text_pairs
+from plurality.data.judgements import Judgements, Repeats, StrengthAs, judgements_of
+from plurality.data.keys import text_keys
+from plurality.data.ordered_pairs import ordered_pairs
+from plurality.data.pairs import ready_items, row_pairs, text_pairs, thing_texts
 from plurality.data.readers import chats, columns
-from plurality.data.readers.columns import raise_where
 from plurality.data.readers.tables import open_frame
+from plurality.data.responses import Things
 from plurality.data.store import is_store, load
-from plurality.data.unread import mistaken, unread
+from plurality.data.unread import mistaken
 from plurality.errors import InputError, InputWarning
 from plurality.io.visible import THOUGHT_TAGS, Tags, visible
 
 if TYPE_CHECKING:
     from plurality.encoders import Encoder, LsaSpec, TransformersSpec
 
-Repeats = Literal["drop", "keep"]
 Blank = Literal["error", "drop", "keep"]
-StrengthAs = Literal["weight", "label"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,22 +49,6 @@ class Completions:
     prompt: Int
     user_ids: list[str]
     source: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Judgements:
-    """What a table says besides the items: (N,) columns, labels for the side its first column holds."""
-
-    user: Int
-    label: Float
-    weight: Float
-    group: Keys | None
-    objective: Int | None
-    objectives: tuple[str, ...]
-    users: pl.DataFrame
-    keep: NDArray[np.bool_]
-    place: str
-    unread: tuple[str, ...]
 
 
 def read(  # noqa: PLR0913
@@ -89,6 +73,8 @@ def read(  # noqa: PLR0913
     implicit prompt. Optional: `weight` > 0, `group_id` (siblings; default: the prompt), `objective` (what was
     asked) and `strength` s in
     (0, 1], which multiplies the weight, or with strength_as="label" gives 1/2 + s (label - 1/2).
+    Rows may also be choices (`completions`, `chosen`), rankings (`ranking`), thumbs (`completion`, `label`) or ratings
+    (`completion`, `rating`), mixed as they come: see `plurality.data.responses`.
     `users` is a table of the same kinds keyed by `user_id`; without it users are known by their id only.
 
     `encoder` (name, spec or instance; default "lsa", fitted on these texts) embeds each item once, and with
@@ -122,16 +108,9 @@ def read(  # noqa: PLR0913
     frame, place = open_frame(source, "comparisons")
     for note in mistaken(frame, place):
         warnings.warn(InputWarning(note), stacklevel=2)
-    judgements = _judgements(frame, place, users, "keep" if blank == "drop" else repeats, strength_as)
     if ready_made:
-        return _ready_made(frame, judgements, embeddings, prompt_embeddings)
-    items, first, second, kept = text_pairs(frame, place, blank_too=blank == "keep", drop=blank == "drop")
-    if blank == "drop":
-        if not kept.all():
-            warnings.warn(
-                InputWarning(f"{place}: {np.sum(~kept):,} rows have an empty text and are dropped"), stacklevel=2
-            )
-        judgements = _judgements(frame.filter(pl.Series(kept)), place, users, repeats, strength_as)
+        return _ready_made(frame, place, _Options(users, repeats, blank, strength_as), embeddings, prompt_embeddings)
+    judgements, items, first, second = _of_texts(frame, place, _Options(users, repeats, blank, strength_as))
     from plurality import encoders
 
     made_by = encoders.create(
@@ -166,25 +145,88 @@ def read_completions(source: Any, thought_tags: Tags = THOUGHT_TAGS) -> Completi
     return Completions(frame, items, item, by_key(prompt)[2], user_ids, place)
 
 
+@dataclass(frozen=True)
+class _Options:
+    """How rows are read, as in `read`."""
+
+    users: Any
+    repeats: Repeats
+    blank: Blank
+    strength_as: StrengthAs
+
+
+def _of_texts(frame: pl.DataFrame, place: str, how: _Options) -> tuple[Judgements, Items, Int, Int]:
+    """What is said of which texts; the item rows (n,) of both sides."""
+    if responses.there(frame):
+        said = judgements_of(frame, place, how.users, how.repeats, how.strength_as)
+        found = responses.things(frame, place, said.person, ready_made=False, blank_too=how.blank != "error")
+        items, shown, kept = thing_texts(frame, place, found.what, found.row, drop=how.blank == "drop")
+        _warn_of_blank(place, int(np.sum(~kept)))
+        return _answered(said, found.of(kept), items, shown)
+    drop = how.blank == "drop"
+    said = judgements_of(frame, place, how.users, "keep" if drop else how.repeats, how.strength_as)
+    items, first, second, kept = text_pairs(frame, place, blank_too=how.blank == "keep", drop=drop)
+    if drop:
+        _warn_of_blank(place, int(np.sum(~kept)))
+        said = judgements_of(frame.filter(pl.Series(kept)), place, how.users, how.repeats, how.strength_as)
+    return said, items, first, second
+
+
+def _warn_of_blank(place: str, count: int) -> None:
+    if count:
+        warnings.warn(InputWarning(f"{place}: {count:,} rows have an empty text and are dropped"), stacklevel=4)
+
+
+def _answered(said: Judgements, found: Things, items: Items, shown: Int) -> tuple[Judgements, Items, Int, Int]:
+    """Answers as weighted pairs of the items (n,) that they are about."""
+    used = said.keep[found.row]
+    found, shown = found.of(used), shown[used]
+    better, worse, weight = ordered_pairs(found.answer, found.level, said.weight[found.row], items.keys[shown])
+    same = shown[better] == shown[worse]  # a text twice in a set, or rated twice
+    better, worse, weight = better[~same], worse[~same], weight[~same]
+    row = found.row[better]
+    silent = len(np.setdiff1d(found.row, np.r_[row, found.row[worse]]))
+    if silent:
+        note = f"{said.place}: {silent:,} rows prefer nothing to anything and are left out; "
+        warnings.warn(InputWarning(note + "all that one answer is about is on one level"), stacklevel=4)
+    if not len(row):
+        raise InputError(f"{said.place}: nobody prefers anything to anything; give answers that differ")
+    if said.group is not None:
+        group = said.group[row]
+    else:  # all that a person rates are siblings
+        own = text_keys(said.users["user_id"].to_list())[said.user]
+        group = np.where(found.alone[row], own[row], items.prompt_keys[items.prompt[shown[better]]])
+    return said.at(row, weight, group), items, shown[better], shown[worse]
+
+
 def _ready_made(
     frame: pl.DataFrame,
-    judgements: _Judgements,
+    place: str,
+    how: _Options,
     embeddings: Array | str | Path | None,
     prompt_embeddings: Array | str | Path | None,
 ) -> Comparisons:
     if embeddings is None:
         raise InputError("prompt_embeddings go with ready-made embeddings; for texts say prompts=True")
+    said = judgements_of(frame, place, how.users, how.repeats, how.strength_as)
     vectors = open_embeddings(embeddings, "embeddings")
     prompt_vectors, n_prompts = None, None
     if prompt_embeddings is not None:
         prompt_vectors = open_embeddings(prompt_embeddings, "prompt_embeddings")
         n_prompts = len(prompt_vectors)
-    items, first, second = row_pairs(frame, judgements.place, len(vectors), n_prompts)
-    return _comparisons(judgements, items, first, second, vectors, prompt_vectors, None)
+    if responses.there(frame):
+        found = responses.things(frame, place, said.person, ready_made=True, blank_too=False)
+        part = columns.Part(place, found.row)
+        shown = columns.row_numbers(found.what.to_frame(), "completion", part, len(vectors), "embeddings")
+        items = ready_items(frame, place, len(vectors), n_prompts, [(shown, found.row)])
+        said, items, first, second = _answered(said, found, items, shown)
+    else:
+        items, first, second = row_pairs(frame, place, len(vectors), n_prompts)
+    return _comparisons(said, items, first, second, vectors, prompt_vectors, None)
 
 
 def _comparisons(
-    judgements: _Judgements,
+    judgements: Judgements,
     items: Items,
     first: Int,
     second: Int,
@@ -211,79 +253,12 @@ def _comparisons(
         prompts=prompt_vectors,
         encoder=encoder,
         source=judgements.place,
-        duplicates=int(np.sum(~judgements.keep)),
+        duplicates=judgements.duplicates,
         objective=judgements.objective,
         objectives=judgements.objectives,
         unread=judgements.unread,
     )
-    return data.take(judgements.keep) if data.duplicates else data
-
-
-def _judgements(frame: pl.DataFrame, place: str, users: Any, repeats: Repeats, strength_as: StrengthAs) -> _Judgements:
-    label, weight = _labels(frame, place, strength_as)
-    user_ids = columns.ids(frame, "user_id", place)
-    group = None
-    if columns.given(frame, "group_id"):
-        _, keys, row = by_key(columns.ids(frame, "group_id", place))
-        group = keys[row]
-    objective, objectives = None, tuple[str, ...]()
-    if columns.given(frame, "objective"):
-        asked = columns.ids(frame, "objective", place)
-        names = asked.unique().sort()
-        objective, objectives = names.search_sorted(asked).to_numpy().astype(np.int64), tuple(names.to_list())
-    table, user = _users(users, user_ids, place)
-    keep = frame.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy(writable=True)
-    if repeats == "keep":
-        keep = np.ones(len(keep), dtype=bool)
-    elif not keep.all():
-        note = f"{place}: {np.sum(~keep):,} rows repeat another in every column and are dropped; "
-        warnings.warn(InputWarning(note + 'read with repeats="keep" if they count'), stacklevel=3)
-    return _Judgements(user, label, weight, group, objective, objectives, table, keep, place, unread(frame))
-
-
-def _labels(frame: pl.DataFrame, place: str, strength_as: StrengthAs) -> tuple[Float, Float]:
-    """P(the first column's side preferred) and weight, (N,) each."""
-    ordered = side_names(frame, place) == CHOSEN
-    lowest = 0.5 if ordered else 0.0
-    label = pl.Series("label", np.ones(frame.height))
-    if not ordered or columns.given(frame, "label"):
-        label = columns.numbers(frame, "label", place)
-    remedy = "1/2 is a tie, 1 says that chosen is preferred" if ordered else "give P(first preferred)"
-    raise_where(~label.is_between(lowest, 1), place, f"label lies outside [{lowest:g}, 1]", remedy)
-    weight = pl.Series("weight", np.ones(frame.height))
-    if columns.given(frame, "weight"):
-        weight = columns.numbers(frame, "weight", place)
-        raise_where(weight <= 0, place, "weight is not positive", "give a positive weight or drop the row")
-    if columns.given(frame, "strength"):
-        strength = columns.numbers(frame, "strength", place)
-        outside = (strength <= 0) | (strength > 1)
-        raise_where(outside, place, "strength lies outside (0, 1]", "rescale it; a tie is a label of 1/2")
-        if strength_as == "label":
-            label = 0.5 + strength * (label - 0.5)
-        else:
-            weight = weight * strength
-    return label.to_numpy(writable=True), weight.to_numpy(writable=True)
-
-
-def _users(users: Any, user_ids: pl.Series, place: str) -> tuple[pl.DataFrame, Int]:
-    """The users table, `user_id` first, and the row in it of each of the ids (N,)."""
-    if users is None:
-        table, name = user_ids.unique().sort().to_frame(), ""
-    else:
-        frame, name = open_frame(users, "users")
-        known = columns.ids(frame, "user_id", name)
-        again = ~known.is_first_distinct()
-        if again.any():
-            raise_where(again, name, f"user_id {known.filter(again)[0]!r} appears twice", "keep one row a user")
-        table = frame.select(known, pl.all().exclude("user_id"))
-    places = table.select("user_id").with_row_index("row")
-    row = user_ids.to_frame().join(places, on="user_id", how="left", maintain_order="left")["row"]
-    if row.null_count():
-        unknown = user_ids.filter(row.is_null())
-        others = f", like {unknown.n_unique() - 1:,} others" if unknown.n_unique() > 1 else ""
-        cause = f"user {unknown[0]!r} is not in {name}{others}"
-        raise_where(row.is_null(), place, cause, "add every user to the users table or drop their rows")
-    return table, row.cast(pl.Int64).to_numpy(writable=True)
+    return data if judgements.keep.all() else data.take(judgements.keep)
 
 
 def _check_choices(repeats: str, blank: str, strength_as: str) -> None:

@@ -54,6 +54,7 @@ def split(
     """Train and test part of `data`, the units of `split` on one side only.
 
     split = "prompt" or "group": whole prompts, or whole groups of siblings. split = "user": whole users.
+    Where a person's answers to two prompts are compared (ratings, say), those with one of them held out are dropped.
     split = "item": a share `test_size` of items is held out, of each user's items where new_items_for = "user" (the
     default), of all users' where it is "anybody"; a test comparison has both items held out, a training one neither,
     the mixed ones are dropped. With "anybody", data that fall apart into small sets of connected items are split by
@@ -154,19 +155,22 @@ def _masks(
         if held is not None:
             return ~held, held
         return _by_item(data, None, test_size, seed, fold)
-    held = held_share(_unit_keys(data, unit), test_size, seed, fold)
-    return ~held, held
+    held, other = held_share(np.stack(_unit_keys(data, unit)), test_size, seed, fold)
+    return ~held & ~other, held & other
 
 
-def _unit_keys(data: Comparisons, unit: str) -> Keys:
+def _unit_keys(data: Comparisons, unit: str) -> tuple[Keys, Keys]:
+    """The unit of either side, (N,) each: one, but where a person's answers to two prompts are compared."""
     match unit:
         case "prompt":
-            return data.prompt_keys[data.prompt[data.first]]
+            return data.prompt_keys[data.prompt[data.first]], data.prompt_keys[data.prompt[data.second]]
         case "group":
-            return data.group
+            return data.group, data.group
         case "user":
-            return data.user_keys()[data.user]
-    return _row_keys(data)
+            own = data.user_keys()[data.user]
+            return own, own
+    rows = _row_keys(data)
+    return rows, rows
 
 
 def _met(data: Comparisons, train: Mask, unit: str) -> Mask:
@@ -175,8 +179,9 @@ def _met(data: Comparisons, train: Mask, unit: str) -> Mask:
         item = np.zeros(len(data.items), dtype=bool)
         item[data.first[train]] = item[data.second[train]] = True
         return item[data.first] & item[data.second]
-    keys = _unit_keys(data, unit)
-    return np.isin(keys, keys[train])
+    one, other = _unit_keys(data, unit)
+    known = np.concatenate([one[train], other[train]])
+    return np.isin(one, known) & np.isin(other, known)
 
 
 def _recur(data: Comparisons, unit: NDArray[np.integer]) -> bool:
@@ -189,12 +194,12 @@ def _recur(data: Comparisons, unit: NDArray[np.integer]) -> bool:
 
 
 def held_share(keys: Keys, test_size: float, seed: int, fold: int) -> Mask:
-    """Rows whose key falls in the fold, keys dealt out evenly: the share of units is exact."""
+    """Rows whose key falls in the fold, keys (any shape) dealt out evenly: the share of units is exact."""
     unit, inverse = np.unique(keys, return_inverse=True)
     rank = np.empty(len(unit))
     rank[np.argsort(uniform(unit, seed))] = np.arange(len(unit)) + 0.5
     place = rank / len(unit)
-    return ((place >= fold * test_size) & (place < (fold + 1) * test_size))[inverse]
+    return ((place >= fold * test_size) & (place < (fold + 1) * test_size))[inverse].reshape(keys.shape)
 
 
 def _by_item(data: Comparisons, owner: Keys | None, test_size: float, seed: int, fold: int) -> tuple[Mask, Mask]:

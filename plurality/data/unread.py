@@ -7,17 +7,20 @@ import polars as pl
 from plurality.errors import close_to
 
 OPTIONAL = ("label", "weight", "strength", "group_id", "objective")
-READ = ("user_id", "prompt", "chosen", "rejected", "first", "second", *OPTIONAL)
+PAIRS = ("user_id", "prompt", "chosen", "rejected", "first", "second", *OPTIONAL)
+OTHERS = ("completions", "completion", "ranking", "rating")  # of answers other than pairs
 TIES = ("tie", "ties", "tied", "is_tie")
 LIKE = 0.8  # similarity from which a name is a slip: "wieght" has .83, "length" only .71 of "strength"
 
 
-def unread(frame: pl.DataFrame) -> tuple[str, ...]:
+def unread(frame: pl.DataFrame, pairs: bool = True) -> tuple[str, ...]:
     """Names of the columns that `read` does not look at, in the order of the table.
 
     frame    rows of comparisons
+    pairs    whether all rows are pairs
     """
-    return tuple(name for name in frame.columns if name not in READ)
+    read = PAIRS if pairs else PAIRS + OTHERS
+    return tuple(name for name in frame.columns if name not in read)
 
 
 def mistaken(frame: pl.DataFrame, place: str) -> list[str]:

@@ -14,12 +14,27 @@ TYPED = ("prompt", "chosen", "rejected", "first", "second", "completion", "user_
 """Columns of texts and ids, which have one type throughout."""
 
 
+class Part(str):
+    """The name of a table where only some of its rows are looked at, or one several times: messages name the table's.
+
+    rows    (n,) row in the table of each row that is looked at, from 0
+    """
+
+    rows: NDArray[np.int64]
+
+    def __new__(cls, place: str, rows: NDArray[np.int64]) -> "Part":
+        part = super().__new__(cls, place)
+        part.rows = rows
+        return part
+
+
 def raise_where(bad: pl.Series, place: str, cause: str, remedy: str) -> None:
     """Raise InputError for the first row where `bad` holds; the message counts the others."""
     rows = bad.fill_null(False).arg_true()
     if len(rows):
-        others = f" ({len(rows):,} rows in all)" if len(rows) > 1 else ""
-        raise InputError(f"{place}: row {rows[0] + 1}: {cause}{others}; {remedy}")
+        found = np.unique(place.rows[rows.to_numpy()]) if isinstance(place, Part) else rows
+        others = f" ({len(found):,} rows in all)" if len(found) > 1 else ""
+        raise InputError(f"{place}: row {found[0] + 1}: {cause}{others}; {remedy}")
 
 
 def column(frame: pl.DataFrame, name: str, place: str) -> pl.Series:

@@ -1,0 +1,239 @@
+"""What people say other than one pair at a time: choices from sets, rankings, thumbs and ratings, in any mixture.
+
+Each becomes things on ordered levels (`plurality.data.ordered_pairs`), rows of a table several things:
+    pairs       chosen, rejected (label ½ is a tie) or first, second, label
+    choices     completions, chosen (one of them; of texts also its place, from 0)
+    rankings    ranking: completions, best first, those of one place as a list of their own; beside completions, some
+                of them, or the rank of each from 1: one that has none is below all others
+    thumbs      completion, label (1 accepted, 0 not)
+    ratings     completion, rating, on any scale of the person's own
+All thumbs and ratings of a person, for one `objective`, are one answer.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from plurality.arrays import Float, Int
+from plurality.data.pairs import CHOSEN, FIRST
+from plurality.data.readers import chats, columns
+from plurality.data.readers.columns import Part, raise_where
+
+ANSWERS = ("completions", "completion", "ranking", "rating")
+
+
+@dataclass(frozen=True, eq=False)
+class Things:
+    """n things that answers are about, in the order of the table.
+
+    what      (n,) texts, or rows of ready-made embeddings
+    row       (n,) row of the table
+    answer    (n,) number of the answer
+    level     (n,) within it, larger is better
+    alone     (N,) whether a row of the table is one thing of an answer, not all of it
+    """
+
+    what: pl.Series
+    row: Int
+    answer: Int
+    level: Float
+    alone: NDArray[np.bool_]
+
+    def of(self, rows: NDArray[np.bool_]) -> "Things":
+        """Some of the things."""
+        return replace(
+            self,
+            what=self.what.filter(pl.Series(rows)),
+            row=self.row[rows],
+            answer=self.answer[rows],
+            level=self.level[rows],
+        )
+
+
+def there(frame: pl.DataFrame) -> bool:
+    """Whether any row says something else than a pair."""
+    if not any(columns.given(frame, name) for name in ANSWERS if name != "rating"):
+        return False
+    return not is_pair(frame).all()
+
+
+def things(frame: pl.DataFrame, place: str, person: Int, *, ready_made: bool, blank_too: bool) -> Things:
+    """The things that every row is about. Raises InputError for a row that says nothing, or two things at once.
+
+    frame        table
+    place        its name
+    person       (N,) number of whoever answers, and what for
+    ready_made   whether things are row numbers of embeddings, not texts
+    blank_too    whether a text of white space only is one
+    """
+    kinds = {"pair": is_pair(frame), **_kinds(frame, place)}
+    parts = []
+    for name, read in (("pair", _pairs), ("choice", _choices), ("ranking", _rankings), ("alone", _alone)):
+        rows = kinds[name].arg_true().to_numpy().astype(np.int64)
+        if len(rows):
+            parts += read(frame[rows], Part(place, rows))
+    what = pl.concat([_checked(part.what, part.place, ready_made, blank_too) for part in parts])
+    row = np.concatenate([part.place.rows for part in parts])
+    level = np.concatenate([part.level for part in parts])
+    alone = kinds["alone"].to_numpy()
+    answer = np.where(alone[row], frame.height + person[row], row)
+    order = np.argsort(row, kind="stable")
+    return Things(what[order], row[order], answer[order], level[order], alone)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Things as they stand, the rows they are of, and their levels."""
+
+    what: pl.Series
+    place: Part
+    level: Float
+
+
+def is_pair(frame: pl.DataFrame) -> pl.Series:
+    """Whether each row has both sides of a pair."""
+    found = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+    for one, other in (CHOSEN, FIRST):
+        if columns.given(frame, one) and columns.given(frame, other):
+            found |= frame[other].is_not_null()
+    return found
+
+
+def _kinds(frame: pl.DataFrame, place: str) -> dict[str, pl.Series]:
+    has = {
+        name: frame[name].is_not_null()
+        if name in frame.columns
+        else pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+        for name in (*ANSWERS, "chosen", "label")
+    }
+    open_ = ~is_pair(frame)
+    several, one = open_ & (has["completions"] | has["ranking"]), open_ & has["completion"]
+    raise_where(
+        several & one, place, "a completion stands beside completions or a ranking", "give each a row of its own"
+    )
+    ranking = several & has["ranking"]
+    choice = several & ~ranking & has["chosen"]
+    alone = one & (has["rating"] | has["label"])
+    remedy = (
+        "give chosen and rejected, completions and which of them is chosen, a ranking, or a completion and its rating "
+        "or label"
+    )
+    raise_where(open_ & ~(ranking | choice | alone), place, "nothing is preferred to anything", remedy)
+    return {"choice": choice, "ranking": ranking, "alone": alone}
+
+
+def _pairs(frame: pl.DataFrame, place: Part) -> list[_Read]:
+    """The better first; a label says how sure that is, and is kept by the row."""
+    read = []
+    for sides in (CHOSEN, FIRST):
+        if not all(name in frame.columns for name in sides):
+            continue
+        here = frame[sides[1]].is_not_null().arg_true().to_numpy().astype(np.int64)
+        for name, level in zip(sides, (1.0, 0.0), strict=True):
+            part = Part(place, place.rows[here])
+            read.append(_Read(columns.column(frame[here], name, part), part, np.full(len(here), level)))
+    return read
+
+
+def _choices(frame: pl.DataFrame, place: Part) -> list[_Read]:
+    what, where, position = _exploded(frame["completions"], place, "completions")
+    chosen = frame["chosen"]
+    if chosen.dtype.is_integer() and not what.dtype.is_integer():
+        count = frame["completions"].list.len()
+        raise_where((chosen < 0) | (chosen >= count), place, "chosen is no place in completions", "count from 0")
+        level = position == chosen.to_numpy()[where]
+    else:
+        said, options = _plain(chosen, place), _plain(what, Part(place, place.rows[where]))
+        level = (options == said[where]).fill_null(False).to_numpy()
+        found = np.bincount(where, level, minlength=frame.height)
+        raise_where(pl.Series(found == 0), place, "chosen is none of completions", "write it as it stands there")
+    return [_Read(what, Part(place, place.rows[where]), level.astype(float))]
+
+
+def _rankings(frame: pl.DataFrame, place: Part) -> list[_Read]:
+    among = (
+        frame["completions"].is_not_null()
+        if "completions" in frame.columns
+        else pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+    )
+    read = []
+    rows = among.arg_true().to_numpy().astype(np.int64)
+    if len(rows):
+        read.append(_ranked(frame[rows], Part(place, place.rows[rows])))
+    rows = (~among).arg_true().to_numpy().astype(np.int64)
+    if len(rows):
+        part = Part(place, place.rows[rows])
+        what, where, position = _exploded(frame["ranking"][rows], part, "ranking")
+        part = Part(place, part.rows[where])
+        if isinstance(what.dtype, pl.List) and not chats.is_chat(what):  # those of one place
+            what, tied, _ = _exploded(what, part, "ranking")
+            part, position = Part(place, part.rows[tied]), position[tied]
+        read.append(_Read(what, part, -position.astype(float)))
+    return read
+
+
+def _ranked(frame: pl.DataFrame, place: Part) -> _Read:
+    """Completions by their ranks from 1, or by where they stand in a ranking of texts; others are below all those."""
+    what, where, _ = _exploded(frame["completions"], place, "completions")
+    part = Part(place, place.rows[where])
+    rank = columns.as_numbers(frame["ranking"].explode()) if _numeric(frame["ranking"]) else None
+    if rank is None:
+        said, of, position = _exploded(frame["ranking"], place, "ranking")
+        places = pl.DataFrame({"row": of, "text": _plain(said, Part(place, place.rows[of])), "rank": position + 1.0})
+        remedy = "write each once and as it stands there"
+        again = ~places.select(pl.struct("row", "text").is_first_distinct()).to_series()
+        raise_where(again, Part(place, place.rows[of]), "ranking names a completion twice", remedy)
+        shown = pl.DataFrame({"row": where, "text": _plain(what, part)})
+        unknown = places.join(shown, on=["row", "text"], how="anti")["row"].to_numpy()
+        bad = pl.Series(np.isin(np.arange(frame.height), unknown))
+        raise_where(bad, place, "ranking names what is none of completions", remedy)
+        rank = shown.join(places, on=["row", "text"], how="left", maintain_order="left")["rank"]
+    else:
+        remedy = "give a rank from 1 to each of completions, empty where it has none"
+        same = frame["ranking"].list.len() == frame["completions"].list.len()
+        raise_where(~same, place, "ranking and completions are of different length", remedy)
+        raise_where((rank < 1) | ~rank.is_finite(), part, "a rank is below 1", remedy)
+    return _Read(what, part, -rank.fill_null(np.finfo(np.float64).max).to_numpy())
+
+
+def _numeric(lists: pl.Series) -> bool:
+    return isinstance(lists.dtype, pl.List) and (lists.dtype.inner.is_numeric() or lists.dtype.inner == pl.Null)
+
+
+def _alone(frame: pl.DataFrame, place: Part) -> list[_Read]:
+    level = np.full(frame.height, np.nan)
+    for name in ("label", "rating"):  # a rating says more
+        if not columns.given(frame, name):
+            continue
+        here = frame[name].is_not_null().arg_true().to_numpy().astype(np.int64)
+        level[here] = columns.numbers(frame[here], name, Part(place, place.rows[here])).to_numpy()
+    return [_Read(columns.column(frame, "completion", place), place, level)]
+
+
+def _exploded(lists: pl.Series, place: str, name: str) -> tuple[pl.Series, Int, Int]:
+    """The things of lists, the list of each, and its place in it; every list has one at least."""
+    raise_where(
+        pl.Series([not isinstance(lists.dtype, pl.List | pl.Array)] * len(lists)), place, f"{name} is not a list",
+        "give a list of completions",
+    )  # fmt: skip
+    lists = lists.cast(pl.List(lists.dtype.inner)) if isinstance(lists.dtype, pl.Array) else lists
+    count = lists.list.len().to_numpy().astype(np.int64)
+    raise_where(pl.Series(count == 0), place, f"{name} is empty", "give two completions at least, or drop the row")
+    where = np.repeat(np.arange(len(lists)), count)
+    position = np.arange(len(where)) - np.repeat(np.cumsum(count) - count, count)
+    return lists.explode(), where, position
+
+
+def _plain(values: pl.Series, place: str) -> pl.Series:
+    """Values that can be told apart: chats as their text."""
+    return chats.completions(values, place, blank_too=True) if chats.is_chat(values) else values.cast(pl.String)
+
+
+def _checked(what: pl.Series, place: str, ready_made: bool, blank_too: bool) -> pl.Series:
+    what = what.alias("completion")
+    raise_where(what.is_null(), place, "a completion is null", "fill it in or leave it out")
+    if ready_made:
+        return what if what.dtype.is_integer() else what.cast(pl.String)
+    return chats.completions(what, place, blank_too=blank_too)
