@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         default="prompt",
-        choices=("prompt", "group", "item", "row"),
+        choices=("prompt", "group", "item", "row", "time"),
         help="unit that test comparisons are held out by (default prompt)",
     )
     parser.add_argument(

@@ -39,9 +39,11 @@ class Comparisons:
     encoder     what made the embeddings; None for ready-made ones
     objective   (N,) place in `objectives` of what was asked or where the row came from; None if there is but one
 
+    attributes    frame of N rows, whatever else the table says of them (topic, language, time); None if nothing
+
     source        name of where the rows came from, for messages
     duplicates    number of exact repeats that were dropped at reading
-    unread        columns of the table that nothing here was made of
+    unread        columns of the table that no model looks at, attributes too
     """
 
     items: Array
@@ -63,6 +65,7 @@ class Comparisons:
     objective: Int | None = None
     objectives: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    attributes: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.first)
@@ -93,6 +96,7 @@ class Comparisons:
             weight=self.weight[rows],
             group=self.group[rows],
             objective=None if self.objective is None else self.objective[rows],
+            attributes=None if self.attributes is None else self.attributes[_places(rows)],
         )
 
     def compact_items(self) -> "Comparisons":
@@ -278,3 +282,8 @@ class Comparisons:
             cells["columns not read"] = ", ".join(self.unread)
         rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{markup(v)}</td></tr>" for k, v in cells.items())
         return f"<table>{rows}</table>"
+
+
+def _places(rows: Array) -> Int:
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)

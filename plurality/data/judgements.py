@@ -1,6 +1,7 @@
 """What a table says besides the items: who answers, how sure, with what weight, in which group, for which objective."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ class Judgements:
     label       P(preferred) of the side that the first column of sides holds; 1 of other answers than pairs
     keep        whether a row counts, and does not only repeat another
     duplicates  rows that do not
+    attributes  what else is said of the rows
     """
 
     user: Int
@@ -43,6 +45,7 @@ class Judgements:
     place: str
     unread: tuple[str, ...]
     duplicates: int
+    attributes: pl.DataFrame | None
 
     @property
     def person(self) -> Int:
@@ -59,6 +62,7 @@ class Judgements:
             group=group,
             objective=None if self.objective is None else self.objective[rows],
             keep=np.ones(len(rows), dtype=bool),
+            attributes=None if self.attributes is None else self.attributes[rows],
         )
 
 
@@ -91,7 +95,20 @@ def judgements_of(frame: pl.DataFrame, place: str, users: Any, repeats: Repeats,
         note = f"{place}: {np.sum(~keep):,} rows repeat another in every column and are dropped; "
         warnings.warn(InputWarning(note + 'read with repeats="keep" if they count'), stacklevel=5)
     left = unread(frame, pairs.all())
-    return Judgements(user, label, weight, group, objective, objectives, table, keep, place, left, int(np.sum(~keep)))
+    return Judgements(
+        user,
+        label,
+        weight,
+        group,
+        objective,
+        objectives,
+        table,
+        keep,
+        place,
+        left,
+        int(np.sum(~keep)),
+        _attributes(frame, left),
+    )
 
 
 def _labels(frame: pl.DataFrame, place: str, pairs: pl.Series, strength_as: StrengthAs) -> tuple[Float, Float]:
@@ -150,3 +167,9 @@ def _users(users: Any, user_ids: pl.Series, place: str) -> tuple[pl.DataFrame, I
         cause = f"user {unknown[0]!r} is not in {name}{others}"
         raise_where(row.is_null(), place, cause, "add every user to the users table or drop their rows")
     return table, row.cast(pl.Int64).to_numpy(writable=True)
+
+
+def _attributes(frame: pl.DataFrame, left: Sequence[str]) -> pl.DataFrame | None:
+    """Columns of single values that something is said in."""
+    names = [name for name in left if not frame[name].dtype.is_nested() and columns.given(frame, name)]
+    return frame.select(names) if names else None

@@ -82,7 +82,8 @@ def read(  # noqa: PLR0913
     is one into `prompt_embeddings` (Q, d), or any id; items in no comparison count as under prompt 0.
     Rows that repeat another in every column are dropped with an InputWarning unless repeats="keep". So are rows with a
     text of white space only where blank="drop"; "keep" embeds such a text as zeros, and "error" raises.
-    Other columns are not read: the result names them in `unread`, and an InputWarning those that look like one that is.
+    Other columns of single values are kept as `attributes` of the rows, for audits and split="time". No model looks at
+    them: the result names them in `unread`, and an InputWarning those that look like one that is.
     Raises InputError for bad input, naming file, row (from 1) and remedy.
 
     source      path, frame, Dataset or store
@@ -257,6 +258,7 @@ def _comparisons(
         objective=judgements.objective,
         objectives=judgements.objectives,
         unread=judgements.unread,
+        attributes=judgements.attributes,
     )
     return data if judgements.keep.all() else data.take(judgements.keep)
 

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import Keys, combine, text_keys, uniform
+from plurality.data.readers.columns import as_numbers
 from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
 
@@ -22,7 +23,8 @@ Mask = NDArray[np.bool_]
 NewItemsFor = Literal["anybody", "user"]
 ANYBODY = ("new_items_for", {True: "anybody", False: "user"})  # how `anybody=` was said before 0.2
 ENOUGH_SETS = 40
-UNITS = ("prompt", "group", "item", "user", "row")
+TIME = "time"
+UNITS = ("prompt", "group", "item", "user", "row", "time")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,8 @@ def split(
     default), of all users' where it is "anybody"; a test comparison has both items held out, a training one neither,
     the mixed ones are dropped. With "anybody", data that fall apart into small sets of connected items are split by
     those sets, dropping nothing.
+    split = "time": the last rows by the attribute `time` (numbers, dates, or text that sorts); fold k holds out those
+    before the last k shares, and what comes later is dropped.
     split = "row" leaks wherever siblings or items recur, and warns. Folds 0 … 1/test_size − 1 of one seed are disjoint.
     Raises InputError for an unknown unit, a share outside (0, 1) or an empty part.
     """
@@ -155,8 +159,27 @@ def _masks(
         if held is not None:
             return ~held, held
         return _by_item(data, None, test_size, seed, fold)
+    if unit == "time":
+        return _by_time(data, test_size, fold)
     held, other = held_share(np.stack(_unit_keys(data, unit)), test_size, seed, fold)
     return ~held & ~other, held & other
+
+
+def _by_time(data: Comparisons, test_size: float, fold: int) -> tuple[Mask, Mask]:
+    """(rows before, rows within) the share of rows that is `fold` shares from the end; rows of one
+    time stay together."""
+    if data.attributes is None or TIME not in data.attributes.columns:
+        raise InputError(f"{data.source}: a split by time needs a column {TIME}; add it to the table that is read")
+    time = data.attributes[TIME]
+    if time.null_count():
+        raise InputError(f"{data.source}: {time.null_count():,} rows have no {TIME}; fill it in or drop them")
+    number = as_numbers(time)
+    if number is not None and not number.null_count():
+        time = number  # "10" comes after "9"
+    rank = time.rank("min").to_numpy() - 1
+    place = rank / len(data)
+    start, end = 1 - (fold + 1) * test_size, 1 - fold * test_size
+    return place < start - 1e-9, (place >= start - 1e-9) & (place < end - 1e-9)
 
 
 def _unit_keys(data: Comparisons, unit: str) -> tuple[Keys, Keys]:
@@ -179,6 +202,8 @@ def _met(data: Comparisons, train: Mask, unit: str) -> Mask:
         item = np.zeros(len(data.items), dtype=bool)
         item[data.first[train]] = item[data.second[train]] = True
         return item[data.first] & item[data.second]
+    if unit == "time":
+        return np.ones(len(data), dtype=bool)
     one, other = _unit_keys(data, unit)
     known = np.concatenate([one[train], other[train]])
     return np.isin(one, known) & np.isin(other, known)

@@ -34,6 +34,7 @@ from plurality.io.verified import once
 SCHEMA = 1
 META, EMBEDDINGS, ENCODER = "meta.json", "embeddings.safetensors", "encoder"
 TABLES = ("comparisons", "users", "items", "prompts")
+ATTRIBUTES = "attributes.parquet"  # only where rows have any
 AGAIN = "copy the store again, or embed the texts again"
 
 
@@ -70,7 +71,7 @@ def load(folder: str | Path, *, verify: bool = True) -> Comparisons:
     """
     folder = expanded(folder)
     meta = _read_meta(folder)
-    needed = (EMBEDDINGS, *(f"{name}.parquet" for name in TABLES))
+    needed = (EMBEDDINGS, *(f"{name}.parquet" for name in TABLES), *([ATTRIBUTES] if meta.get("attributes") else []))
     check(folder, META, meta, needed=needed, again=AGAIN, verify=verify)
     try:
         tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in TABLES}
@@ -100,6 +101,8 @@ def _write(data: Comparisons, folder: Path) -> None:
     frames = (pl.DataFrame(rows), data.users, items, pl.DataFrame({"key": data.prompt_keys}))
     for name, frame in zip(TABLES, frames, strict=True):
         frame.write_parquet(folder / f"{name}.parquet")
+    if data.attributes is not None:
+        data.attributes.write_parquet(folder / ATTRIBUTES)
     tensors = {"items": data.items}
     if data.prompts is not None:
         tensors["prompts"] = data.prompts
@@ -116,6 +119,7 @@ def _write(data: Comparisons, folder: Path) -> None:
         "duplicates": data.duplicates,
         "objectives": list(data.objectives),
         "unread": list(data.unread),
+        "attributes": data.attributes is not None,
         "encoder": described,
         "counts": _counts(data),
     }
@@ -181,7 +185,10 @@ def _restore(
         objective=rows.get("objective"),
         objectives=tuple(meta.get("objectives", ())),
         unread=tuple(meta.get("unread", ())),
+        attributes=pl.read_parquet(folder / ATTRIBUTES) if meta.get("attributes") else None,
     )
+    if data.attributes is not None and data.attributes.height != len(data):
+        raise InputError(f"{folder} is damaged, its files are of different lengths; {AGAIN}")
     if _counts(data) != meta["counts"] or len(data.items) != items.height:
         raise InputError(f"{folder} is damaged, its files are of different lengths; {AGAIN}")
     return data

@@ -42,9 +42,9 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
 ) -> Comparison:
     """Fit every model on one training part, adapt to unseen users' supports, and score four cells.
 
-    Cells are {seen, unseen} user × {seen, unseen} `split` unit ("prompt", "group", "item", "row"). Bradley–Terry and
-    Bradley–Terry with a per-user temperature always take part; every model with codes brings its controls: the
-    population's code for all users, another user's code, and (`shuffled`) the same model fitted on shuffled users.
+    Cells are {seen, unseen} user × {seen, unseen} `split` unit ("prompt", "group", "item", "row", "time").
+    Bradley–Terry and Bradley–Terry with a per-user temperature always take part; every model with codes brings its
+    controls: the population's code for all users, another user's, and (`shuffled`) itself fitted on shuffled users.
     `folds` > 1 repeats on disjoint test parts and pools the predictions. A model that cannot work on the data is an
     error before anything is fitted; with `leave_out` it is left out, and why is said below the table. With
     split="item", settings are chosen on items new to the user, as they are judged; otherwise on items new to all users.

@@ -8,10 +8,15 @@ from numpy.typing import NDArray
 from plurality.data.comparisons import Comparisons
 from plurality.reward.links import prob
 
+TAKEN = ("model", "control", "fold", "cell", "shown_first", "served_first")  # by comparisons and audits
+
 
 def prediction_rows(data: Comparisons, log_odds: NDArray[np.float64]) -> pl.DataFrame:
-    """Rows that an audit reads, of the comparisons and the log-odds (N,) of the first; `pair` names the two items."""
-    return pl.DataFrame(
+    """Rows that an audit reads, of the comparisons and the log-odds (N,) of the first; `pair` names the two items.
+
+    Attributes of the rows stand beside them, but those whose name means something to who reads this.
+    """
+    made = pl.DataFrame(
         {
             "user_id": data.users["user_id"].gather(data.user),
             "pair": np.asarray(data.first, dtype=np.int64) * len(data.items) + data.second,
@@ -21,3 +26,6 @@ def prediction_rows(data: Comparisons, log_odds: NDArray[np.float64]) -> pl.Data
             "weight": data.weight,
         }
     )
+    if data.attributes is None:
+        return made
+    return pl.concat([made, data.attributes.drop(*made.columns, *TAKEN, strict=False)], how="horizontal")
