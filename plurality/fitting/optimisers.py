@@ -1,7 +1,8 @@
 """Two ways down a loss: Adam where it is not convex, L-BFGS where it is."""
 
+import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,6 +11,19 @@ from torch import Tensor
 Loss = Callable[[int], Tensor]
 """The objective, given the step: a batched one draws its batch by it."""
 ONE_THREAD_WORK = 3e8  # multiply-adds a step below which a second thread costs more than it brings
+
+
+class Adam(torch.optim.Adam):
+    """torch's, but for what brings in its compiler, seconds of import, to keep methods from being compiled."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
+class LBFGS(torch.optim.LBFGS):
+    """torch's, without its compiler as `Adam`."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 
 
 @contextmanager
@@ -24,12 +38,18 @@ def threads_for(work: float) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def clear(parameters: Iterable[Tensor]) -> None:
+    """Forget gradients."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
 def adam(loss: Loss, groups: Sequence[tuple[Sequence[Tensor], float]], *, steps: int) -> float:
     """Adam on groups of (parameters, rate), a short warm-up and cosine decay to zero; returns the last loss.
 
     The second moment forgets in some twenty steps (β₂ = .95), since a fit has not many more.
     """
-    optimiser = torch.optim.Adam([{"params": list(p), "lr": rate} for p, rate in groups if p], betas=(0.9, 0.95))
+    optimiser = Adam([{"params": list(p), "lr": rate} for p, rate in groups if p], betas=(0.9, 0.95))
 
     def factor(step: int) -> float:
         return min(1.0, (step + 1) / 5) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -37,7 +57,7 @@ def adam(loss: Loss, groups: Sequence[tuple[Sequence[Tensor], float]], *, steps:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     value = math.nan
     for step in range(steps):
-        optimiser.zero_grad(set_to_none=True)
+        clear([p for group, _ in groups for p in group])
         out = loss(step)
         torch.autograd.backward(out)
         optimiser.step()
@@ -48,7 +68,7 @@ def adam(loss: Loss, groups: Sequence[tuple[Sequence[Tensor], float]], *, steps:
 
 def lbfgs(loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 1e-9) -> float:
     """L-BFGS with a strong-Wolfe line search, for convex objectives; returns the last loss."""
-    optimiser = torch.optim.LBFGS(
+    optimiser = LBFGS(
         list(parameters),
         max_iter=steps,
         history_size=20,
@@ -58,7 +78,7 @@ def lbfgs(loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 
     )
 
     def closure() -> Tensor:
-        optimiser.zero_grad(set_to_none=True)
+        clear(parameters)
         out = loss(0)
         torch.autograd.backward(out)
         return out
