@@ -25,6 +25,7 @@ from plurality.reward.tensors import Tensors
 MAX_FULL_BATCH = 65_536  # items or comparisons, below which every step looks at all of them
 FIRST, LATER, LAST = range(3)  # stages of a fit: from a random start, along the decays, on everything
 MAX_DOUBLE = 1 << 24  # embedding values up to which an optimum is sought in double precision, 128 MB of them
+CURVED_ROWS = 2_000  # comparisons that tell how curved an objective is along each weight
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Objective:
         others = [p for p in head.parameters() if all(p is not q for q in maps)] + ([codes] if free else [])
         steps = (plan.steps if batch is None else plan.batched_steps)[stage]
         if plan.convex:
-            value = lbfgs(loss, [*maps, *others], steps=5 * steps)
+            value = lbfgs(loss, [*maps, *others], steps=5 * steps, sizes=self._sizes(decay))
         else:
             full = plan.rate if batch is None else plan.batched_rate
             rate = full if stage == FIRST else full / 2
@@ -111,6 +112,19 @@ class Objective:
         if not math.isfinite(value):
             raise InputError("the fit diverged: look for embeddings of very unequal size, or standardise them")
         return value
+
+    def _sizes(self, decay: float) -> list[Tensor] | None:
+        """Of the weights (1, d) of a linear map and nothing else, one over the root of the curvature at gap 0."""
+        parameters = list(self.head.parameters())
+        maps = [m for m in self.head.modules() if isinstance(m, Projector)]
+        if len(parameters) > 1 or len(maps) != 1:
+            return None
+        rows, total = self.rows, float(self.rows.weight.sum())
+        some = slice(None, None, math.ceil(len(rows.first) / CURVED_ROWS))
+        difference = maps[0].raw(torch.ones_like(parameters[0]))[0] * (
+            rows.items[rows.first[some]] - rows.items[rows.second[some]]
+        )
+        return [(difference.square().mean(0, keepdim=True) / 4 + decay / total).rsqrt()]
 
     def infer(self, spread: float = 1.0) -> tuple[Prior, Posterior]:
         """Empirical-Bayes prior over codes, its covariance times `spread`, and every user's posterior under it."""

@@ -66,10 +66,19 @@ def adam(loss: Loss, groups: Sequence[tuple[Sequence[Tensor], float]], *, steps:
     return value
 
 
-def lbfgs(loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 1e-9) -> float:
-    """L-BFGS with a strong-Wolfe line search, for convex objectives; returns the last loss."""
+def lbfgs(
+    loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 1e-9, sizes: Sequence[Tensor] | None = None
+) -> float:
+    """L-BFGS with a strong-Wolfe line search, for convex objectives; returns the last loss.
+
+    sizes    of each parameter, broadcast to it, how far its entries are to move beside others: entries over their sizes
+             are what it walks in, soon there where these see a curvature that is alike; None: all alike
+    """
+    free = list(parameters)
+    if sizes is not None:
+        free = [(p.detach() / size).requires_grad_() for p, size in zip(parameters, sizes, strict=True)]
     optimiser = LBFGS(
-        list(parameters),
+        free,
         max_iter=steps,
         history_size=20,
         tolerance_grad=tol,
@@ -77,12 +86,23 @@ def lbfgs(loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 
         line_search_fn="strong_wolfe",
     )
 
+    @torch.no_grad()
+    def move() -> None:
+        if sizes is not None:
+            for parameter, v, size in zip(parameters, free, sizes, strict=True):
+                parameter.copy_(v * size)
+
     def closure() -> Tensor:
+        move()
         clear(parameters)
         out = loss(0)
         torch.autograd.backward(out)
+        if sizes is not None:
+            for parameter, v, size in zip(parameters, free, sizes, strict=True):
+                v.grad = None if parameter.grad is None else parameter.grad * size
         return out
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    move()
     with torch.no_grad():
         return float(loss(0))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import jacrev, vmap
+from torch.func import jacfwd, vmap
 
 from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
@@ -153,7 +153,7 @@ def coefficients(head: LowRankHead, posterior: Posterior) -> tuple[Tensor, Tenso
     mean = head.coefficients(codes)
     if head.n_codes == 0:
         return mean, mean.new_zeros(*mean.shape, 0)
-    return mean, vmap(jacrev(head.coefficients))(codes) @ torch.linalg.cholesky(posterior.covariance)
+    return mean, vmap(jacfwd(head.coefficients))(codes) @ torch.linalg.cholesky(posterior.covariance)
 
 
 def gap(features: Tensor, mean: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
