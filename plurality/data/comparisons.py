@@ -1,6 +1,6 @@
 """`Comparisons`: who preferred what to what, with a frozen embedding for every item."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,12 +99,15 @@ class Comparisons:
             attributes=None if self.attributes is None else self.attributes[_places(rows)],
         )
 
-    def compact_items(self) -> "Comparisons":
-        """The same comparisons with the items that occur in them and no others."""
+    def compact_items(self, embedded: Callable[[Int], Array] | None = None) -> "Comparisons":
+        """The same comparisons with the items that occur in them and no others.
+
+        embedded    the embeddings to take for these rows of items; None: as they are
+        """
         used, place = np.unique(np.concatenate([self.first, self.second]), return_inverse=True)
         return replace(
             self,
-            items=self.items[used],
+            items=self.items[used] if embedded is None else embedded(used),
             first=place[: len(self)],
             second=place[len(self) :],
             prompt=self.prompt[used],

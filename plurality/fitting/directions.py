@@ -11,41 +11,61 @@ from dataclasses import replace
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from scipy.special import log_expit
-from sklearn.utils.extmath import randomized_svd
+from scipy.special import expit, log_expit
 
-from plurality.arrays import Float
+from plurality.arrays import Float, Float32, Int
 from plurality.data.comparisons import Comparisons
+from plurality.data.keys import uniform
 from plurality.fitting.spectral import spectrum
 from plurality.reward.inputs import Inputs
 
 WIDE = 512  # dimensions up to which all are fitted
 COUNTS = (128, 256, 512)  # directions that are tried
-SAMPLE = 12_000  # items that directions are learned from
-FEW, QUICK = 256, 4_000  # directions and items that do for a choice among scalings
+ROWS = 100  # comparisons that a direction beyond the first of COUNTS takes: it costs a shared reward half a nat
+FEW, QUICK = COUNTS[0], 3_000  # directions and items that do for a choice among scalings
+SAMPLE = 16_000  # items that the directions kept are learned from
+BESIDE = 64  # directions found beside those asked for, so that the last of these are true after few rounds
 LEADING = 0.5  # share of what variance others would hold, were all alike, that the first have beside their own
 TASTES = 8  # directions in which users are let differ
 
 
 def principal(data: Comparisons, inputs: Inputs, *, quick: bool = False) -> Inputs:
-    """The inputs, reduced to the first principal directions of compared items; unreduced where none of them leads.
-
-    By randomised projections, Halko, Martinsson & Tropp 2011 (SIAM Review 53:217), algorithm 4.4.
+    """The inputs, reduced to as many principal directions as may be fitted; unreduced where the first do not lead.
 
     data      comparisons, items as they come
     inputs    what else is done to them
-    quick     fewer directions from fewer items
+    quick     the first few, from fewer items
     """
-    most, rows = (FEW, QUICK) if quick else (COUNTS[-1], SAMPLE)
-    used = np.unique(np.concatenate([data.first, data.second]))
-    sample = inputs.apply(data.items[used[:: -(-len(used) // rows)]])
+    most = FEW if quick else max(count for count in COUNTS if count == FEW or count <= len(data) / ROWS)
+    sample = inputs.apply(data.items, _compared(data, QUICK if quick else SAMPLE))
     sample -= sample.mean(axis=0)
-    _, size, directions = randomized_svd(sample, min(most, *sample.shape), n_iter=2, random_state=0)
-    whole = float(np.einsum("nd,nd->", sample, sample, dtype=np.float64))
-    alike = len(size) / data.dim
-    if float(np.square(size).sum()) < (alike + LEADING * (1 - alike)) * whole:
+    start = np.random.default_rng(0).standard_normal((data.dim, most + BESIDE), dtype=np.float32)
+    directions, size = _iterate(sample[:QUICK], start, 2)
+    whole = float(np.einsum("nd,nd->", sample[:QUICK], sample[:QUICK], dtype=np.float64))
+    alike = FEW / data.dim
+    if size[:FEW].sum() < (alike + LEADING * (1 - alike)) * whole:
         return inputs
-    return replace(inputs, directions=np.ascontiguousarray(directions.T, dtype=np.float32))
+    if not quick:
+        directions, _ = _iterate(sample, directions, 1)
+    return replace(inputs, directions=np.ascontiguousarray(directions[:, :most]))
+
+
+def _compared(data: Comparisons, most: int) -> Int:
+    """An even sample of compared items, at most `most`, whatever their numbers; a smaller one is its beginning."""
+    used: Int = np.unique(np.concatenate([data.first, data.second]))
+    return used[np.argsort(uniform(data.item_keys[used], 0), kind="stable")[:most]]
+
+
+def _iterate(sample: Float32, start: Float32, rounds: int) -> tuple[Float32, Float]:
+    """Principal directions (d, K) of rows (n, d) around 0, by subspace iteration, and the sum of squares along each.
+
+    Source: Halko, Martinsson & Tropp 2011 (SIAM Review 53:217), algorithm 4.4.
+    """
+    directions = start
+    for _ in range(rounds):
+        directions = np.linalg.qr(directions)[0]
+        directions, size, _ = np.linalg.svd(sample.T @ (sample @ directions), full_matrices=False)
+    return directions, size.astype(np.float64)
 
 
 def leading(data: Comparisons, count: int) -> Comparisons:
@@ -57,8 +77,8 @@ def leading(data: Comparisons, count: int) -> Comparisons:
     return replace(data, items=np.ascontiguousarray(data.items[:, :count]))
 
 
-def nats_by_count(inner: Comparisons, outer: Comparisons) -> dict[int, float]:
-    """Held-out nats of comparisons whose items are in principal directions, by how many of these are kept.
+def nats_by_count(inner: Comparisons, outer: Comparisons) -> dict[int, Float]:
+    """Weighted held-out nats (N,) of comparisons with items in principal directions, by how many of these are kept.
 
     The rewards are the population's and users' own by `spectrum`, each weighed as the held-out comparisons want it.
 
@@ -68,7 +88,7 @@ def nats_by_count(inner: Comparisons, outer: Comparisons) -> dict[int, float]:
     return {count: _nats(leading(inner, count), leading(outer, count)) for count in counts}
 
 
-def _nats(inner: Comparisons, outer: Comparisons) -> float:
+def _nats(inner: Comparisons, outer: Comparisons) -> Float:
     found = spectrum(inner, TASTES)
     rewards = torch.cat([found.population[:, None], found.basis], dim=1).numpy()
     worth = outer.items.astype(np.float64) @ rewards  # of an item, along each
@@ -77,13 +97,31 @@ def _nats(inner: Comparisons, outer: Comparisons) -> float:
     return _best_nats(np.stack([gap[:, 0], own], axis=1), outer.label, outer.weight)
 
 
-def _best_nats(gaps: Float, label: Float, weight: Float) -> float:
-    """Mean nats under the best non-negative weights of two gaps (N, 2)."""
+def _best_nats(gaps: Float, label: Float, weight: Float) -> Float:
+    """Weighted nats (N,) under the best non-negative weights of two gaps (N, 2)."""
 
-    def nats(scale: Float) -> tuple[float, Float]:
+    def nats(scale: Float) -> Float:
         gap = gaps @ scale
-        value = -(weight * (label * log_expit(gap) + (1 - label) * log_expit(-gap))).sum()
-        slope = gaps.T @ (weight * (1 / (1 + np.exp(-gap)) - label))
-        return value / weight.sum(), slope / weight.sum()
+        each: Float = -weight * (label * log_expit(gap) + (1 - label) * log_expit(-gap))
+        return each
 
-    return float(minimize(nats, np.ones(2), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 2).fun)
+    def slope(scale: Float) -> Float:
+        mean: Float = gaps.T @ (weight * (expit(gaps @ scale) - label)) / weight.sum()
+        return mean
+
+    def value(scale: Float) -> float:
+        return float(nats(scale).sum() / weight.sum())
+
+    return nats(minimize(value, np.ones(2), jac=slope, method="L-BFGS-B", bounds=[(0, None)] * 2).x)
+
+
+def enough(nats: dict[int, Float]) -> int:
+    """The most directions whose nats are not more than those of the best by over a standard error.
+
+    What these nats come from does not shrink as fits do, which lose less by directions that say little.
+
+    nats    of the same held-out comparisons (N,), by number of directions
+    """
+    best = min(nats, key=lambda count: nats[count].sum())
+    more = {count: value - nats[best] for count, value in nats.items()}
+    return max(count for count, each in more.items() if each.sum() <= each.std() * len(each) ** 0.5)

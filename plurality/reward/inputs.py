@@ -1,12 +1,13 @@
 """What is done to embeddings before a fit sees them, and undone in the weights when it is over."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from plurality.arrays import Array, Bool, Float, Float32
+from plurality.arrays import Array, Bool, Float, Float32, Int
 
-BLOCK = 16_384  # embeddings held in double precision at once
+BLOCK = 4_096  # embeddings held in double precision at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,26 +26,36 @@ class Inputs:
     high: Float
     directions: Float32 | None = None
 
-    def apply(self, items: Array) -> Float32:
-        """Embeddings (M, d) as a fit sees them, block by block, however they are mapped: (M, d), or (M, K)."""
-        if self.directions is not None:
-            return self._project(items, self.directions)
-        out = np.empty(items.shape, dtype=np.float32)
-        for start in range(0, len(items), BLOCK):
-            block = np.asarray(items[start : start + BLOCK], dtype=np.float64)
-            out[start : start + BLOCK] = (np.clip(block, self.low, self.high) - self.centre) / self.scale
+    def apply(self, items: Array, rows: Int | None = None) -> Float32:
+        """Embeddings (M, d), or these rows of them, as a fit sees them: (M, d), or (M, K).
+
+        Block by block, however they are mapped.
+        """
+        count = len(items) if rows is None else len(rows)
+        out = np.empty((count, self.centre.size if self.directions is None else self.directions.shape[1]), np.float32)
+        seen = self._whole if self.directions is None else self._projected()
+        for start in range(0, count, BLOCK):
+            part = slice(start, start + BLOCK)
+            out[part] = seen(items[part if rows is None else rows[part]])
         return out
 
-    def _project(self, items: Array, directions: Float32) -> Float32:
-        """Of wide embeddings, whose precision is that of float32 once middles far from 0 are off: (M, K)."""
+    def _whole(self, block: Array) -> Float:
+        whole: Float = (np.clip(block, self.low, self.high, dtype=np.float64) - self.centre) / self.scale
+        return whole
+
+    def _projected(self) -> Callable[[Array], Float32]:
+        """Of wide embeddings, whose precision is that of float32 once middles far from 0 are off."""
+        assert self.directions is not None
         low, high, centre = (np.asarray(v, dtype=np.float32) for v in (self.low, self.high, self.centre))
-        onto = (directions / self.scale[:, None]).astype(np.float32)
-        out = np.empty((len(items), onto.shape[1]), dtype=np.float32)
-        for start in range(0, len(items), BLOCK):
-            block = np.clip(items[start : start + BLOCK], low, high, dtype=np.float32)
+        onto = (self.directions / self.scale[:, None]).astype(np.float32)
+
+        def projected(block: Array) -> Float32:
+            block = np.clip(block, low, high, dtype=np.float32)
             block -= centre
-            np.matmul(block, onto, out=out[start : start + BLOCK])
-        return out
+            product: Float32 = block @ onto
+            return product
+
+        return projected
 
     @property
     def moves(self) -> bool:

@@ -78,23 +78,36 @@ def test_where_no_direction_leads_all_dimensions_are_kept():
 
 
 def test_principal_directions_are_those_of_the_covariance():
-    """Against numpy on a spectrum that falls fast; orthonormal, and as many as asked for."""
+    """Against numpy on a spectrum that falls fast; orthonormal, and as many as there are comparisons for."""
     data, _ = world(1.0)
-    found = directions.principal(data, Sizes.of(data).inputs(np.ones(WIDTH), move=False)).directions
+    whole = Sizes.of(data).inputs(np.ones(WIDTH), move=False)
+    found = directions.principal(data, whole).directions
+    assert found.shape[1] == directions.COUNTS[0]
     np.testing.assert_allclose(found.T @ found, np.eye(found.shape[1]), atol=1e-4)
     used = np.unique(np.concatenate([data.first, data.second]))
     _, vectors = np.linalg.eigh(np.cov(data.items[used].T))
     overlap = np.linalg.svd(vectors[:, ::-1][:, :8].T @ found[:, :8])[1]
     assert overlap.min() > 0.99
+    more = data.take(np.tile(np.arange(len(data)), 5))
+    assert directions.principal(more, whole).directions.shape[1] == directions.COUNTS[-1]
 
 
 def test_the_number_of_directions_is_what_held_out_tastes_want():
     """Tastes in 40 dimensions under noise: 128 directions hold them, and further ones only add noise."""
     data, _ = world(0.5)
-    seen = inputs.seen(data, FitOptions(), prompts=False)
-    rows = {row["stage"]: row["held_out"] for row in seen.trace.rows if "principal" in row["stage"]}
-    assert len(rows) == 3
-    assert min(rows, key=lambda stage: rows[stage]) == f"inputs: {seen.data.dim} principal directions"
+    data, held = directions.leading(data, directions.COUNTS[-1]), np.arange(len(data)) % EACH >= EACH - 8
+    nats = directions.nats_by_count(data.take(~held), data.take(held))
+    assert list(nats) == list(directions.COUNTS)
+    assert min(nats, key=lambda count: nats[count].sum()) == directions.COUNTS[0]
+    assert directions.enough(nats) < directions.COUNTS[-1]
+
+
+def test_more_directions_are_taken_unless_they_are_clearly_worse():
+    best = np.full(400, 0.6)
+    wave = 0.1 * (-1.0) ** np.arange(400)
+    assert directions.enough({128: best, 256: best + wave + 0.001, 512: best + wave + 0.01}) == 256
+    assert directions.enough({128: best + 0.1, 256: best, 512: best + 0.1}) == 256
+    assert directions.enough({128: best}) == 128
 
 
 @pytest.mark.parametrize("hidden", [0, 5])
@@ -112,8 +125,7 @@ def test_weights_take_embeddings_whole_after_a_fit_in_few_directions(hidden):
     torch.testing.assert_close(after, before, atol=2e-5, rtol=1e-5)  # `apply` gives float32
 
 
-@pytest.mark.slow
-def test_a_wide_fit_is_the_same_for_any_numbering_of_items():
+def test_directions_are_the_same_for_any_numbering_of_items():
     data, _ = world(0.5)
     order = np.random.default_rng(1).permutation(ITEMS)
     place = np.argsort(order)
@@ -121,10 +133,9 @@ def test_a_wide_fit_is_the_same_for_any_numbering_of_items():
         data, items=data.items[order], item_keys=data.item_keys[order], first=place[data.first],
         second=place[data.second],
     )  # fmt: skip
-    one, two = (inputs.seen(d.in_key_order(), FitOptions(), prompts=False).data for d in (data, other))
-    assert one.dim == two.dim
-    gaps = [np.linalg.norm(d.items[d.first] - d.items[d.second], axis=1) for d in (one, two)]
-    np.testing.assert_allclose(gaps[0], gaps[1], rtol=0.05)
+    whole = Sizes.of(data).inputs(np.ones(WIDTH), move=False)
+    one, two = (directions.principal(d.in_key_order(), whole).directions for d in (data, other))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_scalings_of_a_power_law_are_as_they_come_first():

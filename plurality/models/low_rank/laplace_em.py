@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import jacfwd, vmap
 
 from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
@@ -153,7 +152,15 @@ def coefficients(head: LowRankHead, posterior: Posterior) -> tuple[Tensor, Tenso
     mean = head.coefficients(codes)
     if head.n_codes == 0:
         return mean, mean.new_zeros(*mean.shape, 0)
-    return mean, vmap(jacfwd(head.coefficients))(codes) @ torch.linalg.cholesky(posterior.covariance)
+    return mean, _jacobian(head, codes) @ torch.linalg.cholesky(posterior.covariance)
+
+
+@torch.enable_grad()
+def _jacobian(head: LowRankHead, codes: Tensor) -> Tensor:
+    """∂c/∂z at each user's code: (U, F, C). A gradient a column, since torch.func brings in torch's compiler."""
+    codes = codes.detach().requires_grad_()
+    columns = head.coefficients(codes).sum(0)
+    return torch.stack([torch.autograd.grad(column, codes, retain_graph=True)[0] for column in columns], dim=1)
 
 
 def gap(features: Tensor, mean: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
