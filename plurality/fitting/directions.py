@@ -16,7 +16,7 @@ from scipy.special import expit, log_expit
 from plurality.arrays import Float, Float32, Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import uniform
-from plurality.fitting.spectral import spectrum
+from plurality.fitting.spectral import SHRUNK, spectrum
 from plurality.reward.inputs import Inputs
 
 WIDE = 512  # dimensions up to which all are fitted
@@ -89,7 +89,7 @@ def nats_by_count(inner: Comparisons, outer: Comparisons) -> dict[int, Float]:
 
 
 def _nats(inner: Comparisons, outer: Comparisons) -> Float:
-    found = spectrum(inner, TASTES)
+    found = spectrum(inner, TASTES, ridge=SHRUNK)
     rewards = torch.cat([found.population[:, None], found.basis], dim=1).numpy()
     worth = outer.items.astype(np.float64) @ rewards  # of an item, along each
     gap = worth[outer.first] - worth[outer.second]
@@ -116,12 +116,10 @@ def _best_nats(gaps: Float, label: Float, weight: Float) -> Float:
 
 
 def enough(nats: dict[int, Float]) -> int:
-    """The most directions whose nats are not more than those of the best by over a standard error.
-
-    What these nats come from does not shrink as fits do, which lose less by directions that say little.
+    """The most directions not worse than the best by more than two standard errors: fits shrink what says little.
 
     nats    of the same held-out comparisons (N,), by number of directions
     """
     best = min(nats, key=lambda count: nats[count].sum())
     more = {count: value - nats[best] for count, value in nats.items()}
-    return max(count for count, each in more.items() if each.sum() <= each.std() * len(each) ** 0.5)
+    return max(count for count, each in more.items() if each.sum() <= 2 * each.std() * len(each) ** 0.5)

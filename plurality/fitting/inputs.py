@@ -8,6 +8,7 @@ choice, so that a model takes embeddings as they come; inputs that need nothing 
 embedding a fit sees the principal directions that matter alone (`plurality.fitting.directions`).
 """
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +16,11 @@ import numpy as np
 from plurality.arrays import Array, Bool, Float
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
+from plurality.errors import InputWarning
 from plurality.fitting.directions import WIDE, enough, leading, nats_by_count, principal
 from plurality.fitting.objective import FitPlan
 from plurality.fitting.tuning import POOLED_DECAY, FitOptions, inner_parts, pooled_rows
-from plurality.reward.fitted import Fitted, Trace
+from plurality.reward.fitted import DIRECTIONS, Fitted, Trace
 from plurality.reward.heads import Projected
 from plurality.reward.inputs import Inputs
 
@@ -35,6 +37,8 @@ CHOOSE_ROWS = 6_000  # comparisons that a scaling is fitted to, and as many that
 CHOOSE_VALUES = 10_000_000  # or fewer to wide embeddings
 NOTHING = 1e30  # what a dimension that says nothing is divided by; finite, so that it can be saved and multiplied
 AS_THEY_COME = "as they come"
+COUNTED = "principal directions"  # in the stages of the trace that tried numbers of them
+WORSE = 0.01  # nats by which the splits of one fit may differ
 UNITS = 30.0  # times by which few dimensions differ only if they have units: a table, not an embedding
 
 
@@ -148,10 +152,29 @@ class SeenInputs:
     trace: Trace
 
     def absorbed(self, fitted: Fitted) -> Fitted:
-        """The fit, its head taking embeddings as they come and its trace telling what was done to them."""
+        """The fit, its head taking embeddings as they come, its trace and report telling what was done to them."""
         assert isinstance(fitted.head, Projected)
         fitted.head.absorb(self.items, self.prompts)
-        return replace(fitted, trace=Trace(self.trace.rows + fitted.trace.rows))
+        report = fitted.report
+        if self.items.directions is not None:
+            report = report | {DIRECTIONS: self.items.directions.shape[1]}
+            self._compare(fitted)
+        return replace(fitted, trace=Trace(self.trace.rows + fitted.trace.rows), report=report)
+
+    def _compare(self, fitted: Fitted) -> None:
+        """Warn where users' codes say less of held-out items than the method of moments does, which low rank goes on from.
+
+        Both held out a part of these comparisons, not always the same.
+        """
+        theirs = [float(row["held_out"]) for row in fitted.trace.rows if np.isfinite(float(row["held_out"]))]
+        moments = [float(row["held_out"]) for row in self.trace.rows if COUNTED in str(row["stage"])]
+        if fitted.head.n_codes and theirs and moments and min(theirs) > min(moments) + WORSE:
+            warnings.warn(
+                f"{self.data.source}: held-out items are predicted worse ({min(theirs):.3f} nats) than by a rough guess of "
+                f"users' tastes ({min(moments):.3f}), so low_rank will fit these wide embeddings better",
+                InputWarning,
+                stacklevel=4,
+            )
 
 
 def seen(data: Comparisons, run: FitOptions, *, prompts: bool) -> SeenInputs:
@@ -231,7 +254,7 @@ def _count(data: Comparisons, run: FitOptions, trace: Trace) -> int:
         return data.dim
     nats = nats_by_count(*(part.compact_items() for part in parts[0]))
     for count, value in nats.items():
-        trace.add(f"inputs: {count} principal directions", POOLED_DECAY, np.nan, float(value.mean()))
+        trace.add(f"inputs: {count} {COUNTED}", POOLED_DECAY, np.nan, float(value.mean()))
     return enough(nats)
 
 

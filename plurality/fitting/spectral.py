@@ -22,6 +22,9 @@ from plurality.errors import InputError
 BLOCK = 16_384  # comparisons whose differences are held at once
 SAMPLE = 50_000  # comparisons that give second moments; more change them little and cost d² each
 DENSE = 1_024  # width up to which all of a matrix is decomposed; beyond it Lanczos finds the top
+RIDGE = 1e-4  # what is added to second moments, in mean variances of a dimension
+SHRUNK = 0.3  # where dimensions are uneven, a ridge that shrinks small ones as a fit with a decay does
+UNEVEN = 10.0  # times the mean that some dimension varies where they are
 TASTE_VARIANCE = 0.1  # variance of tastes along one whitened direction, beside the noise 1/n of n comparisons
 
 
@@ -41,10 +44,11 @@ class Spectrum:
     variance: Tensor
 
 
-def spectrum(data: Comparisons, n_directions: int, *, centred: bool = True) -> Spectrum:
+def spectrum(data: Comparisons, n_directions: int, *, centred: bool = True, ridge: float = RIDGE) -> Spectrum:
     """Population direction, the `n_directions` strongest directions of disagreement, and users' places; float64.
 
     Not `centred`, the directions are those of tastes whole, what is shared among them, and places are around nothing.
+    `ridge`, in mean variances of a dimension, is added to second moments: much of it shrinks what is small.
     Never more than `BLOCK` differences are held, so embeddings may stay mapped; a weight of 3 is the row three times.
     Raises InputError where there are no comparisons, or less than one direction is asked for.
     Source: method of moments for the random-coefficient logit, Stein's lemma for E[sΔ].
@@ -56,7 +60,7 @@ def spectrum(data: Comparisons, n_directions: int, *, centred: bool = True) -> S
     share = (count / (1 + TASTE_VARIANCE * count)).square()  # inverse variance of a user's squared mean, times count²
     share = share / share.sum()
     signed = _signed_sums(data) / count.clamp_min(1e-300)[:, None]  # (U, d)
-    moment, noise = _second_moments(data, (share / count.clamp_min(1e-300).square())[data.user])
+    moment, noise = _second_moments(data, (share / count.clamp_min(1e-300).square())[data.user], ridge)
     root = torch.linalg.cholesky(moment)  # S = LLᵀ; whitened: L⁻¹·
     white = torch.linalg.solve_triangular(root, signed.T, upper=False).T
     centre = share @ white
@@ -69,6 +73,13 @@ def spectrum(data: Comparisons, n_directions: int, *, centred: bool = True) -> S
     shrink = variance.clamp_min(0) * count[:, None] / (1 + variance.clamp_min(0) * count[:, None])
     unwhiten = torch.linalg.solve_triangular(root.T, torch.cat([centre[:, None], vectors], 1), upper=True)
     return Spectrum(2 * unwhiten[:, 0], unwhiten[:, 1:], 2 * shrink * found, 4 * variance)
+
+
+def shrinking(data: Comparisons) -> float:
+    """The ridge for rewards that a fit with a decay goes on from: more than a little where dimensions are uneven."""
+    rows = np.arange(0, len(data), -(-len(data) // BLOCK))
+    variance = next(_differences(data, rows))[1].square().mean(0)
+    return SHRUNK if bool(variance.max() > UNEVEN * variance.mean()) else RIDGE
 
 
 def _differences(data: Comparisons, rows: Array) -> Iterator[tuple[Array, Tensor]]:
@@ -87,7 +98,7 @@ def _signed_sums(data: Comparisons) -> Tensor:
     return sums
 
 
-def _second_moments(data: Comparisons, scale: Tensor) -> tuple[Tensor, Tensor]:
+def _second_moments(data: Comparisons, scale: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """E[ΔΔᵀ] with a little ridge, and the i = i part Σ w (2y − 1)² scale ΔΔᵀ, from an even sample: (d, d) each."""
     key = uniform(combine(data.item_keys[data.first], data.item_keys[data.second]), 0)
     rows = np.flatnonzero(key <= SAMPLE / len(data)) if len(data) > SAMPLE else np.arange(len(data))
@@ -101,8 +112,8 @@ def _second_moments(data: Comparisons, scale: Tensor) -> tuple[Tensor, Tensor]:
     moment, noise = moment / total, noise * (float(noisy.sum()) / max(float(noisy[rows].sum()), 1e-300))
     size = float(moment.diagonal().mean())
     distinct = len(np.unique(np.concatenate([data.first, data.second])))
-    ridge = max(1e-4, data.dim / min(total, distinct)) * size if size > 0 else 1.0  # few items span few directions well
-    return moment + ridge * torch.eye(data.dim, dtype=torch.float64), noise
+    ridge = max(ridge, data.dim / min(total, distinct))  # few items span few directions well
+    return moment + (ridge * size if size > 0 else 1.0) * torch.eye(data.dim, dtype=torch.float64), noise
 
 
 def _top(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,8 @@ from plurality.reward.heads import Head
 from plurality.reward.posterior import Posterior, Prior
 from plurality.reward.settings import Settings
 
+DIRECTIONS = "principal_directions"  # entry of a report: in how many a wide embedding was fitted, where not in all
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -69,3 +71,9 @@ class Parts:
     encoder: Encoder | None = None
     report: dict[str, Any] = field(default_factory=dict)
     item_correlation: float = 0.0
+
+    @property
+    def directions(self) -> str:
+        """In how many directions of the embedding it was fitted: "256 of 4,096 directions", or "" where in all."""
+        kept, width = self.report.get(DIRECTIONS), self.head.n_embedding
+        return "" if kept is None else f"{kept:,} of {width:,} directions"

@@ -117,7 +117,8 @@ def _model_lines(model: Parts) -> Iterator[str]:
     yield f"family: `{model.spec.name}`"
     if settings := ", ".join(f"`{name}={value!r}`" for name, value in _settings(model.spec)):
         yield f"settings: {settings}"
-    yield f"width of the embeddings: {model.head.n_embedding}"
+    fitted = f", fitted in the first {model.directions}" if model.directions else ""
+    yield f"width of the embeddings: {model.head.n_embedding}{fitted}"
     if model.item_correlation:
         yield f"correlation of a user's comparisons that share an item, beside the code: {model.item_correlation:g}"
     if model.encoder is None:

@@ -380,7 +380,8 @@ class RewardModel(Parts):
     def __repr__(self) -> str:
         usual = {f.name: f.default for f in fields(self.spec)}
         settings = ", ".join(f"{k}={v!r}" for k, v in asdict(self.spec).items() if v != usual[k])
-        return f"RewardModel({type(self.spec).__name__}({settings}), {len(self.user_ids):,} users)"
+        about = [f"{type(self.spec).__name__}({settings})", f"{len(self.user_ids):,} users", self.directions]
+        return f"RewardModel({', '.join(filter(None, about))})"
 
     def _repr_html_(self) -> str:
         return f"<p><b>{self!r}</b></p>{self.users.head(8)._repr_html_()}"

@@ -10,7 +10,7 @@ from torch import Tensor
 from plurality.data.comparisons import Comparisons
 from plurality.fitting.objective import FitPlan
 from plurality.fitting.search import vertex, walk, weaker_then_stronger
-from plurality.fitting.spectral import Spectrum, spectrum
+from plurality.fitting.spectral import Spectrum, shrinking, spectrum
 from plurality.fitting.tuning import POOLED_DECAY, SPREADS, FitOptions, inner_parts
 from plurality.io.progress import Bar, stages
 from plurality.models.low_rank.head import LowRankHead
@@ -95,7 +95,7 @@ def _inner_splits(data: Comparisons, pooled: LowRankHead, given: FixedSettings, 
         LowRankSplit(
             LowRankRows.of(inner, pooled, run.device),
             LowRankRows.of(outer, pooled),
-            spectrum(inner, n_directions, centred=centred),
+            spectrum(inner, n_directions, centred=centred, ridge=shrinking(inner)),
         )
         for inner, outer in inner_parts(data, PLAN, run)
     ]
@@ -111,7 +111,9 @@ def _default_fit(data: Comparisons, pooled: LowRankHead, given: FixedSettings, t
     )
     if not given.rank:
         return shared
-    split = LowRankSplit(rows, rows, spectrum(data, given.rank, centred=given.linear != "signed"))
+    split = LowRankSplit(
+        rows, rows, spectrum(data, given.rank, centred=given.linear != "signed", ridge=shrinking(data))
+    )
     own = _spectral_init([split], shared, given.rank - (given.weights == "simplex"), given.linear)
     return _simplex_around([split], own) if given.weights == "simplex" else own
 
