@@ -162,7 +162,7 @@ class SeenInputs:
         return replace(fitted, trace=Trace(self.trace.rows + fitted.trace.rows), report=report)
 
     def _compare(self, fitted: Fitted) -> None:
-        """Warn where users' codes say less of held-out items than the method of moments does, which low rank goes on from.
+        """Warn where users' codes predict held-out items worse than the method of moments, where low rank begins.
 
         Both held out a part of these comparisons, not always the same.
         """
@@ -170,10 +170,10 @@ class SeenInputs:
         moments = [float(row["held_out"]) for row in self.trace.rows if COUNTED in str(row["stage"])]
         if fitted.head.n_codes and theirs and moments and min(theirs) > min(moments) + WORSE:
             warnings.warn(
-                f"{self.data.source}: held-out items are predicted worse ({min(theirs):.3f} nats) than by a rough guess of "
-                f"users' tastes ({min(moments):.3f}), so low_rank will fit these wide embeddings better",
+                f"{self.data.source}: held-out items are predicted worse ({min(theirs):.3f} nats) than by a rough "
+                f"guess of users' tastes ({min(moments):.3f}), so low_rank will fit these wide embeddings better",
                 InputWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

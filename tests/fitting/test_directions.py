@@ -1,5 +1,6 @@
 """Wide embeddings: tastes are found in the principal directions that carry them, and weights take embeddings whole."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,15 @@ import torch
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import mix, text_keys
+from plurality.errors import InputWarning
 from plurality.fitting import directions, inputs
 from plurality.fitting.inputs import AS_THEY_COME, Sizes, scalings
 from plurality.fitting.tuning import FitOptions
 from plurality.models import BradleyTerry, LowRank
-from plurality.reward.heads import Projector
+from plurality.reward.fitted import Fitted, Trace
+from plurality.reward.heads import PooledHead, Projector
 from plurality.reward.inputs import Inputs
+from plurality.reward.posterior import Posterior, Prior
 from plurality.reward.reward_model import load
 
 WIDTH, ITEMS, USERS, EACH = 1_024, 4_000, 300, 40
@@ -66,6 +70,8 @@ def test_tastes_are_found_under_a_power_law(huge, tmp_path):
     assert right(own, test) > right(pooled, test) + 0.04
     assert right(own, test) > truth - 0.08
     assert own.head.n_embedding == WIDTH
+    assert own.directions == "128 of 1,024 directions"
+    assert "128 of 1,024 directions" in repr(own)
     own.save_pretrained(tmp_path / "reward")
     np.testing.assert_array_equal(load(tmp_path / "reward").prefer(test), own.prefer(test))
 
@@ -108,6 +114,24 @@ def test_more_directions_are_taken_unless_they_are_clearly_worse():
     assert directions.enough({128: best, 256: best + wave + 0.001, 512: best + wave + 0.01}) == 256
     assert directions.enough({128: best + 0.1, 256: best, 512: best + 0.1}) == 256
     assert directions.enough({128: best}) == 128
+
+
+@pytest.mark.parametrize(("held_out", "codes", "warned"), [(0.66, 1, True), (0.605, 1, False), (0.66, 0, False)])
+def test_a_fit_that_finds_less_than_the_method_of_moments_says_so(held_out, codes, warned):
+    data, _ = world(0.5)
+    onto = np.eye(WIDTH, 128, dtype=np.float32)
+    few = Inputs(np.zeros(WIDTH), np.ones(WIDTH), np.full(WIDTH, -9.0), np.full(WIDTH, 9.0), onto)
+    told, fitted_trace = Trace(), Trace()
+    told.add("inputs: 128 principal directions", 20.0, np.nan, 0.60)
+    fitted_trace.add("decay", 1.0, 0.5, held_out)
+    head = PooledHead(128, hidden=0, temperature=bool(codes), generator=torch.Generator())
+    prior = Prior.isotropic(codes, 1.0)
+    fitted = Fitted(head, prior, Posterior.of_prior(prior, USERS), fitted_trace)
+    seen = inputs.SeenInputs(data, few, None, told)
+    with pytest.warns(InputWarning, match="low_rank will fit") if warned else nullcontext():
+        absorbed = seen.absorbed(fitted)
+    assert absorbed.report == {"principal_directions": 128}
+    assert absorbed.head.n_embedding == WIDTH
 
 
 @pytest.mark.parametrize("hidden", [0, 5])
