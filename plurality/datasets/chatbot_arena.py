@@ -94,7 +94,7 @@ def frames(
     )
     made, more = sieve(rows, unusable(ties))
     users = made.select("user_id").unique().sort("user_id").collect(engine="streaming")
-    return some(Frames("chatbot_arena", made, users, dropped | more), source)
+    return some(Frames("chatbot_arena", made, users, {**table.dropped, **dropped, **more}), source)
 
 
 def _said(conversation: pl.Expr, role: str) -> pl.Expr:

@@ -9,7 +9,7 @@ from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import Weights, one_of, ordered_pairs, weigh
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.nested import CONTENT, MESSAGES, each, plain, raise_for_value, silent
-from plurality.datasets._tools.schema import ID, TEXT
+from plurality.datasets._tools.schema import ID, TEXT, numbered
 from plurality.datasets._tools.usable import Ties, unusable
 
 ABOUT = About(
@@ -41,10 +41,10 @@ def frames(source: str | Path, *, targets: Targets = "both", ties: Ties = "drop"
     folder = folder_of(source, ABOUT.files)
     table = open_table(folder, "comparisons", COLUMNS)
     people = open_table(folder, "annotators", {"annotator_id": ID}, optional={"demographics": {}})
-    prompts = table.frame.with_row_index("row")
+    prompts = numbered(table.frame)
     assessed = each(prompts.select("row", pl.col("metadata").struct.field("assessments")), "assessments")
     assessed = assessed.with_columns(pl.col("annotator_id").cast(pl.String)).with_row_index("assessment")
-    raise_for_value(assessed, pl.col("annotator_id").is_null(), "annotator_id", table.place, "an id")
+    assessed, without = sieve(assessed, {"assessments without an annotator": pl.col("annotator_id").is_null()})
     ranks, dropped = _ranks(assessed, table.place, TARGETS if targets == "both" else (targets,))
     replies = each(prompts.select("row", "responses"), "responses").select(
         "row",
@@ -79,7 +79,15 @@ def frames(source: str | Path, *, targets: Targets = "both", ties: Ties = "drop"
     )
     made = made.collect(engine="streaming").lazy()
     users = made.select("user_id").unique().join(_users(people.frame), on="user_id", how="left")
-    return some(Frames("collective_alignment", made, users.sort("user_id").collect(), dropped | more), source)
+    return some(
+        Frames(
+            "collective_alignment",
+            made,
+            users.sort("user_id").collect(),
+            {**table.dropped, **without, **dropped, **more},
+        ),
+        source,
+    )
 
 
 def _ranks(assessed: pl.LazyFrame, place: str, targets: tuple[str, ...]) -> tuple[pl.LazyFrame, dict[str, int]]:

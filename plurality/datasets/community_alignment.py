@@ -13,7 +13,7 @@ from plurality.datasets._tools.schema import FLAG, ID, TEXT, raise_at_first
 ABOUT = About(
     hub="facebook/community-alignment-dataset",
     licence="CC-BY-4.0 (second-hand; check the hub's card)",
-    files=("community_alignment.csv",),
+    files=("community_alignment.csv", "full_*.csv", "filtered_*.csv"),
 )
 Subset = Literal["all", "balanced", "balanced_10"]
 Turns = Literal["all", "first"]
@@ -51,7 +51,7 @@ def frames(
     """
     for name, value, choices in (("subset", subset, Subset), ("turns", turns, Turns), ("group", group, Group)):
         one_of(name, value, get_args(choices))
-    table = open_table(source, "community_alignment", COLUMNS, optional=OPTIONAL)
+    table = open_table(source, ("community_alignment", *ABOUT.files[1:]), COLUMNS, optional=OPTIONAL)
     rows, dropped = sieve(
         table.frame,
         {
@@ -105,7 +105,10 @@ def frames(
         "pregenerated",
     )
     users = _users(table.frame).join(pairs.select("user_id").unique(), on="user_id", how="semi")
-    return some(Frames("community_alignment", pairs, users.collect(engine="streaming"), dropped | more), source)
+    return some(
+        Frames("community_alignment", pairs, users.collect(engine="streaming"), {**table.dropped, **dropped, **more}),
+        source,
+    )
 
 
 def _flag(subset: Subset) -> pl.Expr:

@@ -13,8 +13,7 @@ from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.ratings import RatingWeights, Ties, agreed, rated_pairs
-from plurality.datasets._tools.schema import ID, TEXT, raise_at_first
-from plurality.errors import InputError
+from plurality.datasets._tools.schema import ID, TEXT, raise_at_first, require_given
 
 FILE = "diverse_safety_adversarial_dialog_"
 ABOUT = About(hub=None, licence="CC-BY-4.0", files=(f"{FILE}350.csv", f"{FILE}990.csv"))
@@ -46,12 +45,7 @@ def frames(
     one_of("conversations", conversations, get_args(Conversations))
     table = open_table(source, FILE + conversations, COLUMNS, optional=OPTIONAL | {question: TEXT})
     answer = pl.col(question).str.strip_chars().str.to_lowercase()
-    given = table.frame.select(pl.col("response", question).is_not_null().any()).collect(engine="streaming")
-    for name in given.columns:
-        if not given[name].item():
-            raise InputError(
-                f"{table.place}: column {name} is missing or empty; give the published file and a question of it"
-            )
+    require_given(table.frame, ["response", question], table.place)
     cause = f"{question} is none of Yes, No and Unsure"
     raise_at_first(table.frame, ~answer.is_in(list(SAFE)), table.place, cause, "correct it, or name another question")
     kept, dropped = sieve(
@@ -74,4 +68,4 @@ def frames(
     made = pairs.with_columns(prompt=pl.lit(PROMPT)).collect().lazy()
     people = agreed(table.frame.rename({"rater_id": "user_id"}), PEOPLE)
     users = people.join(made.select("user_id").unique(), on="user_id", how="semi")
-    return some(Frames("dices", made, users.collect(engine="streaming"), dropped | more), source)
+    return some(Frames("dices", made, users.collect(engine="streaming"), {**table.dropped, **dropped, **more}), source)

@@ -5,12 +5,12 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.about import Table, folder_of, open_table
 from plurality.datasets._tools.conversion import Weights, one_of, weigh
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.loose_files import open_loose
 from plurality.datasets._tools.nested import MESSAGES, each, plain, raise_for_value, silent
-from plurality.datasets._tools.schema import NUMBER, TEXT
+from plurality.datasets._tools.schema import NUMBER, TEXT, numbered
 from plurality.datasets._tools.usable import Ties, unusable
 
 ABOUT = About(
@@ -69,19 +69,20 @@ def frames(
     if part == "disagreements":
         made, dropped = _disagreements(source, ties)
     else:
-        rows, place = (
+        rows, table = (
             _helpsteer3(source, split) if part == "helpsteer3" else _helpsteer2(source, split, LISTS[annotations])
         )
-        made, dropped = _annotated(rows, place, ties)
+        made, dropped = _annotated(rows, table.place, ties)
+        dropped = {**table.dropped, **dropped}
         made = weigh(made, ["row"], weights).drop("row")
     made = made.collect(engine="streaming").lazy()
     return some(Frames("helpsteer", made, made.select(KNOWN).unique().sort("user_id").collect(), dropped), source)
 
 
-def _helpsteer3(source: str | Path, split: Split) -> tuple[pl.LazyFrame, str]:
+def _helpsteer3(source: str | Path, split: Split) -> tuple[pl.LazyFrame, Table]:
     folder = folder_of(source, [f"preference/{split}"])
     table = open_table(folder, [f"preference/{split}", split], HELPSTEER3)
-    rows = table.frame.with_row_index("row").select(
+    rows = numbered(table.frame).select(
         "row",
         "domain",
         "language",
@@ -90,13 +91,13 @@ def _helpsteer3(source: str | Path, split: Split) -> tuple[pl.LazyFrame, str]:
         second="response2",
         annotations=pl.col("individual_preference").list.eval(_score("score")),
     )
-    return rows, table.place
+    return rows, table
 
 
-def _helpsteer2(source: str | Path, split: Split, column: str) -> tuple[pl.LazyFrame, str]:
+def _helpsteer2(source: str | Path, split: Split, column: str) -> tuple[pl.LazyFrame, Table]:
     names = ["preference/preference", "preference"]
     table = open_loose(source, names, HELPSTEER2, loose=column, number="strength")
-    rows = table.frame.with_row_index("row").filter(pl.col("split").str.starts_with(split[:3]))  # it says "val"
+    rows = numbered(table.frame).filter(pl.col("split").str.starts_with(split[:3]))  # it says "val"
     rows = rows.select(
         "row",
         domain=pl.lit("general"),
@@ -106,7 +107,7 @@ def _helpsteer2(source: str | Path, split: Split, column: str) -> tuple[pl.LazyF
         second="response_2",
         annotations=pl.col(column).list.eval(_score("strength")),
     )
-    return rows, table.place
+    return rows, table
 
 
 def _score(field: str) -> pl.Expr:
@@ -145,7 +146,7 @@ def _annotated(rows: pl.LazyFrame, place: str, ties: Ties) -> tuple[pl.LazyFrame
 def _disagreements(source: str | Path, ties: Ties) -> tuple[pl.LazyFrame, dict[str, int]]:
     folder = folder_of(source, ["disagreements/disagreements"])
     table = open_table(folder, ["disagreements/disagreements", "disagreements"], DISAGREEMENTS)
-    rows = table.frame.with_row_index("row").select("row", *DISAGREEMENTS)
+    rows = numbered(table.frame).select("row", *DISAGREEMENTS)
     long = rows.unpivot(RATED, index=["row", "prompt"], variable_name="objective", value_name="rating")
     long = long.explode("rating", empty_as_null=False, keep_nulls=False)
     long = long.with_columns(pl.col("rating").cast(pl.Float64))
@@ -168,7 +169,7 @@ def _disagreements(source: str | Path, ties: Ties) -> tuple[pl.LazyFrame, dict[s
     )
     asked, dropped = sieve(pairs, {"pairs under a prompt with a message without text": silent(pl.col("prompt"))})
     made, more = sieve(asked, unusable(ties))
-    return made, dropped | more
+    return made, {**table.dropped, **dropped, **more}
 
 
 def _turns(prompt: pl.Expr) -> pl.Expr:

@@ -3,12 +3,13 @@
 Four subsets of pairs of transcripts without user ids. Source: the hub's card; arXiv 2204.05862.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets._tools.about import folder_of, open_table
+from plurality.datasets._tools.about import folder_of, open_table, parts_there
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.schema import TEXT
@@ -26,10 +27,12 @@ Split = Literal["train", "test"]
 Objectives = Literal["kind", "subset", "none"]
 Users = Literal["one", "kind", "subset"]
 
-LAST = r"(?s)^(.*)\n\nAssistant:(.*)$"
+LAST = r"(?s)^((?:.*\n\nHuman:)?.*?)\n\nAssistant:(.*)$"  # all that is said after the last human turn
+ASSISTANT = r"\s*\n\nAssistant:\s*"
 TURN = r"\n\n(Human|Assistant):"
 HUMAN = r"\n\nHuman:"
 CUT, MARK = "\x1e", "\x1f"  # separators of records and units: no text holds them, and what does loses them
+DOUBLINGS = 4  # each joins two neighbours: up to 16 turns in a row
 ONE_USER = "everybody"
 
 
@@ -41,7 +44,7 @@ def frames(
     objectives: Objectives = "kind",
     users: Users = "one",
 ) -> Frames:
-    """The reply that was preferred with the other, under the messages before the last "Assistant:".
+    """The reply that was preferred with the other, under the messages up to the human's last.
 
     `objectives` says what the column `objective` holds: what was asked for (helpful, harmless), the subset, or
     nothing. The set names no people: `users` gives all rows to one user, or makes one of each kind or subset.
@@ -54,13 +57,18 @@ def frames(
     if folder.is_file():
         raise InputError(f"{source} is one file of several; give the folder that holds {', '.join(KINDS)}")
     wanted = [name for name, kind in KINDS.items() if subsets in ("all", kind, name)]
-    parts = []
-    for subset in wanted:
-        part = open_table(folder, f"{subset}/{split}", {"chosen": TEXT, "rejected": TEXT}).frame
+    files = {subset: f"{subset}/{split}" for subset in wanted}
+    parts, without = [], Counter[str]()
+    for subset in parts_there(folder, files):
+        part = open_table(folder, files[subset], {"chosen": TEXT, "rejected": TEXT})
+        without.update(part.dropped)
         told = {"subset": pl.lit(subset), "kind": pl.lit(KINDS[subset]), "one": pl.lit(ONE_USER)}
-        parts.append(part.select("chosen", "rejected", **told))
+        parts.append(part.frame.select("chosen", "rejected", **told))
     sides = [
-        pl.col(side).str.extract_groups(LAST).struct.rename_fields([f"{side}_before", f"{side}_reply"])
+        pl.col(side)
+        .str.extract_groups(LAST)
+        .struct.rename_fields([f"{side}_before", f"{side}_reply"])
+        .struct.with_fields(pl.field(f"{side}_reply").str.replace_all(ASSISTANT, "\n\n"))
         for side in ("chosen", "rejected")
     ]
     table = pl.concat(parts).select("subset", "kind", "one", *sides).unnest("chosen", "rejected")
@@ -86,13 +94,20 @@ def frames(
         subset="subset",
     )
     people = made.select("user_id").unique(maintain_order=True).collect(engine="streaming")
-    return some(Frames("hh_rlhf", made, people, dropped), source)
+    return some(Frames("hh_rlhf", made, people, {**without, **dropped}), source)
 
 
 def _messages(transcript: pl.Expr) -> pl.Expr:
-    """A transcript as a list of messages; what stands before its first turn is left out."""
-    bare = transcript.str.replace_all(f"[{CUT}{MARK}]", "")
-    turns = bare.str.replace_all(TURN, f"{CUT}${{1}}{MARK}").str.split(CUT).list.slice(1)
+    """A transcript as a list of messages; what stands before its first turn is left out.
+
+    Two turns of one speaker in a row are one message, since roles alternate wherever messages are rendered.
+    """
+    marked = transcript.str.replace_all(f"[{CUT}{MARK}]", "").str.replace_all(TURN, f"{CUT}${{1}}{MARK}")
+    for speaker in ("Human", "Assistant"):
+        one = f"({CUT}{speaker}{MARK}[^{CUT}]*?)\\s*{CUT}{speaker}{MARK}\\s*"
+        for _ in range(DOUBLINGS):
+            marked = marked.str.replace_all(one, "${1}\n\n")
+    turns = marked.str.split(CUT).list.slice(1)
     who, said = (pl.element().str.splitn(MARK, 2).struct.field(f"field_{i}") for i in (0, 1))
     role = pl.when(who == "Human").then(pl.lit("user")).otherwise(pl.lit("assistant"))
     return turns.list.eval(pl.struct(role=role, content=said.str.strip_chars()))

@@ -9,10 +9,10 @@ from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.nested import each, raise_for_value
-from plurality.datasets._tools.schema import ID, TEXT, Columns
+from plurality.datasets._tools.schema import ID, TEXT, Columns, numbered
 from plurality.datasets._tools.usable import Ties, unusable
 
-ABOUT = About(hub="allenai/multipref", licence="ODC-BY", files=("data/train-*.parquet",))
+ABOUT = About(hub="allenai/multipref", licence="ODC-BY", files=("data/train-*.parquet", "MultiPref-Train.jsonl"))
 Workers = Literal["all", "normal", "expert"]
 Objectives = Literal["all", "overall", "helpful", "truthful", "harmless"]
 
@@ -64,7 +64,7 @@ def frames(
             "judgements without a preference": pl.col("preference").is_null(),
         },
     )
-    texts = table.frame.with_row_index("row").drop(f"{kind}_worker_annotations" for kind in KINDS)
+    texts = numbered(table.frame).drop(f"{kind}_worker_annotations" for kind in KINDS)
     value = pl.col("preference").replace_strict(WORDS, return_dtype=pl.Float64)
     rows = given.with_columns(value=value).join(texts, on="row", how="left", maintain_order="left")
     made, more = sieve(rows.select(*_sides()), unusable(ties))
@@ -72,7 +72,9 @@ def frames(
         worker=pl.when(pl.col("worker").n_unique() == 1).then(pl.col("worker").first())
     )
     there = users.join(made.select("user_id").unique(), on="user_id", how="semi").sort("user_id")
-    return some(Frames("multipref", made, there.collect(engine="streaming"), dropped | more), source)
+    return some(
+        Frames("multipref", made, there.collect(engine="streaming"), {**table.dropped, **dropped, **more}), source
+    )
 
 
 def _judged(frame: pl.LazyFrame, kind: str) -> pl.LazyFrame:

@@ -84,7 +84,7 @@ def frames(
     )
     made_lazy, more = sieve(made.lazy(), {"pairs of equal texts": pl.col("chosen") == pl.col("rejected")})
     users = people(n_users, concentration=concentration, seed=seed).select("user_id")
-    return some(Frames("personal_llm", made_lazy.collect(), users, dropped | more), source)
+    return some(Frames("personal_llm", made_lazy.collect(), users, {**table.dropped, **dropped, **more}), source)
 
 
 def people(n_users: int, *, concentration: float = 0.1, seed: int = 0) -> pl.DataFrame:

@@ -8,8 +8,8 @@ import polars as pl
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Frames, sieve, some
-from plurality.datasets._tools.nested import MESSAGES, plain, silent
-from plurality.datasets._tools.schema import ID, TEXT, raise_at_first, require
+from plurality.datasets._tools.nested import MESSAGES, kind_of_reply, plain, reply, silent
+from plurality.datasets._tools.schema import ANY, ID, TEXT, raise_at_first, require
 from plurality.datasets._tools.usable import unusable
 
 ABOUT = About(
@@ -20,9 +20,8 @@ ABOUT = About(
 Split = Literal["all", "train", "val", "test"]
 
 SPLITS = get_args(Split)[1:]
-COLUMNS = {"user_id": ID, "split": TEXT, "context": MESSAGES}
 SIDES = ("chosen", "rejected")
-LISTED = pl.List(pl.Struct)
+COLUMNS = {"user_id": ID, "split": TEXT, "context": MESSAGES} | dict.fromkeys(SIDES, ANY)
 
 
 def frames(source: str | Path, *, split: Split = "all") -> Frames:
@@ -30,14 +29,14 @@ def frames(source: str | Path, *, split: Split = "all") -> Frames:
 
     `objective` repeats it, since comparisons carry that: `datasets.protocols.personal_reward_bench` splits by it.
 
-    Sides may be texts or conversations of one message. `group_id` is the conversation where the set names it.
-    Users are known by id, of PRISM or of Chatbot Arena. Raises InputError for bad files.
+    Each side may be a text, a message or a list of one, whatever the other is. `group_id` is the conversation where
+    the set names it. Users are known by id, of PRISM or of Chatbot Arena. Raises InputError for bad files.
     """
     one_of("split", split, get_args(Split))
     table = open_table(source, ("*.parquet", "train"), COLUMNS, optional={"conversation_id": ID})
     schema = table.frame.collect_schema()
-    kinds = {side: MESSAGES if schema.get(side) == LISTED else TEXT for side in SIDES}
-    frame = require(table.frame, kinds, table.place)
+    kinds = {side: kind_of_reply(schema.get(side)) for side in SIDES}
+    frame, without = require(table.frame, kinds, table.place)
     raise_at_first(
         frame,
         ~pl.col("split").is_in(SPLITS),
@@ -47,7 +46,7 @@ def frames(source: str | Path, *, split: Split = "all") -> Frames:
     )
     context = plain(pl.col("context"))
     last = context.list.last().struct.field("role")
-    longer = [pl.col(side).list.len() != 1 for side in SIDES if kinds[side] is MESSAGES]
+    longer = [pl.col(side).list.len() != 1 for side in SIDES if isinstance(kinds[side], list)]
     rows, dropped = sieve(
         frame,
         {
@@ -57,14 +56,11 @@ def frames(source: str | Path, *, split: Split = "all") -> Frames:
             "pairs with a side of several messages": pl.any_horizontal(longer) if longer else pl.lit(False),
         },
     )
-    sides = [
-        pl.col(side).list.first().struct.field("content").alias(side) if kinds[side] is MESSAGES else pl.col(side)
-        for side in SIDES
-    ]
+    sides = [reply(side, kinds[side]).alias(side) for side in SIDES]
     made, more = sieve(
         rows.select("user_id", context.alias("prompt"), *sides, "split", pl.col("conversation_id").alias("group_id")),
         unusable(),
     )
     made = made.with_columns(objective="split")
     users = made.select("user_id").unique().sort("user_id").collect(engine="streaming")
-    return some(Frames("personal_reward_bench", made, users, dropped | more), source)
+    return some(Frames("personal_reward_bench", made, users, {**table.dropped, **without, **dropped, **more}), source)

@@ -78,7 +78,7 @@ def frames(source: str | Path, *, split: Split = "train", ties: Ties = "drop", v
         rows = items.lazy().select("prompt", pl.col("uid").alias(f"{side}_uid"), pl.col("row").alias(side))
         pairs = pairs.join(rows, on=["prompt", f"{side}_uid"], how="left", maintain_order="left")
     users = pairs.select("user_id").unique(maintain_order=True).collect(engine="streaming")
-    made = some(Frames("pick_a_pic", pairs, users, dropped), source)
+    made = some(Frames("pick_a_pic", pairs, users, {**table.dropped, **dropped}), source)
     return made if vectors is None else replace(made, embeddings=lambda target: write_vectors(made, vectors, target))
 
 

@@ -109,7 +109,7 @@ def frames(
     made, more = sieve(made, reasons)
     made = weigh(made, TURN, weights).drop("turn").collect().lazy()
     users = _users(survey.frame, survey.place).join(made.select("user_id").unique(), on="user_id", how="semi")
-    return some(Frames("prism", made, users.collect(), dropped | more), source)
+    return some(Frames("prism", made, users.collect(), {**survey.dropped, **table.dropped, **dropped, **more}), source)
 
 
 def _of_subset(said: pl.LazyFrame, survey: pl.LazyFrame, subset: Subset) -> pl.LazyFrame:

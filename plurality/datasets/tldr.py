@@ -101,7 +101,7 @@ def frames(
     if not strength:
         made = made.drop("label", "strength")
     users = made.select("user_id").unique(maintain_order=True).collect(engine="streaming")
-    return some(Frames("tldr", made, users, dropped), source)
+    return some(Frames("tldr", made, users, {**table.dropped, **dropped}), source)
 
 
 def _field(schema: pl.Schema, column: str, name: str) -> pl.Expr:

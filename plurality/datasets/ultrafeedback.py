@@ -1,5 +1,6 @@
 """UltraFeedback: replies rated by GPT-4 on four aspects; each aspect is a user, as in UF-P-2 and UF-P-4."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -7,11 +8,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from plurality.datasets._tools.about import Table, folder_of, open_table
+from plurality.datasets._tools.about import Table, folder_of, open_table, parts_there
 from plurality.datasets._tools.conversion import Weights, one_of, ordered_pairs, weigh
 from plurality.datasets._tools.frames import About, Frames, sieve, some
 from plurality.datasets._tools.nested import MESSAGES, each, plain, raise_for_value, silent
-from plurality.datasets._tools.schema import NUMBER, TEXT, raise_at_first
+from plurality.datasets._tools.schema import NUMBER, TEXT, numbered, raise_at_first
 from plurality.datasets._tools.usable import Ties, blank, unusable
 from plurality.errors import InputError
 
@@ -75,7 +76,7 @@ def frames(
         if (users, pairs, disagreement, people, weights) != ("p4", "best", True, 1, "turn"):
             raise InputError("ultrafeedback: a binarised set has no other option than ties; leave out the others")
         return _binarized(source, binarized, ties)
-    said = _responses(source)
+    said, without = _responses(source)
     good, dropped = sieve(
         said.lazy(), {"blank replies": blank("response"), "replies to a blank prompt": blank("prompt")}
     )
@@ -88,24 +89,27 @@ def frames(
     user = pl.col("aspect") if people == 1 else pl.format("{}/{}", "aspect", pl.lit(number).gather(pl.col("row")))
     finished = weigh(made, TURN, weights).select(user.alias("user_id"), *TOLD).collect()
     who = finished.select("user_id", "aspect").unique().sort("user_id")
-    return some(Frames("ultrafeedback", finished.drop("aspect"), who, dropped | more | last), source)
+    return some(Frames("ultrafeedback", finished.drop("aspect"), who, {**without, **dropped, **more, **last}), source)
 
 
-def _responses(source: str | Path) -> pl.DataFrame:
-    """A row for every reply: its prompt's `row` over all files, its `place`, texts, model and ratings."""
+def _responses(source: str | Path) -> tuple[pl.DataFrame, dict[str, int]]:
+    """A row for every reply: its prompt's `row` over all files, `place`, texts, model, ratings; and what is lost."""
     folder = folder_of(source, ABOUT.files)
     parts: list[pl.DataFrame] = []
-    offset = 0
-    for part in PARTS if folder.is_dir() else [folder.stem]:  # one after the other: their rationales are long
-        replies, prompts = _replies(open_table(folder, part, COLUMNS))
+    offset, without = 0, Counter[str]()
+    names = parts_there(folder, {part: part for part in PARTS}) if folder.is_dir() else [folder.stem]
+    for part in names:  # one after the other: their rationales are long
+        table = open_table(folder, part, COLUMNS)
+        without.update(table.dropped)
+        replies, prompts = _replies(table)
         parts.append(replies.with_columns(pl.col("row") + offset, part=pl.lit(part)))
         offset += prompts
         pa.default_memory_pool().release_unused()
-    return pl.concat(parts)
+    return pl.concat(parts), dict(without)
 
 
 def _replies(table: Table) -> tuple[pl.DataFrame, int]:
-    """The replies of one file, and how many prompts it has."""
+    """The replies of one file, and a number above those of its rows."""
     rows = each(table.frame.select(pl.col("instruction").alias("prompt"), "completions"), "completions")
     given = [pl.col("annotations").struct.field(a).struct.field("Rating").alias(a) for a in ASPECTS]
     long = rows.select(pl.col("row").cast(pl.Int64), "prompt", "response", "model", *given)
@@ -116,7 +120,7 @@ def _replies(table: Table) -> tuple[pl.DataFrame, int]:
         )
     place = pl.int_range(pl.len()).over("row").alias("place")
     numbers = [pl.col(aspect).replace(UNRATED, None).cast(pl.Float64) for aspect in ASPECTS]
-    prompts = int(table.frame.select(pl.len()).collect().item())
+    prompts = 1 + int(numbered(table.frame).select(pl.col("row").max()).collect().item())
     replies = long.with_columns(place, *numbers).collect()
     # copied once more, since polars' texts are views that would keep the whole file with its rationales in memory
     return pl.DataFrame(replies.to_arrow(compat_level=pl.CompatLevel.oldest())), prompts
@@ -183,4 +187,4 @@ def _binarized(source: str | Path, split: str, ties: Ties) -> Frames:
     )
     made, more = sieve(kept.drop("other"), unusable(ties))
     who = pl.DataFrame({"user_id": ["gpt-4"], "aspect": ["overall"]})
-    return some(Frames("ultrafeedback", made, who, dropped | more), source)
+    return some(Frames("ultrafeedback", made, who, {**table.dropped, **dropped, **more}), source)

@@ -5,7 +5,7 @@ import pytest
 
 from plurality.datasets import load
 from plurality.datasets.d3code import MORAL, PROMPT, frames
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 
 ITEMS = pl.DataFrame(
     {
@@ -87,6 +87,31 @@ def test_to_comparisons(folder, letters, facts):
     assert frozenset({('a "fine" day\nindeed', 1), ("you, fool", 0)}) in sides
 
 
+def test_ids_that_recur_are_one_where_their_rows_agree(tmp_path, folder):
+    again = pl.concat([ITEMS, ITEMS[:1].with_columns(category=pl.lit("moral"))])  # as 34 ids of the published file
+    made = frames(write(tmp_path, items=again, raters=pl.concat([RATERS, RATERS[:1]])), block=0)
+    assert told(made) == PAIRS
+    other = pl.concat([ITEMS, ITEMS[:1].with_columns(text=pl.lit("you, genius"))])
+    with pytest.raises(InputError, match=r"d3-items\.csv: row 6: item_id is that of an earlier row that says someth"):
+        frames(write(tmp_path, items=other))
+
+
+def test_an_odd_or_missing_cell(tmp_path):
+    raters = RATERS.with_columns(care=pl.Series(["high", "3.8", "5"]))
+    with pytest.warns(InputWarning, match=r"d3-raters\.csv: row 1: care is 'high' where a number belongs; taken as mi"):
+        made = frames(write(tmp_path, raters=raters, ratings=ratings()), block=0)
+    assert told(made) == PAIRS
+    assert made.users["care"].to_list() == [None]
+    lost = frames(
+        write(tmp_path, raters=RATERS, items=ITEMS.with_columns(text=pl.col("text").replace(" ", None))), block=0
+    )
+    assert told(lost) == PAIRS
+    gap = ratings().with_columns(rater_id=pl.when(pl.col("item_id") != 5).then("rater_id"))
+    less = frames(write(tmp_path, ratings=gap), block=0)
+    assert less.dropped["rows without rater_id"] == 1
+    assert told(less) == [pair for pair in PAIRS if pair[2] != "5"]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -95,10 +120,12 @@ def test_to_comparisons(folder, letters, facts):
         ({"ratings": ratings([("R_1", 1, 5)])}, r"row 1: rating_raw is none of -1, 0, 1, 2, 3, 4; correct the row"),
         ({"ratings": ratings().drop("item_id")}, r"column item_id is missing, the columns are rater_id, rating_raw, r"),
         ({"ratings": ratings().with_columns(rating_raw=pl.lit("na"))}, "row 1: rating_raw is 'na' where a number bel"),
-        ({"raters": pl.concat([RATERS, RATERS[:1]])}, r"d3-raters\.csv: row 4: rater_id is that of an earlier row; k"),
-        ({"raters": RATERS.with_columns(care=pl.lit("high"))}, r"d3-raters\.csv: row 1: care is 'high' where a numb"),
-        ({"items": ITEMS.drop("text")}, r"d3-items\.csv: column text is missing, the columns are item_id, category"),
-        ({"items": ITEMS.with_columns(text=None)}, r"d3-items\.csv: row 1: text is null where text belongs; correct"),
+        (
+            {"raters": pl.concat([RATERS, RATERS[:1].with_columns(Age=pl.lit("50+"))])},
+            r"d3-raters\.csv: row 4: rater_id is that of an earlier row that s",
+        ),
+        ({"items": ITEMS.drop("text")}, r"d3-items\.csv: column text is missing or empty; give the published file"),
+        ({"items": ITEMS.with_columns(text=None)}, r"d3-items\.csv: column text is missing or empty; give the publ"),
         ({"raters": RATERS.drop("rater_id")}, r"d3-raters\.csv: column rater_id is missing, the columns are Age, "),
         ({"ratings": ratings([("R_1", 1, 2), ("R_1", 2, 2)])}, r"no comparison is left for d3code \(ties 1\); loosen"),
     ],

@@ -7,7 +7,7 @@ import pytest
 
 from plurality.datasets import load
 from plurality.datasets.hh_rlhf import KINDS, frames
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 
 
 def said(*turns):
@@ -80,6 +80,32 @@ def test_subsets_splits_objectives_and_users(folder):
     assert "objective" not in frames(folder, objectives="none").collect().columns
     write(folder, "test", {subset: [(said("q", "x"), said("q", "y"))] for subset in KINDS})
     assert {row[3:] for row in told(frames(folder, split="test"))} == {("x", "y")}
+
+
+def test_turns_of_one_speaker_in_a_row_are_one(tmp_path):
+    once = "\n\nHuman: a\n\nHuman: and b\n\nAssistant: c\n\nAssistant: d \n\nAssistant: e\n\nHuman: f"
+    pairs = [
+        (f"{once}\n\nAssistant: yes\n\nAssistant: really", f"{once}\n\nAssistant: no"),
+        (f"{once}\n\nAssistant: yes", f"{once}\n\nAssistant: no\n\nAssistant: and no again"),
+    ]
+    rows = frames(write(tmp_path, rows={"helpful-online": pairs}), subsets="helpful-online").collect()
+    assert rows["chosen"].to_list() == ["yes\n\nreally", "yes"]
+    assert rows["rejected"].to_list() == ["no", "no\n\nand no again"]
+    assert rows["prompt"].to_list() == [[
+        {"role": "user", "content": "a\n\nand b"},
+        {"role": "assistant", "content": "c\n\nd\n\ne"},
+        {"role": "user", "content": "f"},
+    ]] * 2  # fmt: skip
+
+
+def test_a_folder_of_some_subsets(folder):
+    for subset in ("helpful-base", "harmless-base"):
+        (folder / subset / "train.jsonl.gz").unlink()
+    with pytest.warns(InputWarning, match="but not helpful-base/train, harmless-base/train; only they are read"):
+        made = frames(folder)
+    assert [row[2:] for row in told(made)] == [("helpful-online", "yes", "no")]
+    with pytest.raises(InputError, match="holds no harmless-base/train"):
+        frames(folder, subsets="harmless-base")
 
 
 def test_to_comparisons(folder, letters, facts):

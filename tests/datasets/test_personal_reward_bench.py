@@ -89,6 +89,20 @@ def test_sides_may_be_messages(tmp_path):
     assert made.dropped == {"pairs with a side of several messages": 1}
 
 
+def test_each_side_is_what_it_is(tmp_path):
+    """An object in both sides (PRISM), a list beside an object (Chatbot Arena), and content in parts."""
+    yes, no = turn("oui", "assistant"), turn("non", "assistant")
+    parts = {"role": "assistant", "content": [{"type": "text", "text": "o"}, {"type": "text", "text": "ui"}]}
+    for chosen, rejected in ((yes, no), ([yes], no), (yes, [no]), ("oui", [no]), (parts, "non"), ([parts], [no])):
+        made = frames(write_one(tmp_path, pair("user1", "train", [turn("茶?")], chosen, rejected)))
+        assert told(made) == [("user1", "train", "茶?", "oui", "non", "c0")]
+
+
+def write_one(folder, row):
+    pl.DataFrame([row]).write_parquet(folder / "train-00000-of-00001.parquet")
+    return folder
+
+
 def test_to_comparisons(folder, letters, facts):
     data = load("personal_reward_bench", folder, encoder=letters, split="val")
     assert [(u, frozenset(s.items())) for u, _, s, _ in facts(data)] == [
@@ -100,7 +114,9 @@ def test_what_is_wrong_is_named(tmp_path):
     one = [PAIRS[0], PAIRS[1] | {"split": "dev"}, PAIRS[2]]
     with pytest.raises(InputError, match=r"row \d: split is none of train, val, test; correct"):
         frames(write(tmp_path, one))
-    with pytest.raises(InputError, match=r"row \d: rejected is \['a', 'b'\] where text belongs; correct"):
+    with pytest.raises(
+        InputError, match=r"row 1: rejected is \['a', 'b'\] where a list of an object with role, content bel"
+    ):
         frames(write(tmp_path, [p | {"rejected": ["a", "b"], "chosen": "x"} for p in PAIRS]))
     with pytest.raises(InputError, match=r"row 1: context is '茶\?' where a list of an object with role, content"):
         frames(write(tmp_path, [p | {"context": "茶?"} for p in PAIRS]))

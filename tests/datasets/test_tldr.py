@@ -124,13 +124,17 @@ def test_to_comparisons(folder, letters, facts):
             row(POST, ("a", ["b", "c"]), 0, "w"),
             r"cnndm2\.json: row 4: summaries is .* where a list of an object with te",
         ),
-        (EARLY[0] | {"worker": None}, "row 8: worker is null where an id"),
         (EARLY[0] | {"info": "t3_a"}, r"cnndm2\.json: row 4: info is 't3_a' where an object with id, title belongs"),
     ],
 )
 def test_a_bad_row(tmp_path, bad, message):
     with pytest.raises(InputError, match=message):
         frames(write(tmp_path, cnndm2=[*LATE, bad]))
+
+
+def test_a_row_without_a_worker_is_left_out_and_counted(tmp_path):
+    made = frames(write(tmp_path, cnndm2=[*LATE, EARLY[0] | {"worker": None}]))
+    assert made.dropped["rows without worker"] == 1
 
 
 def test_what_is_missing_or_unknown(folder, tmp_path):

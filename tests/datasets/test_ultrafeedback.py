@@ -7,7 +7,7 @@ import pytest
 
 from plurality.datasets import load
 from plurality.datasets.ultrafeedback import ASPECTS, PARTS, frames
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 
 
 def completion(response, *ratings):
@@ -198,7 +198,11 @@ def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(InputError, match="people=0 is not a number of users; give 1 or more"):
         frames(write(tmp_path), people=0)
     (tmp_path / "flan.jsonl").unlink()
-    with pytest.raises(InputError, match="holds no flan"):
+    with pytest.warns(InputWarning, match=r"but not flan; only they are read"):
+        assert "flan" not in frames(tmp_path, disagreement=False).collect()["part"].to_list()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="holds no evol_instruct"):
         frames(tmp_path)
     with pytest.raises(InputError, match=r"no comparison is left .*on which no aspects disagree 4"):
         frames(write(tmp_path, rows=[SEA], rest=[NONE]))

@@ -5,15 +5,16 @@ set of many gigabytes streams; JSON lines are the exception, since only a parser
 raises for a list where a text belongs.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from plurality.datasets._tools.schema import Columns, arrow_schema, explain, first_keys, require
-from plurality.errors import InputError
+from plurality.datasets._tools.json_rows import read_json_lines
+from plurality.datasets._tools.schema import Columns, require
+from plurality.errors import InputError, InputWarning
 from plurality.io.paths import expanded
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv", ".csv.gz")
@@ -21,10 +22,11 @@ SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv", ".csv.gz")
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A published table, checked, and the name that messages call it by."""
+    """A published table, checked, the name that messages call it by, and its rows that lack something needed."""
 
     frame: pl.LazyFrame
     place: str
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 def folder_of(source: str | Path, files: Sequence[str]) -> Path:
@@ -64,8 +66,19 @@ def open_table(
     names = [files] if isinstance(files, str) else list(files)
     paths = _find(folder_of(source, names), names)
     place = str(paths[0]) if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} files)"
-    kinds = {**columns, **(optional or {})}
-    return Table(require(_scan(paths, place, kinds), columns, place, optional=optional), place)
+    frame, dropped = require(_scan(paths, place, columns, optional or {}), columns, place, optional=optional)
+    return Table(frame, place, dropped)
+
+
+def parts_there(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """The parts, by name, whose file a folder holds, with an InputWarning where it lacks some but not all."""
+    there = [part for part, file in files.items() if any(True for name in _names(file) for _ in folder.rglob(name))]
+    if there and len(there) < len(files):
+        lost = ", ".join(file for part, file in files.items() if part not in there)
+        warnings.warn(
+            InputWarning(f"{folder} holds {', '.join(there)} but not {lost}; only they are read"), stacklevel=3
+        )
+    return there or list(files)
 
 
 def _names(file: str) -> list[str]:
@@ -88,19 +101,19 @@ def _find(place: Path, files: Sequence[str]) -> list[Path]:
     )
 
 
-def _scan(paths: Sequence[Path], place: str, kinds: Columns) -> pl.LazyFrame:
+def _scan(paths: Sequence[Path], place: str, columns: Columns, optional: Columns) -> pl.LazyFrame:
     kind = next((suffix for suffix in SUFFIXES if paths[0].name.lower().endswith(suffix)), None)
     if kind is None or not all(path.name.lower().endswith(kind) for path in paths):
         raise InputError(f"{place}: the format is unknown; give {', '.join(SUFFIXES)}")
     try:
         match kind:
             case ".parquet":
-                # parts may differ in what they take for whole numbers
-                frame = pl.concat([pl.scan_parquet(path) for path in paths], how="diagonal_relaxed")
+                frame = _together([pl.scan_parquet(path) for path in paths], columns, optional)
             case ".csv" | ".csv.gz":
                 frame = pl.scan_csv(list(paths), infer_schema=False)
             case _:
-                frame = pl.concat([_json_lines(path, kinds) for path in paths], how="diagonal_relaxed").lazy()
+                frames = [read_json_lines(path, columns, optional).lazy() for path in paths]
+                frame = _together(frames, columns, optional)
         frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         cause = str(error).strip().split("\n")[0]
@@ -108,17 +121,11 @@ def _scan(paths: Sequence[Path], place: str, kinds: Columns) -> pl.LazyFrame:
     return frame
 
 
-def _json_lines(path: Path, kinds: Mapping[str, Any]) -> pl.DataFrame:
-    import pyarrow.json as pj
-
-    parse = pj.ParseOptions(explicit_schema=arrow_schema(kinds), unexpected_field_behavior="infer")
-    try:
-        table = pj.read_json(path, read_options=pj.ReadOptions(block_size=1 << 26), parse_options=parse)
-        table.validate(full=True)  # the parser does not look whether strings are UTF-8
-    except (ValueError, EOFError, OSError) as error:  # Arrow's own errors are ValueErrors
-        explain(path, kinds)
-        cause = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as JSON lines ({cause}); fetch the file again") from None
-    frame = pl.DataFrame(pl.from_arrow(table))
-    null = [name for name in kinds if name in frame.columns and frame[name].null_count() == frame.height]
-    return frame.drop(set(null) - first_keys(path))  # a type that is told makes a column that is not there
+def _together(parts: Sequence[pl.LazyFrame], columns: Columns, optional: Columns) -> pl.LazyFrame:
+    """Parts as one table; of several only the columns that are read, since the others' types may differ."""
+    there = [part.collect_schema().names() for part in parts]
+    if len(parts) == 1 or not set(columns) <= set().union(*there):  # what is missing is told with what is there
+        return parts[0]
+    read = [*columns, *optional]
+    used = [part.select(name for name in read if name in names) for part, names in zip(parts, there, strict=True)]
+    return pl.concat(used, how="diagonal_relaxed")  # parts may differ in what they take for whole numbers

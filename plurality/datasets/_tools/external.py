@@ -6,10 +6,15 @@ import polars as pl
 
 from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.frames import Frames, sieve, some
-from plurality.datasets._tools.schema import ID, TEXT
+from plurality.datasets._tools.schema import ID, ROW, TEXT
 
 COMPARISONS = {"user_id": ID, "prompt": TEXT, "chosen": TEXT, "rejected": TEXT}
 FILES = ("comparisons.parquet", "users.parquet")
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a folder holds the comparisons of such a conversion."""
+    return folder.is_dir() and (folder / FILES[0]).is_file()
 
 
 def external(name: str, source: str | Path) -> Frames:
@@ -24,4 +29,5 @@ def external(name: str, source: str | Path) -> Frames:
     reasons = {f"rows whose {side} is blank": test for side, test in blank.items()}
     same = {"rows of equal texts": pl.col("chosen") == pl.col("rejected")}
     kept, dropped = sieve(table.frame, reasons | same)
-    return some(Frames(name, kept, users.frame.collect(), dropped), source)
+    left_out = {**table.dropped, **users.dropped, **dropped}
+    return some(Frames(name, kept.drop(ROW, strict=False), users.frame.collect(), left_out), source)

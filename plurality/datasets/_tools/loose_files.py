@@ -1,16 +1,15 @@
 """JSON lines in which a list of objects stands, in some rows or in all, as the text Python shows for it."""
 
 import ast
-import gzip
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from plurality.datasets._tools.about import Table, folder_of, open_table
-from plurality.datasets._tools.schema import NUMBER, Columns, explain, first_keys, require
+from plurality.datasets._tools.json_rows import first_keys, rows
+from plurality.datasets._tools.schema import NUMBER, Columns, fit, message, require
 from plurality.errors import InputError
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -27,20 +26,22 @@ def open_loose(source: str | Path, files: Sequence[str], columns: Columns, *, lo
     path = folder if folder.is_file() else _first(folder, files)
     if path is None or not path.name.endswith(SUFFIXES):
         return open_table(folder, files, kinds)
-    explain(path, columns)
     names = [name for name in columns if name in first_keys(path)]
     table: dict[str, list[Any]] = {name: [] for name in [*names, loose]}
-    for row, line in enumerate(_lines(path), 1):
-        values = json.loads(line)
+    for row, values in rows(path):
         for name in names:
-            table[name].append(values.get(name))
+            value, fits = fit(values.get(name), columns[name])
+            if not fits:
+                raise InputError(message(path, row, name, values[name], columns[name]))
+            table[name].append(value)
         if loose in values:
             table[loose].append(_numbers(values[loose], number, f"{path}: row {row}: {loose}"))
     if not table[loose]:
         del table[loose]
     inner = pl.List(pl.Struct({number: pl.Float64}))
     frame = pl.LazyFrame(table, schema_overrides={loose: inner} if loose in table else {})
-    return Table(require(frame, kinds, str(path)), str(path))
+    checked, dropped = require(frame, kinds, str(path))
+    return Table(checked, str(path), dropped)
 
 
 def _numbers(value: Any, number: str, place: str) -> list[dict[str, float | None]]:
@@ -61,8 +62,3 @@ def _fits(value: Any) -> bool:
 def _first(folder: Path, files: Sequence[str]) -> Path | None:
     found = (path for file in files for suffix in SUFFIXES for path in sorted(folder.rglob(file + suffix)))
     return next(found, None)
-
-
-def _lines(path: Path) -> Iterable[bytes]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        yield from (line for line in file if line.strip())

@@ -1,11 +1,14 @@
 """Lists and conversations inside published tables, taken apart, with the row of the file kept for messages."""
 
+from typing import Any
+
 import polars as pl
 
-from plurality.datasets._tools.schema import TEXT
+from plurality.datasets._tools.schema import SAID, TEXT, Kind, numbered
 from plurality.errors import InputError
 
-MESSAGES = [{"role": TEXT, "content": TEXT}]
+MESSAGE = {"role": TEXT, "content": SAID}
+MESSAGES = [MESSAGE]
 CONTENT, ROLE = pl.element().struct.field("content"), pl.element().struct.field("role")
 
 
@@ -14,9 +17,7 @@ def each(frame: pl.LazyFrame, column: str) -> pl.LazyFrame:
 
     Empty lists and nulls give none.
     """
-    if "row" not in frame.collect_schema():
-        frame = frame.with_row_index("row")
-    return frame.explode(column, empty_as_null=False, keep_nulls=False).unnest(column)
+    return numbered(frame).explode(column, empty_as_null=False, keep_nulls=False).unnest(column)
 
 
 def raise_for_value(exploded: pl.LazyFrame, bad: pl.Expr, value: str, place: str, belongs: str) -> None:
@@ -33,6 +34,21 @@ def plain(conversation: pl.Expr) -> pl.Expr:
     """Messages with role and content alone, a model's role being called assistant."""
     role = ROLE.replace({"model": "assistant"}).alias("role")
     return conversation.list.eval(pl.struct(role, CONTENT.alias("content")))
+
+
+def kind_of_reply(dtype: Any) -> Kind:
+    """The kind of a column that holds replies: texts, messages, or lists of them."""
+    if isinstance(dtype, pl.List):
+        return MESSAGES
+    return MESSAGE if isinstance(dtype, pl.Struct) else TEXT
+
+
+def reply(column: str, kind: Kind) -> pl.Expr:
+    """The text of replies of one of these kinds; null where a list does not hold one message."""
+    given = pl.col(column)
+    if isinstance(kind, list):
+        return pl.when(given.list.len() == 1).then(given.list.first().struct.field("content"))
+    return given.struct.field("content") if isinstance(kind, dict) else given
 
 
 def silent(conversation: pl.Expr) -> pl.Expr:

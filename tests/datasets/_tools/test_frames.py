@@ -86,7 +86,7 @@ def test_load_embeds(folder, letters, facts):
 def test_names_and_options_are_checked(folder):
     with pytest.raises(InputError, match=r"data set 'teas' is unknown; choose .*polis"):
         datasets.load("teas", folder)
-    with pytest.raises(InputError, match="llmfao has no option pairs; its options are none"):
+    with pytest.raises(InputError, match="llmfao has no option pairs; its options are ties='drop'"):
         datasets.load("llmfao", folder, pairs="all")
     with pytest.raises(InputError, match=r"prism has no option paris; its options are pairs='chosen_vs_rest', subset="):
         datasets.frames("prism", folder, paris="all")
@@ -119,7 +119,10 @@ def test_data_command_writes_the_store_that_embed_writes(town, tmp_path, command
     ("arguments", "message"),
     [
         (["popquorn", "nowhere", "--out", "o"], "nowhere does not exist; give a file or folder"),
-        (["popquorn", "FOLDER", "--out", "o", "--set", "x=1"], "--set x=1: popquorn has no settings"),
+        (
+            ["popquorn", "FOLDER", "--out", "o", "--set", "x=1"],
+            "--set x=1: popquorn has the settings block, ties, weights, seed",
+        ),
         (["prism", "FOLDER", "--out", "o", "--set", "x=1"], "prism has the settings pairs, subset"),
         (["prism", "FOLDER", "--out", "o", "--set", "standardise=2"], "give true or false"),
         (["popquorn", "FOLDER", "--out", "o", "--dim", "3"], "--dim without --encoder: name the encoder"),
