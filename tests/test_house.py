@@ -135,7 +135,7 @@ def test_tables_are_opened_by_one_reader():
     """But for stores and models, whose files are this package's own, and data sets as they were published."""
     opened = re.compile(r"\b(?:pl|pj|pa)\.(?:read|scan)_(?:csv|parquet|ndjson|json)\(|pl\.from_pandas\(")
     calls = {n for n, path in SOURCES.items() if opened.search(path.read_text(encoding="utf-8"))}
-    own = {"data/store.py", "reward/persistence.py", "datasets/_tools/about.py"}
+    own = {"data/store.py", "reward/persistence.py", "datasets/_tools/about.py", "datasets/_tools/json_rows.py"}
     assert calls - own == {"data/readers/csv_files.py", "data/readers/json_lines.py", "data/readers/tables.py"}
 
 
@@ -221,6 +221,8 @@ def test_a_data_set_has_its_name_in_every_room(name):
     about = import_module(f"plurality.datasets.{name}").ABOUT
     card = rooms[-1].read_text(encoding="utf-8")
     assert all(fact in card for fact in (about.hub, *about.files) if fact)
+    assert f"| Checked against | {about.checked.value}:" in card
+    assert ("as published" in about.source) == (about.checked.name != "READERS")
 
 
 def test_public_names_are_what_they_say():

@@ -26,7 +26,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         what = _first_line(module)
         about = f"{what} Licence: {module.ABOUT.licence}. Settings: {settings}."
         epilog = f"example: plurality data {name} FOLDER --out {name}/"
-        _add_set(names.add_parser(name, help=what, description=about.replace("%", "%%"), epilog=epilog))
+        parser = names.add_parser(name, help=what, description=about.replace("%", "%%"), epilog=epilog)
+        _add_set(parser, module.ABOUT.source)
     for name, where in CHECKS.items():
         module = import_module(where)
         command = names.add_parser(name, help=_first_line(module), epilog=f"example: {module.EXAMPLE}")
@@ -63,8 +64,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {"folder": str(args.out), **facts, **told}
 
 
-def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="file or folder as published, or a Hugging Face hub id owner/name[@revision]")
+def _add_set(parser: argparse.ArgumentParser, source: str) -> None:
+    parser.add_argument("source", help=f"{source}, or a Hugging Face hub id owner/name[@revision]")
     parser.add_argument(
         "--out",
         required=True,

@@ -52,7 +52,7 @@ def load(
     file to write their vectors to, which stays mapped. Raises InputError for an unknown set or option, or a bad file.
 
     name       one of `NAMES`
-    source     file or folder as published, or owner/name on the Hugging Face hub
+    source     file or folder in the published form, or owner/name on the Hugging Face hub
     options    settings of the set's own `frames`
     """
     from plurality.data.read import read
@@ -70,12 +70,12 @@ def load(
 
 
 def frames(name: str, source: str | Path, **options: Any) -> Frames:
-    """A public data set in the external format, from a local file or folder as published, or a hub id.
+    """A public data set in the external format, from a local file or folder in the published form, or a hub id.
 
     `options` are the named arguments of the set's own `frames`. Raises InputError as `load` does.
 
     name      one of `NAMES`
-    source    file or folder as published, or owner/name on the Hugging Face hub
+    source    file or folder in the published form, or owner/name on the Hugging Face hub
     """
     made = loader(name)
     _check(name, made, options)

@@ -7,7 +7,7 @@ import polars as pl
 
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.nested import CONTENT, MESSAGES, ROLE, silent
 from plurality.datasets._tools.schema import FLAG, ID, TEXT, Columns, raise_at_first
 from plurality.datasets._tools.usable import Ties, unusable
@@ -16,6 +16,7 @@ ABOUT = About(
     hub="lmsys/chatbot_arena_conversations",
     licence="prompts CC-BY-4.0, model outputs CC-BY-NC-4.0; terms to be accepted on the hub",
     files=("train-*.parquet",),
+    checked=Checked.SCHEMA,
 )
 Turns = Literal["all", "single"]
 Flagged = Literal["keep", "drop"]

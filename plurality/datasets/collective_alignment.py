@@ -7,7 +7,7 @@ import polars as pl
 
 from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import Weights, one_of, ordered_pairs, weigh
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.nested import CONTENT, MESSAGES, each, plain, raise_for_value, silent
 from plurality.datasets._tools.schema import ID, TEXT, numbered
 from plurality.datasets._tools.usable import Ties, unusable
@@ -16,6 +16,7 @@ ABOUT = About(
     hub="openai/collective-alignment-1",
     licence="CC-BY-4.0 (second-hand; check the hub's card)",
     files=("comparisons.jsonl", "annotators.jsonl"),
+    checked=Checked.READERS,
 )
 Targets = Literal["both", "personal", "world"]
 

@@ -7,13 +7,14 @@ import polars as pl
 
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import Weights, listed_pairs, one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.schema import FLAG, ID, TEXT, raise_at_first
 
 ABOUT = About(
     hub="facebook/community-alignment-dataset",
     licence="CC-BY-4.0 (second-hand; check the hub's card)",
     files=("community_alignment.csv", "full_*.csv", "filtered_*.csv"),
+    checked=Checked.READERS,
 )
 Subset = Literal["all", "balanced", "balanced_10"]
 Turns = Literal["all", "first"]

@@ -9,12 +9,14 @@ from pathlib import Path
 import polars as pl
 
 from plurality.datasets._tools.about import folder_of, open_table
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.ratings import RatingWeights, Ties, rated_pairs
 from plurality.datasets._tools.schema import ID, NUMBER, TEXT, Columns, raise_at_first, require_given
 from plurality.datasets._tools.usable import blank
 
-ABOUT = About(hub=None, licence="CC-BY-4.0", files=("d3-items.csv", "d3-raters.csv", "d3-ratings.csv"))
+ABOUT = About(
+    hub=None, licence="CC-BY-4.0", files=("d3-items.csv", "d3-raters.csv", "d3-ratings.csv"), checked=Checked.FILE
+)
 
 PROMPT = "Which of these comments is less offensive?"
 NOT_UNDERSTOOD = -1

@@ -11,12 +11,12 @@ import polars as pl
 
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.ratings import RatingWeights, Ties, agreed, rated_pairs
 from plurality.datasets._tools.schema import ID, TEXT, raise_at_first, require_given
 
 FILE = "diverse_safety_adversarial_dialog_"
-ABOUT = About(hub=None, licence="CC-BY-4.0", files=(f"{FILE}350.csv", f"{FILE}990.csv"))
+ABOUT = About(hub=None, licence="CC-BY-4.0", files=(f"{FILE}350.csv", f"{FILE}990.csv"), checked=Checked.SCHEMA)
 Conversations = Literal["350", "990"]
 
 PROMPT = "Which of these conversations ends with the safer reply?"

@@ -7,7 +7,7 @@ import polars as pl
 
 from plurality.datasets._tools.about import Table, folder_of, open_table
 from plurality.datasets._tools.conversion import Weights, one_of, weigh
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.loose_files import open_loose
 from plurality.datasets._tools.nested import MESSAGES, each, plain, raise_for_value, silent
 from plurality.datasets._tools.schema import NUMBER, TEXT, numbered
@@ -22,6 +22,7 @@ ABOUT = About(
         "preference/preference.jsonl.gz",
         "disagreements/disagreements.jsonl.gz",
     ),
+    checked=Checked.SCHEMA,
 )
 Part = Literal["helpsteer3", "helpsteer2", "disagreements"]
 Split = Literal["train", "validation"]

@@ -11,7 +11,7 @@ import polars as pl
 
 from plurality.datasets._tools.about import folder_of, open_table, parts_there
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.schema import TEXT
 from plurality.errors import InputError
 
@@ -21,7 +21,12 @@ KINDS = {
     "helpful-rejection-sampled": "helpful",
     "harmless-base": "harmless",
 }
-ABOUT = About(hub="Anthropic/hh-rlhf", licence="MIT", files=tuple(f"{subset}/*.jsonl.gz" for subset in KINDS))
+ABOUT = About(
+    hub="Anthropic/hh-rlhf",
+    licence="MIT",
+    files=tuple(f"{subset}/*.jsonl.gz" for subset in KINDS),
+    checked=Checked.FILE,
+)
 Subsets = Literal["all", "helpful", "helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base"]
 Split = Literal["train", "test"]
 Objectives = Literal["kind", "subset", "none"]

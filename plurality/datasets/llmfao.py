@@ -10,7 +10,7 @@ import polars as pl
 from plurality.datasets._tools import external
 from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.schema import ID, TEXT, raise_at_first
 from plurality.datasets._tools.usable import Ties, unusable
 
@@ -18,6 +18,7 @@ ABOUT = About(
     hub=None,
     licence="CC BY 4.0 (dustalov/llmfao)",
     files=("crowd-comparisons.csv", "pairs-crowd.jsonl", *external.FILES),
+    checked=Checked.FILE,
 )
 
 WINNERS = ("left", "right", "tie")

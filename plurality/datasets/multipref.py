@@ -7,12 +7,17 @@ import polars as pl
 
 from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.nested import each, raise_for_value
 from plurality.datasets._tools.schema import ID, TEXT, Columns, numbered
 from plurality.datasets._tools.usable import Ties, unusable
 
-ABOUT = About(hub="allenai/multipref", licence="ODC-BY", files=("data/train-*.parquet", "MultiPref-Train.jsonl"))
+ABOUT = About(
+    hub="allenai/multipref",
+    licence="ODC-BY",
+    files=("data/train-*.parquet", "MultiPref-Train.jsonl"),
+    checked=Checked.SCHEMA,
+)
 Workers = Literal["all", "normal", "expert"]
 Objectives = Literal["all", "overall", "helpful", "truthful", "harmless"]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.schema import NUMBER, TEXT
 from plurality.errors import InputError
 
@@ -17,6 +17,7 @@ ABOUT = About(
     hub="namkoong-lab/PersonalLLM",
     licence="not stated",
     files=("train-*.parquet", "test-*.parquet"),
+    checked=Checked.READERS,
 )
 Protocol = Literal["repository", "lore"]
 Split = Literal["train", "test"]

@@ -7,7 +7,7 @@ import polars as pl
 
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.nested import MESSAGES, kind_of_reply, plain, reply, silent
 from plurality.datasets._tools.schema import ANY, ID, TEXT, raise_at_first, require
 from plurality.datasets._tools.usable import unusable
@@ -16,6 +16,7 @@ ABOUT = About(
     hub="MichaelR207/prism_personalized_0125",
     licence="that of the sources: PRISM and Chatbot Arena, model outputs CC-BY-NC-4.0",
     files=("*.parquet",),
+    checked=Checked.FILE,
 )
 Split = Literal["all", "train", "val", "test"]
 

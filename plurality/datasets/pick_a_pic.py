@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT, raise_at_first
 from plurality.errors import InputError
 from plurality.io.atomic import check_file, reserve, whole_file
@@ -24,6 +24,7 @@ ABOUT = About(
     hub="yuvalkirstain/pickapic_v2_no_images",
     licence="MIT by the project, not stated on the hub's cards",
     files=("train-*.parquet", "validation-*.parquet", "test-*.parquet"),
+    checked=Checked.SCHEMA,
 )
 Split = Literal["train", "validation", "test", "validation_unique", "test_unique"]
 Ties = Literal["drop", "keep"]

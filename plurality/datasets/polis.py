@@ -12,14 +12,17 @@ import polars as pl
 
 from plurality.datasets._tools import external
 from plurality.datasets._tools.about import folder_of, open_table
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.ratings import RatingWeights, rated_pairs
 from plurality.datasets._tools.schema import ID, NUMBER, TEXT, raise_at_first, require_given
 from plurality.datasets._tools.usable import blank
 from plurality.errors import InputError, InputWarning
 
 ABOUT = About(
-    hub=None, licence="CC BY 4.0 (compdemocracy/openData)", files=("votes.csv", "comments.csv", *external.FILES)
+    hub=None,
+    licence="CC BY 4.0 (compdemocracy/openData)",
+    files=("votes.csv", "comments.csv", *external.FILES),
+    checked=Checked.FILE,
 )
 
 AGREE, PASS = 1.0, 0.0

@@ -9,7 +9,7 @@ import polars as pl
 
 from plurality.datasets._tools import external
 from plurality.datasets._tools.about import folder_of, open_table
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.ratings import RatingWeights, Ties, agreed, rated_pairs
 from plurality.datasets._tools.schema import ID, NUMBER, TEXT, raise_at_first, require_given
 from plurality.datasets._tools.usable import blank
@@ -18,6 +18,7 @@ ABOUT = About(
     hub=None,
     licence="research use, do not redistribute (Jiaxin-Pei/Potato-Prolific-Dataset)",
     files=("offensiveness/raw_data.csv", *external.FILES),
+    checked=Checked.FILE,
 )
 
 PROMPT = "Which of these comments is less offensive?"

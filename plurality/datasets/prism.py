@@ -12,7 +12,7 @@ import polars as pl
 from plurality.datasets._tools import conversion
 from plurality.datasets._tools.about import folder_of, open_table
 from plurality.datasets._tools.conversion import Weights, choice_pairs, one_of, ordered_pairs, weigh
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.schema import FLAG, ID, NUMBER, TEXT
 from plurality.errors import InputError
 
@@ -20,6 +20,7 @@ ABOUT = About(
     hub="HannahRoseKirk/prism-alignment",
     licence="prompts CC-BY-4.0, model responses CC-BY-NC-4.0",
     files=("survey.jsonl", "utterances.jsonl"),
+    checked=Checked.SCHEMA,
 )
 Pairs = Literal["chosen_vs_rest", "score_gap"]
 Subset = Literal["all", "balanced", "UK", "US"]

@@ -11,13 +11,14 @@ import polars as pl
 
 from plurality.datasets._tools.about import open_table
 from plurality.datasets._tools.conversion import one_of
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.schema import ID, NUMBER, TEXT, raise_at_first
 
 ABOUT = About(
     hub="openai/summarize_from_feedback",
     licence="modified MIT, for the comparisons; the Reddit posts have a licence of their own",
     files=("comparisons/*.json", "comparisons/*/*.parquet"),
+    checked=Checked.SCHEMA,
 )
 PLACES = (*ABOUT.files, "comparisons/*.parquet", "comparisons/*.jsonl", "batch*.json", "comparisons")
 Documents = Literal["all", "posts", "articles"]

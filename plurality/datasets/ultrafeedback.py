@@ -10,14 +10,16 @@ import pyarrow as pa
 
 from plurality.datasets._tools.about import Table, folder_of, open_table, parts_there
 from plurality.datasets._tools.conversion import Weights, one_of, ordered_pairs, weigh
-from plurality.datasets._tools.frames import About, Frames, sieve, some
+from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.nested import MESSAGES, each, plain, raise_for_value, silent
 from plurality.datasets._tools.schema import NUMBER, TEXT, numbered, raise_at_first
 from plurality.datasets._tools.usable import Ties, blank, unusable
 from plurality.errors import InputError
 
 PARTS = ("evol_instruct", "false_qa", "flan", "sharegpt", "truthful_qa", "ultrachat")
-ABOUT = About(hub="openbmb/UltraFeedback", licence="MIT", files=tuple(f"{part}.jsonl" for part in PARTS))
+ABOUT = About(
+    hub="openbmb/UltraFeedback", licence="MIT", files=tuple(f"{part}.jsonl" for part in PARTS), checked=Checked.READERS
+)
 Users = Literal["p4", "p2"]
 Pairs = Literal["best", "all"]
 Binarized = Literal["no", "train", "test"]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from html import escape
 from pathlib import Path
 
@@ -17,13 +18,29 @@ MARK = "frames.json"
 """The file that tells a folder of frames, and says what was left out."""
 
 
+class Checked(Enum):
+    """What somebody who wrote a loader had seen of its files; the set's card says more."""
+
+    FILE = "a published file"
+    SCHEMA = "the publisher's own description"
+    READERS = "public readers' code"
+
+
 @dataclass(frozen=True)
 class About:
-    """What a loader's file says of its set: the hub id if it has one, the licence, and the published files."""
+    """What a loader's file says of its set: hub id if it has one, licence, published files, and what was checked."""
 
     hub: str | None
     licence: str
     files: tuple[str, ...]
+    checked: Checked
+
+    @property
+    def source(self) -> str:
+        """What a source is; "as published" is promised only where the publisher was asked."""
+        if self.checked is Checked.READERS:
+            return "file or folder in the form that public readers of it take (the published one was not seen)"
+        return f"file or folder as published (checked against {self.checked.value})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
