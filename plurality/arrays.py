@@ -25,6 +25,8 @@ def as_array(values: Any) -> Array:
         narrow = tensor.is_floating_point() and tensor.element_size() < 4
         values = (tensor.float() if narrow else tensor).numpy()
     array = np.asarray(values)
+    if array.dtype.name == "bfloat16":  # of ml_dtypes, as JAX's arrays are
+        array = array.astype(np.float32)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array.copy() if any(step < 0 for step in array.strides) else array

@@ -21,7 +21,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and demographic columns")
     parser.add_argument("--out", required=True, type=expanded, help="data store to write")
     parser.add_argument(
-        "--embeddings", help="precomputed embeddings (.npy, .safetensors), if the columns hold their row numbers"
+        "--embeddings",
+        help="precomputed embeddings (.npy, .safetensors, .parquet, .feather), if the columns hold their row numbers",
     )
     add_encoder(parser, "text encoder: lsa (default, no download), a hub id or a model folder")
 

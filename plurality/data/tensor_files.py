@@ -17,6 +17,7 @@ from plurality.errors import InputError
 from plurality.io.causes import unreadable
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+BFLOAT16 = "BF16"  # the upper half of a float32, which NumPy does not have
 BLOCK_BYTES = 1 << 25
 HEADER_LIMIT = 100_000_000  # the format's own
 
@@ -44,10 +45,22 @@ def write_tensors(path: Path, arrays: Mapping[str, Array]) -> None:
                 file.write(np.ascontiguousarray(part, dtype="<f4").data)
 
 
-def map_tensors(path: Path) -> dict[str, Array]:
-    """Every tensor of the file, memory-mapped and read-only: a page is read when it is used.
+def widened(halves: Array) -> Array:
+    """float32 of the bits of bfloat16, in blocks: (n, ...) uint16 -> the same shape."""
+    out = np.empty(halves.shape, dtype=np.float32)
+    bits, step = out.view(np.uint32), max(1, BLOCK_BYTES // max(1, 4 * math.prod(halves.shape[1:])))
+    for start in range(0, len(halves), step):
+        bits[start : start + step] = halves[start : start + step].astype(np.uint32) << 16
+    return out
+
+
+def map_tensors(path: Path, *, only: str | None = None) -> dict[str, Array]:
+    """Every tensor of the file, memory-mapped and read-only: a page is read when it is used; bfloat16 as float32.
 
     Raises InputError when the file is missing, cut short, or no safetensors file of floats.
+
+    path    file
+    only    the one tensor that is wanted; it must be there
     """
     try:
         with path.open("rb") as file:
@@ -68,7 +81,10 @@ def map_tensors(path: Path) -> dict[str, Array]:
     try:
         spans = {name: _Span.of(path, entry) for name, entry in header.items() if name != "__metadata__"}
         _check_tiled(path, size - 8 - length, sorted((span.begin, span.end) for span in spans.values()))
-        return {name: span.map(path, 8 + length) for name, span in spans.items()}
+        if only is not None and only not in spans:
+            raise InputError(f"{path} has the tensors {', '.join(spans) or 'none'}; name the one to use `{only}`")
+        wanted = spans if only is None else {only: spans[only]}
+        return {name: span.map(path, 8 + length) for name, span in wanted.items()}
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
@@ -83,22 +99,25 @@ class _Span:
     shape: tuple[int, ...]
     begin: int
     end: int
+    narrow: bool = False
 
     @staticmethod
     def of(path: Path, entry: Mapping[str, Any]) -> "_Span":
         shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
-        dtype = DTYPES.get(entry["dtype"])
+        narrow = entry["dtype"] == BFLOAT16
+        dtype = np.dtype("<u2") if narrow else DTYPES.get(entry["dtype"])
         if dtype is None:
             raise InputError(f"{path} holds {entry['dtype']} values; save them as float32")
         whole = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
         if not whole or end - begin != dtype.itemsize * math.prod(shape):
             raise InputError(f"{path} is damaged (its header contradicts itself); embed the texts again")
-        return _Span(dtype, shape, begin, end)
+        return _Span(dtype, shape, begin, end, narrow)
 
     def map(self, path: Path, start: int) -> Array:
         if self.end == self.begin:
-            return np.empty(self.shape, self.dtype)
-        return np.memmap(path, dtype=self.dtype, mode="r", offset=start + self.begin, shape=self.shape)
+            return np.empty(self.shape, np.float32 if self.narrow else self.dtype)
+        mapped = np.memmap(path, dtype=self.dtype, mode="r", offset=start + self.begin, shape=self.shape)
+        return widened(mapped) if self.narrow else mapped
 
 
 def _check_tiled(path: Path, size: int, spans: list[tuple[int, int]]) -> None:

@@ -24,7 +24,17 @@ from plurality.io.paths import expanded
 
 # Words (don't stays whole), single marks and runs of line breaks: how an answer is laid out and
 # punctuated is part of its style, and people differ in the styles they prefer.
-TOKEN = r"\w+(?:['’]\w+)*|[^\w\s]|\n+"
+SPACED = r"\w+(?:['’]\w+)*|[^\w\s]|\n+"  # of encoders saved without a pattern of their own
+# Scripts without spaces between words (Thai to Khmer, kana, Han) are single characters with their marks, of which
+# n-grams are made as of words. Vowel signs are no letters to Python; with them words of India stay whole.
+UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    r"\uff66-\uff9f\U00020000-\U0003ffff"
+)
+SIGNS = r"\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3\u3099\u309a"
+MARKS = r"\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670\u0900-\u0903\u093a-\u0963\u0981-\u0dff\u200c\u200d"
+WORD = rf"[^\W{UNSPACED}](?:[^\W{UNSPACED}]|[{MARKS}])*"
+TOKEN = rf"[{UNSPACED}][{SIGNS}]*|{WORD}(?:['’]{WORD})*|[^\w\s]|\n+"
 BATCH = 8192
 
 
@@ -80,13 +90,14 @@ class LsaSpec:
 
 
 class Lsa:
-    """A fitted LSA encoder: x = V tfidf(text), with V (dim, terms). A text of unknown words gives zeros.
+    """A fitted LSA encoder: x = V tfidf(text), with V (dim, terms). Unknown words give zeros, with a warning.
 
     spec          the settings it was fitted with
     vocabulary    terms, in order
     idf           (terms,) inverse document frequencies
     components    (dim, terms) V
     facts         what was measured at the fit
+    token         pattern of a term's parts
     """
 
     def __init__(
@@ -96,14 +107,15 @@ class Lsa:
         idf: NDArray[np.float32],
         components: NDArray[np.float32],
         facts: dict[str, Any],
+        token: str = TOKEN,
     ) -> None:
-        self.spec, self.vocabulary, self.facts = spec, list(vocabulary), facts
+        self.spec, self.vocabulary, self.facts, self.token = spec, list(vocabulary), facts, token
         self._arrays = {"idf": idf, "components": components}
         self._projection = np.ascontiguousarray(components.T)  # (terms, dim)
-        self._vectorizer = _vectorizer(spec, self.vocabulary)
+        self._vectorizer = _vectorizer(spec, self.vocabulary, token)
         self._vectorizer.idf_ = idf
         self._fingerprint = storage.fingerprint(
-            {"kind": "lsa", "token": TOKEN, "spec": asdict(spec), "vocabulary": self.vocabulary}, self._arrays
+            {"kind": "lsa", "token": token, "spec": asdict(spec), "vocabulary": self.vocabulary}, self._arrays
         )
 
     @property
@@ -139,7 +151,7 @@ class Lsa:
         """
         texts = _texts(self.spec, prompts, completions)
         check_not_blank(texts, "completions")
-        return self._embed(texts, progress)
+        return self._embed(texts, "completions", progress)
 
     def encode_prompts(self, prompts: Sequence[Prompt], progress: bool = False) -> Vectors:
         """Embed each prompt by itself, (n, dim).
@@ -149,7 +161,7 @@ class Lsa:
         """
         texts = [contents(conversation) for conversation in prompt_conversations(prompts)]
         check_not_blank(texts, "prompts")
-        return self._embed(texts, progress)
+        return self._embed(texts, "prompts", progress)
 
     def save(self, folder: Path) -> None:
         """Write encoder.json and encoder.safetensors; the record comes last, so it vouches for both.
@@ -158,16 +170,25 @@ class Lsa:
         """
         folder = expanded(folder)
         storage.write_tensors(folder / storage.TENSORS, self._arrays)
-        fitted = {"spec": asdict(self.spec), "facts": self.facts, "vocabulary": self.vocabulary}
+        fitted = {"spec": asdict(self.spec), "facts": self.facts, "vocabulary": self.vocabulary, "token": self.token}
         storage.write_record(folder, {**self.describe(), **fitted})
 
-    def _embed(self, texts: list[str], progress: bool) -> Vectors:
+    def _embed(self, texts: list[str], what: str, progress: bool) -> Vectors:
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         with meter("embedding (lsa)", len(texts), len(texts), progress) as advance:
             for start in range(0, len(texts), BATCH):
                 part = texts[start : start + BATCH]
                 vectors[start : start + BATCH] = self._vectorizer.transform(part) @ self._projection
                 advance(len(part), len(part))
+        none = np.flatnonzero(~vectors.any(axis=1))
+        if len(none):
+            share = f"{len(none):,} of {len(texts):,} {what} ({len(none) / len(texts):.1%})"
+            note = (
+                f"lsa: {share} get a zero vector, {what}[{none[0]}] among them: the encoder knows none of their terms"
+            )
+            warn(
+                InputWarning(f"{note}; fit with a smaller min_df or a larger dim, or use another encoder"), stacklevel=3
+            )
         return vectors
 
 
@@ -175,8 +196,8 @@ def load(folder: Path, record: dict[str, Any]) -> Lsa:
     """Restore a saved LSA encoder, bit for bit; InputError when a file is damaged or of another save."""
     arrays = storage.read_tensors(folder / storage.TENSORS)
     try:
-        spec = LsaSpec(**record["spec"])
-        encoder = Lsa(spec, record["vocabulary"], arrays["idf"], arrays["components"], record["facts"])
+        spec, token = LsaSpec(**record["spec"]), record.get("token", SPACED)
+        encoder = Lsa(spec, record["vocabulary"], arrays["idf"], arrays["components"], record["facts"], token)
         promised = record["fingerprint"]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(f"{folder} holds a damaged lsa encoder ({error}): fit and save it again") from None
@@ -197,7 +218,7 @@ def _fit(
 ) -> tuple[list[str], NDArray[np.float32], NDArray[np.float32], float]:
     from sklearn.decomposition import TruncatedSVD
 
-    vectorizer = _vectorizer(spec, None)
+    vectorizer = _vectorizer(spec, None, TOKEN)
     try:
         weights = vectorizer.fit_transform(texts)
     except ValueError:
@@ -221,11 +242,11 @@ def _fit(
     )
 
 
-def _vectorizer(spec: LsaSpec, vocabulary: list[str] | None) -> Any:
+def _vectorizer(spec: LsaSpec, vocabulary: list[str] | None, token: str) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(
-        token_pattern=TOKEN,
+        token_pattern=token,
         ngram_range=(1, spec.max_ngram),
         sublinear_tf=True,
         min_df=spec.min_df,

@@ -1,10 +1,18 @@
 """Ready-made embeddings: arrays and files, with row numbers for sides."""
 
+import ml_dtypes
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
+from pyarrow import feather
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
+from plurality.data import tensor_files
+from plurality.data.embeddings import open_embeddings
 from plurality.data.keys import mix, text_keys
 from plurality.data.read import read
 from plurality.errors import InputError
@@ -39,6 +47,72 @@ def test_ready_made_embeddings(tmp_path, form):
     assert (chosen.tolist(), rejected.tolist()) == (NUMBERS["chosen"], NUMBERS["rejected"])
     assert data.texts is data.encoder is data.prompts is None
     assert len(data.prompt_keys) == 1
+
+
+NARROW = {"float16": VECTORS.astype(np.float16), "bfloat16": VECTORS.astype(ml_dtypes.bfloat16)}
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("form", ["npy", "safetensors", "array", "tensor", "map"])
+def test_half_precision_is_read(tmp_path, name, form):
+    """Every value that a half can hold is the same number as float32."""
+    narrow = NARROW[name]
+    tensor = torch.from_numpy(VECTORS).to(getattr(torch, name))
+    path = tmp_path / f"e.{'safetensors' if form == 'safetensors' else 'npy'}"
+    np.save(path, narrow) if path.suffix == ".npy" else save_torch({"embeddings": tensor, "n": torch.ones(2)}, path)
+    given = {"array": narrow, "tensor": tensor, "map": np.load(path, mmap_mode="r") if path.suffix == ".npy" else None}
+    data = read(pl.DataFrame(NUMBERS), embeddings=given.get(form, path))
+    assert data.items.dtype == np.float32
+    np.testing.assert_array_equal(data.items, narrow.astype(np.float32))
+
+
+def test_wide_bfloat16_is_converted_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensor_files, "BLOCK_BYTES", 30)
+    values = torch.from_numpy(RNG.standard_normal((50, 3)).astype(np.float32)).bfloat16()
+    save_torch({"embeddings": values}, tmp_path / "e.safetensors")
+    np.testing.assert_array_equal(open_embeddings(tmp_path / "e.safetensors", "e"), values.float().numpy())
+    values[7, 1] = float("nan")
+    save_torch({"embeddings": values}, tmp_path / "e.safetensors")
+    with pytest.raises(InputError, match=r"e\.safetensors: embedding 7 \(from 0\) holds NaN"):
+        open_embeddings(tmp_path / "e.safetensors", "e")
+
+
+def test_a_map_is_not_copied(tmp_path):
+    np.save(tmp_path / "e.npy", VECTORS)
+    mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
+    assert np.shares_memory(open_embeddings(mapped, "e"), mapped)
+
+
+@pytest.mark.parametrize("inner", [pa.float32(), pa.float64(), pa.float16()], ids=str)
+@pytest.mark.parametrize("size", [3, -1])
+def test_arrow_lists_are_read_from_files_and_memory(tmp_path, inner, size):
+    rows = [[inner.to_pandas_dtype()(x) for x in row] for row in VECTORS.tolist()]
+    column = pa.array(rows, type=pa.list_(inner, size))
+    expected = VECTORS.astype(inner.to_pandas_dtype()).astype(np.float32)
+    table = pa.table({"id": list("abcde"), "embedding": column, "tags": [["x"]] * 5})
+    pq.write_table(table, tmp_path / "e.parquet")
+    feather.write_feather(table, tmp_path / "e.feather")
+    sources = [column, table["embedding"], pl.Series(column), tmp_path / "e.parquet", str(tmp_path / "e.feather")]
+    for source in sources:
+        np.testing.assert_array_equal(open_embeddings(source, "e"), expected)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"embeddings": [[1.0, 2.0], [1.0]]}, r"embedding 1 \(from 0\) is missing, or not as long as the first"),
+        ({"embeddings": [[1.0, 2.0], None]}, r"embedding 1 \(from 0\) is missing, or not as long as the first"),
+        ({"embeddings": [[1.0, 2.0], [None, 1.0]]}, r"embedding 1 \(from 0\) is missing"),
+        ({"embeddings": [["a"], ["b"]]}, r"a column of List\(String\) holds no embeddings; give lists of floats"),
+        ({"embeddings": [[1], [2]]}, r"embeddings of type int64 are not floats"),
+        ({"a": [[1.0]], "b": [[2.0]]}, r"has the columns a, b; name the one with lists of numbers 'embeddings'"),
+        ({"a": [1.0]}, r"has the columns a; name the one with lists of numbers 'embeddings'"),
+    ],
+)
+def test_columns_that_are_no_embeddings(tmp_path, columns, message):
+    pl.DataFrame(columns).write_parquet(tmp_path / "e.parquet")
+    with pytest.raises(InputError, match=rf"e\.parquet:? {message}"):
+        open_embeddings(tmp_path / "e.parquet", "e")
 
 
 def test_prompts_of_ready_made_embeddings():
@@ -107,7 +181,9 @@ def test_bad_embedding_files(tmp_path):
         "cut.safetensors": "is truncated after .* bytes",
         "no.safetensors": "is not a safetensors file",
         "absent.safetensors": "is missing",
-        "e.bin": "embeddings in .bin are unknown; give .npy or .safetensors",
+        "e.txt": r"embeddings in .txt are unknown; give .npy, .safetensors or a column of lists in .parquet, .pq, .fea",
+        "e.bin": r"embeddings in .bin are a pickle, which can run code .*; convert .*save_file\(\{'embeddings': to",
+        "e.PT": r"embeddings in .PT are a pickle, .* and give e\.safetensors",
     }.items():
         with pytest.raises(InputError, match=message):
             read(frame, embeddings=tmp_path / name)

@@ -225,7 +225,8 @@ def test_winners_stand_first_as_often_as_second(letters):
 
 def test_new_comparisons_with_an_encoder_that_is_fitted_already():
     spec = LsaSpec(dim=2, min_df=1, max_ngram=1)
-    data = read(pl.DataFrame(ROWS), encoder=spec)
+    with pytest.warns(InputWarning, match=r"lsa: 1 of 5 completions \(20\.0%\) get a zero vector"):
+        data = read(pl.DataFrame(ROWS), encoder=spec)
     new = read(pl.DataFrame({k: v[:1] for k, v in ROWS.items()}), encoder=data.encoder)
     assert new.encoder is data.encoder
     rows = np.searchsorted(data.item_keys, new.item_keys)
@@ -255,7 +256,8 @@ def test_candidates(letters):
 def test_polis_from_end_to_end(tmp_path, real_data):
     folder = real_data("polis")
     spec = LsaSpec(dim=8, max_ngram=1)
-    data = read(folder / "comparisons.parquet", users=folder / "users.parquet", encoder=spec)
+    with pytest.warns(InputWarning, match=r"lsa: 28 of 2,380 completions \(1\.2%\) get a zero vector"):
+        data = read(folder / "comparisons.parquet", users=folder / "users.parquet", encoder=spec)
     frame = pl.read_parquet(folder / "comparisons.parquet")
     assert (len(data), data.users.height, len(data.prompt_keys)) == (frame.height, 3242, 13)
     pairs = pl.concat([frame.select("prompt", completion=side) for side in ("chosen", "rejected")])

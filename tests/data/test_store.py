@@ -154,7 +154,7 @@ def test_a_truncated_tensor_file_is_known_by_its_header(tmp_path, left):
         (b'{"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', "8 bytes belong to no tensor"),
         (b'{"x": {"dtype": "F32", "shape": [1e9], "data_offsets": [0, 16]}}', "its header contradicts itself"),
         (b"[" * 100_000, "is not a safetensors file"),
-        (b'{"x": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}}', "holds BF16 values; save them as"),
+        (b'{"x": {"dtype": "F8_E4M3", "shape": [2, 2], "data_offsets": [0, 8]}}', "holds F8_E4M3 values; save them as"),
     ],
 )
 def test_tensor_files_that_make_no_sense(tmp_path, header, message):

@@ -108,7 +108,8 @@ def test_saved_and_loaded_gives_the_same_bits(tmp_path):
 
 def test_unknown_words_give_zeros():
     encoder = fit(corpus(), dim=8)
-    x = encode(encoder, ["entirely unheard of", "word0"])
+    with pytest.warns(InputWarning, match=r"lsa: 1 of 2 completions \(50\.0%\) get a zero vector, completions\[0\]"):
+        x = encode(encoder, ["entirely unheard of", "word0"])
     assert not x[0].any()
     assert x[1].any()
     assert np.isfinite(x).all()
@@ -117,6 +118,54 @@ def test_unknown_words_give_zeros():
 def test_tokens_keep_contractions_marks_and_line_breaks():
     found = re.findall(lsa.TOKEN, "I don't, it’s **so**!\n\n- 3rd")
     assert found == ["I", "don't", ",", "it’s", "*", "*", "so", "*", "*", "!", "\n\n", "-", "3rd"]
+
+
+def test_scripts_without_spaces_are_characters_and_signs_stay_with_their_letters():
+    found = re.findall(lsa.TOKEN, "中国は2020年 naïve หิว हिन्दी में। 한국어 cafe\u0301")
+    assert found == ["中", "国", "は", "2020", "年", "naïve", "หิ", "ว", "हिन्दी", "में", "।", "한국어", "cafe\u0301"]
+    english = "I don't, it’s **so**!\n\n- 3rd __x_y 3.5 it''s"
+    assert re.findall(lsa.TOKEN, english) == re.findall(lsa.SPACED, english)
+
+
+UNSPACED = {
+    "Chinese": ["我喜欢喝绿茶", "他每天早上喝绿茶", "我们明天去爬山", "周末大家一起去爬山", "绿茶比红茶好", "爬山很累"],
+    "Japanese": [
+        "緑茶を飲むのが好き",
+        "毎朝緑茶を飲む",
+        "明日山に登ります",
+        "週末は山に登りたい",
+        "緑茶が好き",
+        "山は高い",
+    ],
+    "Thai": ["ฉันชอบดื่มชาเขียว", "เขาดื่มชาเขียวทุกเช้า", "พรุ่งนี้เราจะไปปีนเขา", "สุดสัปดาห์ไปปีนเขากัน", "ชาเขียวดี", "ปีนเขาเหนื่อย"],
+}
+
+
+@pytest.mark.parametrize("language", UNSPACED)
+def test_texts_that_share_phrases_are_nearer_without_spaces_too(language):
+    texts = UNSPACED[language]
+    with pytest.warns(InputWarning, match="support only dim"):
+        encoder = fit(texts, min_df=1)
+    x = encode(encoder, texts)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    near = x @ x.T
+    assert near[0, 1] > near[0, 2] + 0.1  # both about tea; the third is about climbing
+    assert near[2, 3] > near[2, 1] + 0.1
+    assert len(set(texts) & set(encoder.vocabulary)) == 0
+
+
+def test_an_encoder_of_an_earlier_version_keeps_its_words(tmp_path):
+    texts = corpus()
+    made = fit(texts, dim=8)
+    arrays = made._arrays
+    earlier = lsa.Lsa(made.spec, made.vocabulary, arrays["idf"], arrays["components"], made.facts, lsa.SPACED)
+    earlier.save(tmp_path)
+    record = json.loads((tmp_path / "encoder.json").read_text())
+    assert record.pop("token") == lsa.SPACED  # which those versions did not write
+    (tmp_path / "encoder.json").write_text(json.dumps(record))
+    loaded = encoders.load(tmp_path)
+    assert loaded.fingerprint == earlier.fingerprint != made.fingerprint
+    np.testing.assert_array_equal(encode(loaded, texts), encode(earlier, texts))
 
 
 def test_dim_is_reduced_to_what_the_corpus_supports():

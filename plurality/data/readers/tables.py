@@ -13,15 +13,15 @@ from plurality.errors import InputError
 from plurality.io.causes import system_error, unreadable
 from plurality.io.paths import expanded
 
-FORMATS = ".parquet, .jsonl, .csv (the last two also as .gz)"
+FORMATS = ".parquet, .feather, .jsonl, .csv (the last two also as .gz)"
 FRAMES = "a polars, pandas or pyarrow table, a mapping of columns or a Hugging Face Dataset"
 
 
 def open_frame(source: Any, what: str) -> tuple[pl.DataFrame, str]:
     """The frame of a file or of a table in memory, and what to call it.
 
-    source      path of a .parquet (.pq), .jsonl (.ndjson, .json) or .csv file, the last two also gzipped (.gz); or
-                a polars, pandas or pyarrow table, a mapping of columns, or a Hugging Face Dataset
+    source      path of a .parquet (.pq), .feather (.arrow), .jsonl (.ndjson, .json) or .csv file, the last two also
+                gzipped (.gz); or a polars, pandas or pyarrow table, a mapping of columns, or a Hugging Face Dataset
     what        what the table is, such as "users"; messages call a file by its path and anything else by this
 
     Whatever the format, the frame is the same: all rows decide what is there and of which type, user ids keep their
@@ -52,6 +52,8 @@ def _read_file(path: Path, what: str) -> pl.DataFrame:
         match suffixes[-1] if suffixes else "":
             case ".parquet" | ".pq":
                 return pl.read_parquet(path)
+            case ".feather" | ".arrow":
+                return pl.read_ipc(path)
             case ".jsonl" | ".ndjson" | ".json":
                 return json_lines.read(path)
             case ".csv":

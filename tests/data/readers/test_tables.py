@@ -103,7 +103,7 @@ def test_numbers_as_ids_and_leading_zeros_in_csv(tmp_path, letters, facts):
         ("c.csv", b"user_id,prompt,chosen,rejected,label\nu,p,b,a,x\n", "row 1: label is not a number; give"),
         ("c.csv", b"user_id,prompt\nu,\xe9,c\n", r"cannot be read \(.*; write the file again"),
         ("c.parquet", b"PAR1", r"cannot be read \(.*; write the file again"),
-        ("c.xlsx", b"", "the format .xlsx is unknown; give .parquet, .jsonl, .csv"),
+        ("c.xlsx", b"", "the format .xlsx is unknown; give .parquet, .feather, .jsonl, .csv"),
     ],
 )
 def test_bad_files(tmp_path, letters, name, content, message):
