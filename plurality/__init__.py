@@ -26,6 +26,7 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "check_data": "plurality.data_checks.check",
     "check_model": "plurality.testing.check_model",
     "compare": "plurality.evaluation.compare",
+    "concat": "plurality.data.concat",
     "factors": "plurality.analyses.factors",
     "load": "plurality.reward.reward_model",
     "next_questions": "plurality.elicitation",

@@ -5,6 +5,7 @@ from plurality.analyses.audit import audit as audit
 from plurality.analyses.factors import factors as factors
 from plurality.analyses.scores import predictions_from_scores as predictions_from_scores
 from plurality.data.comparisons import Comparisons as Comparisons
+from plurality.data.concat import concat as concat
 from plurality.data.read import read as read
 from plurality.data_checks.check import check_data as check_data
 from plurality.elicitation import next_questions as next_questions

@@ -242,7 +242,7 @@ EMBEDDINGS = {
     "in a format nobody knows": (
         lambda p: ["embed", p.parquet(ROWS), "--embeddings", p.file("v.pt", b""), "--out", p.out],
         "v.pt: embeddings in .pt are a pickle, which can run code",
-        "give .npy or .safetensors",
+        "and give v.safetensors",
     ),
     "cut short (npy)": (
         lambda p: ["embed", p.parquet(ROWS), "--embeddings",
