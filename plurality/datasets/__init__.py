@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from plurality.encoders import Encoder, LsaSpec, TransformersSpec
 
 NAMES = (
+    "arena_140k",
     "chatbot_arena",
     "collective_alignment",
     "community_alignment",
     "d3code",
     "dices",
+    "global_opinions",
     "helpsteer",
     "hh_rlhf",
     "llmfao",
     "multipref",
+    "oasst1",
+    "pareto",
     "personal_llm",
     "personal_reward_bench",
+    "personalized_rewardbench",
     "pick_a_pic",
     "polis",
     "popquorn",

@@ -6,9 +6,10 @@ from typing import Literal, get_args
 import polars as pl
 
 from plurality.datasets._tools.about import open_table
+from plurality.datasets._tools.battles import compared, unfit
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
-from plurality.datasets._tools.nested import CONTENT, MESSAGES, ROLE, silent
+from plurality.datasets._tools.nested import MESSAGES
 from plurality.datasets._tools.schema import FLAG, ID, TEXT, Columns, raise_at_first
 from plurality.datasets._tools.usable import Ties, unusable
 
@@ -57,8 +58,6 @@ def frames(
         f"winner is none of {', '.join(WINNERS)}",
         "correct the row or leave it out",
     )
-    a, b = pl.col("conversation_a"), pl.col("conversation_b")
-    asked = [_said(side, "user") for side in (a, b)]
     battles, dropped = sieve(
         table.frame,
         {
@@ -66,51 +65,11 @@ def frames(
             "votes with the models' names in sight": ~pl.col("anony"),
             "votes on flagged conversations": pl.lit(flagged == "drop")
             & pl.col("openai_moderation").struct.field("flagged"),
-            "conversations with a message without text": silent(a) | silent(b),
-            "conversations that are not user and assistant in turn": ~(_alternates(a) & _alternates(b)),
-            "conversations whose user turns differ": asked[0] != asked[1],
-            "conversations of several turns": pl.lit(turns == "single") & (a.list.len() > 2),
+            **unfit(turns),
         },
     )
-    tie = winner.str.starts_with("tie")
-    a_won = winner != "model_b"
-    said = {"a": _rest(a), "b": _rest(b)}
-    sides = [
-        pl.when(a_won).then(said[x]).otherwise(said[y]).alias(name)
-        for name, x, y in (("chosen", "a", "b"), ("rejected", "b", "a"))
-    ]
-    models = [
-        pl.when(a_won).then(f"model_{x}").otherwise(f"model_{y}").alias(f"{name}_model")
-        for name, x, y in (("chosen", "a", "b"), ("rejected", "b", "a"))
-    ]
-    rows = battles.select(
-        pl.col("judge").alias("user_id"),
-        a.list.eval(CONTENT).list.first().alias("prompt"),
-        *sides,
-        pl.when(tie).then(0.5).otherwise(1.0).alias("label"),
-        *models,
-        pl.col("question_id"),
-        pl.col("language"),
-        (a.list.len() // 2).alias("turns"),
-    )
+    told = compared(winner != "model_b", winner.str.starts_with("tie"))
+    rows = battles.select(pl.col("judge").alias("user_id"), *told, "question_id", "language")
     made, more = sieve(rows, unusable(ties))
     users = made.select("user_id").unique().sort("user_id").collect(engine="streaming")
     return some(Frames("chatbot_arena", made, users, {**table.dropped, **dropped, **more}), source)
-
-
-def _said(conversation: pl.Expr, role: str) -> pl.Expr:
-    """What one role said, as one text that can be compared."""
-    return conversation.list.eval(CONTENT.filter(ROLE.eq(role))).list.join("\x1e")
-
-
-def _alternates(conversation: pl.Expr) -> pl.Expr:
-    roles = conversation.list.eval(ROLE).list.join(",")
-    return roles.str.contains(r"^user,assistant(,user,assistant)*$").fill_null(False)
-
-
-def _rest(conversation: pl.Expr) -> pl.Expr:
-    """What followed the first message, the first answer without the name of its role."""
-    told = conversation.list.slice(1).list.eval(
-        pl.when(ROLE == "user").then(pl.lit("User: ")).otherwise(pl.lit("Assistant: ")) + CONTENT
-    )
-    return told.list.join("\n\n").str.strip_prefix("Assistant: ")
