@@ -62,6 +62,18 @@ PAIRS = [("10", 1, "c", r) for r in ("d", "no,\nnever", "हाँ")] + [("10", 
 PAIRS += [("11", 2, "l", r) for r in "ijk"] + [("12", 1, "n", r) for r in "mo"]
 
 
+@pytest.mark.parametrize("name", ["full_v1.csv", "filtered_v1.csv"])
+def test_other_revisions_have_other_names(tmp_path, name):
+    write(tmp_path).joinpath("community_alignment.csv").rename(tmp_path / name)
+    assert told(frames(tmp_path)) == sorted(PAIRS)
+
+
+def test_a_row_that_lacks_its_annotator_is_left_out_and_counted(tmp_path):
+    made = frames(write(tmp_path, [*ROWS, ROWS[0] | {"annotator_id": ""}]))
+    assert made.dropped["rows without annotator_id"] == 1
+    assert told(made) == sorted(PAIRS)
+
+
 def test_the_preferred_with_the_others(folder):
     made = frames(folder)
     assert told(made) == sorted(PAIRS)

@@ -1,5 +1,7 @@
 """MultiPref from a small parquet file in the published format, against pairs worked out by hand."""
 
+import json
+
 import polars as pl
 import pytest
 
@@ -51,6 +53,15 @@ def folder(tmp_path):
 def told(made):
     columns = ("user_id", "objective", "chosen", "rejected", "label", "strength")
     return sorted(made.collect().select(columns).rows())
+
+
+def test_the_file_of_an_earlier_revision(tmp_path):
+    lines = (json.dumps(row) + "\n" for row in ROWS)
+    (tmp_path / "MultiPref-Train.jsonl").write_text("".join(lines), encoding="utf-8")
+    write(tmp_path)
+    expected = told(frames(tmp_path))
+    (tmp_path / "train-00000-of-00001.parquet").unlink()
+    assert told(frames(tmp_path)) == expected
 
 
 def test_overall_judgements_by_hand(folder):
