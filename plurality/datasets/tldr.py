@@ -56,8 +56,9 @@ def frames(
     ):
         raise_at_first(table.frame, bad, table.place, cause, "correct the row or leave it out")
     schema = table.frame.collect_schema()
-    confidence = _field(schema, "extra", "confidence").cast(pl.Float64)
-    bad = ~confidence.is_between(1, 9)
+    told = _field(schema, "extra", "confidence")
+    confidence = told.cast(pl.Float64, strict=False)
+    bad = ~confidence.is_between(1, 9).fill_null(told.is_null())
     raise_at_first(
         table.frame, bad, table.place, "extra.confidence is not within 1 to 9", "correct the row or leave it out"
     )

@@ -276,8 +276,8 @@ def _suits(dtype: pl.DataType, kind: Kind) -> bool:
         return True
     if kind is SAID:
         return _in_parts(dtype)
-    if kind is ID:
-        return dtype.is_integer()
+    if kind is ID:  # whole numbers become floats where a library has no other null
+        return dtype.is_integer() or dtype.is_float()
     return kind is not TEXT and (dtype.is_numeric() or dtype == pl.Boolean)
 
 
@@ -307,6 +307,8 @@ def _value(column: pl.Expr, dtype: pl.DataType, kind: Kind) -> pl.Expr:
         return column.cast(_dtype(kind)) if empty else column
     if not _suits(dtype, kind):
         return column
+    if kind is ID and dtype.is_float():
+        return pl.when(column == column.round()).then(column.cast(pl.Int64, strict=False).cast(pl.String))
     text = column.cast(pl.String)
     if kind in (TEXT, ID, SAID):
         return text

@@ -220,6 +220,11 @@ def test_lists_and_objects_that_are_all_empty_have_their_type():
     assert made["c"].to_list() == [[], []]
 
 
+def test_whole_numbers_that_a_null_made_floats_are_ids():
+    made, dropped = require(pl.LazyFrame({"c": [7.0, None, 12.0]}), {"c": ID}, "place")
+    assert (made.collect()["c"].to_list(), dropped) == (["7", "12"], {"rows without c": 1})
+
+
 def test_the_first_bad_row_is_named():
     frame = pl.LazyFrame({"c": [None, 1, 2, 3]})
     raise_at_first(frame, pl.col("c") > 3, "place", "c is large", "mend it")
