@@ -7,10 +7,11 @@ import math
 import signal
 import socket
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from plurality.cli.settings import add_no_verify, add_thought_tags, at_least, say, thought_tags
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -114,7 +115,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         thought_tags=tags,
     )
     # what cannot embed or score must say so now, not in the middle of a training run
-    rewarder(prompts=["Hello"], completions=["Hello"], user_id=list(model.user_ids[:1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # such as of a word that the encoder does not know
+        rewarder(prompts=["Hello"], completions=["Hello"], user_id=list(model.user_ids[:1]))
     encoder = model.text_encoder().describe()
     unknown: Unknown = args.unknown if model.head.n_codes else "population"  # where all have one reward
     about = {"model": repr(model), "encoder": {key: encoder.get(key) for key in ("kind", "name")}}

@@ -36,7 +36,7 @@ EACH = [(kind, name) for kind, names in FILES.items() for name in names]
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     folder = tmp_path_factory.mktemp("good")
-    data = plurality.read(TABLE, encoder=LsaSpec(dim=2))
+    data = plurality.read(TABLE, encoder=LsaSpec(dim=2, min_df=1))
     data.save(folder / "store")
     BradleyTerry(temperature=True, decay=3.0).fit(data).save_pretrained(folder / "reward")
     return folder
