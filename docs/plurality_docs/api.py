@@ -64,5 +64,6 @@ def _entry(full: str, value: Any) -> Iterator[str]:
     elif inspect.isroutine(value):
         yield f".. autofunction:: {full}"
     else:
-        yield from (f".. py:data:: {full}", "", f"   ``{str(value)[:200]}``")
+        shown = str(value) if len(str(value)) <= 200 else f"{str(value)[:199].rstrip()}…"  # no literal ends in a blank
+        yield from (f".. py:data:: {full}", "", f"   ``{shown}``")
     yield ""
