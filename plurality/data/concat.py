@@ -118,6 +118,7 @@ def concat(
         objective=objective,
         objectives=told,
         unread=tuple(dict.fromkeys(column for data in sets for column in data.unread)),
+        attributes=_attributes(sets),
     )
 
 
@@ -168,13 +169,7 @@ def _users(sets: Sequence[Comparisons], names: Sequence[str], same: bool) -> tup
         data.users if same else data.users.with_columns(user_id=pl.format("{}/{}", pl.lit(name), "user_id"))
         for data, name in zip(sets, names, strict=True)
     ]
-    kinds: dict[str, set[pl.DataType]] = {}
-    for frame in frames:
-        for name, dtype in frame.schema.items():
-            kinds.setdefault(name, set()).add(dtype)
-    mixed = [name for name, dtypes in kinds.items() if len(dtypes) > 1 and not all(d.is_numeric() for d in dtypes)]
-    texts = [frame.with_columns(pl.col(n for n in mixed if n in frame.columns).cast(pl.String)) for frame in frames]
-    table = pl.concat(texts, how="diagonal_relaxed")
+    table = _stacked(frames)
     said = [pl.col(name).drop_nulls() for name in table.columns[1:]]
     grouped = table.group_by("user_id", maintain_order=True)
     for name, values in zip(table.columns[1:], said, strict=True):
@@ -188,6 +183,31 @@ def _users(sets: Sequence[Comparisons], names: Sequence[str], same: bool) -> tup
     row = dict(zip(everybody["user_id"].to_list(), range(everybody.height), strict=True))
     places = [np.array([row[u] for u in frame["user_id"].to_list()], dtype=np.int64) for frame in frames]
     return everybody, np.concatenate([place[data.user] for place, data in zip(places, sets, strict=True)])
+
+
+def _attributes(sets: Sequence[Comparisons]) -> pl.DataFrame | None:
+    """What is said of the rows of any set, null where a set says nothing."""
+    if all(data.attributes is None for data in sets):
+        return None
+    place = "row in its set"  # a frame of no columns has no height
+    frames = [
+        pl.DataFrame({place: np.arange(len(data))})
+        if data.attributes is None
+        else data.attributes.with_columns(pl.Series(place, np.arange(len(data))))
+        for data in sets
+    ]
+    return _stacked(frames).drop(place)
+
+
+def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Frames one below the other; a column of numbers in one and text in another becomes text."""
+    kinds: dict[str, set[pl.DataType]] = {}
+    for frame in frames:
+        for name, dtype in frame.schema.items():
+            kinds.setdefault(name, set()).add(dtype)
+    mixed = [name for name, dtypes in kinds.items() if len(dtypes) > 1 and not all(d.is_numeric() for d in dtypes)]
+    texts = [frame.with_columns(pl.col(n for n in mixed if n in frame.columns).cast(pl.String)) for frame in frames]
+    return pl.concat(texts, how="diagonal_relaxed")
 
 
 def _groups(data: Comparisons, mark: Keys) -> Keys:

@@ -88,3 +88,16 @@ def test_rows_of_one_time_stay_together_and_time_must_be_known():
         pl8.read(rows(time=[None, *range(39)]), embeddings=X, repeats="keep").split("time")
     cells = data.cells("time", test_size=0.5, support=2)
     assert set(cells.tests) >= {"seen user, unseen time", "unseen user, unseen time"}
+
+
+def test_joined_sets_keep_theirs():
+    one = pl8.read(rows(topic=[f"t{i}" for i in range(40)], turn=range(40)), embeddings=X)
+    bare = pl8.read(rows(), embeddings=X, repeats="keep")
+    other = pl8.read(rows(turn=[f"{i}a" for i in range(40)]), embeddings=X)
+    joined = pl8.concat([one, bare, other])
+    assert joined.attributes.height == len(joined) == 120
+    assert joined.attributes["topic"].to_list() == [f"t{i}" for i in range(40)] + [None] * 80
+    assert joined.attributes["turn"].to_list() == [str(i) for i in range(40)] + [None] * 40 + [
+        f"{i}a" for i in range(40)
+    ]
+    assert pl8.concat([bare, bare]).attributes is None
