@@ -31,7 +31,9 @@ COLUMNS = {
 ASSESSMENT = ["assessment", "objective"]
 
 
-def frames(source: str | Path, *, targets: Targets = "both", ties: Ties = "drop", weights: Weights = "turn") -> Frames:
+def frames(
+    source: str | Path, *, targets: Targets = "both", ties: Ties = "drop", weights: Weights = "answer"
+) -> Frames:
     """Rankings such as "B>A=C=D" as comparisons; `objective` says whether personal or world; = is a tie.
 
     `group_id` is the prompt, whose four replies recur with every person who ranked them: split by prompt or item.

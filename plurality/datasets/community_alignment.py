@@ -41,7 +41,7 @@ def frames(
     language: str | None = None,
     turns: Turns = "all",
     group: Group = "opening",
-    weights: Weights = "turn",
+    weights: Weights = "answer",
 ) -> Frames:
     """The preferred reply of every turn with each of the others, under the conversation as it went on.
 

@@ -30,7 +30,7 @@ OPTIONAL = {"parent_id": ID, "message_tree_id": ID, "lang": TEXT, "rank": NUMBER
 EVERYBODY = "everybody"
 
 
-def frames(source: str | Path, *, split: Split = "train", users: Users = "one", weights: Weights = "turn") -> Frames:
+def frames(source: str | Path, *, split: Split = "train", users: Users = "one", weights: Weights = "answer") -> Frames:
     """Replies to one message of which both have a rank, the better ranked chosen, under the path from the root.
 
     `users` gives all rows to one user, or makes one of each language: no person has ranks of their own. `group_id` is

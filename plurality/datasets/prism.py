@@ -55,7 +55,7 @@ def frames(
     standardise: bool = True,
     min_gap: float = 0.0,
     ties: Ties = "drop",
-    weights: Weights = "turn",
+    weights: Weights = "answer",
 ) -> Frames:
     """Comparisons of the replies within a turn, under the conversation as it went on: each turn's chosen reply.
 

@@ -54,7 +54,7 @@ def frames(
     disagreement: bool = True,
     people: int = 1,
     ties: Ties = "drop",
-    weights: Weights = "turn",
+    weights: Weights = "answer",
     binarized: Binarized = "no",
     seed: int = 0,
 ) -> Frames:
@@ -75,7 +75,7 @@ def frames(
     if people < 1:
         raise InputError(f"people={people} is not a number of users; give 1 or more")
     if binarized != "no":
-        if (users, pairs, disagreement, people, weights) != ("p4", "best", True, 1, "turn"):
+        if (users, pairs, disagreement, people, weights) != ("p4", "best", True, 1, "answer"):
             raise InputError("ultrafeedback: a binarised set has no other option than ties; leave out the others")
         return _binarized(source, binarized, ties)
     said, without = _responses(source)

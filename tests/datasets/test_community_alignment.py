@@ -84,7 +84,7 @@ def test_the_preferred_with_the_others(folder):
         "turns after one without a preference": 1,
     }
     weights = made.collect().group_by("conversation_id", "turn").agg(pl.col("weight").sum(), pl.len()).sort(pl.all())
-    assert weights.rows() == [("10", 1, 1.0, 3), ("10", 2, 1.0, 3), ("11", 2, 1.0, 3), ("12", 1, 1.0, 2)]
+    assert weights.rows() == [("10", 1, 1.5, 3), ("10", 2, 1.5, 3), ("11", 2, 1.5, 3), ("12", 1, 4 / 3, 2)]
 
 
 def test_the_prompt_is_the_conversation_as_it_went_on(folder):

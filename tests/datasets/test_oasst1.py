@@ -37,7 +37,7 @@ def told(made):
 
 
 PAIRS = [
-    ("tea?", "black", "green", 1 / 3), ("tea?", "black", "mint", 1 / 3), ("tea?", "green", "mint", 1 / 3),
+    ("tea?", "black", "green", 0.75), ("tea?", "black", "mint", 0.75), ("tea?", "green", "mint", 0.75),
     ("tea?|black|why?", "so", "no", 1.0),
 ]  # fmt: skip
 

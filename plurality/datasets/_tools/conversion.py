@@ -13,7 +13,7 @@ import polars as pl
 
 from plurality.errors import InputError
 
-Weights = Literal["turn", "choice", "pair"]
+Weights = Literal["answer", "turn", "choice", "pair"]
 CHOSEN, REJECTED = "chosen_", "rejected_"
 
 
@@ -42,7 +42,8 @@ def listed_pairs(table: pl.LazyFrame, *, responses: str, choice: str, weights: W
     shown = pl.col(responses).list
     if weights is not None:
         one_of("weights", weights, get_args(Weights))
-        each = pl.lit(1.0) if weights == "pair" else 1.0 / (shown.drop_nulls().list.len() - 1.0)
+        count = shown.drop_nulls().list.len()
+        each = {"pair": pl.lit(1.0), "answer": 2.0 / count}.get(weights, 1.0 / (count - 1.0))
         table = table.with_columns(weight=each)
     listed = table.with_columns(
         chosen=shown.get(pl.col(choice), null_on_oob=True),
@@ -97,6 +98,8 @@ def ordered_pairs(
 def weigh(pairs: pl.LazyFrame, turn: Sequence[str], weights: Weights = "turn") -> pl.LazyFrame:
     """The pairs with a `weight`: how much each tells, given its siblings.
 
+    answer   that of `plurality.data.ordered_pairs`, as sure as the answer is: 2/k of one chosen from k, 3/(k + 1) of
+             a full ranking; of P pairs that are no ties it is 2P / Σ (wins − losses)², over the responses
     turn     1 / (pairs of the turn): every turn counts as one comparison, however many responses it showed
     choice   Plackett–Luce's sequence of choices: 1 / (choices of the turn · pairs of this choice), a choice being
              all pairs with the same chosen response; sums to 1 a turn
@@ -109,11 +112,28 @@ def weigh(pairs: pl.LazyFrame, turn: Sequence[str], weights: Weights = "turn") -
     if weights == "turn":
         counts = pairs.group_by(on).agg(weight=1.0 / pl.len())
         return pairs.join(counts, on=on, how="left", maintain_order="left")
+    if weights == "answer":
+        return pairs.join(_answer_weights(pairs, on), on=on, how="left", maintain_order="left")
     stages = pairs.group_by([*on, "chosen"]).agg(_size=pl.len())
     choices = stages.group_by(on).agg(_choices=pl.len())
     joined = pairs.join(stages, on=[*on, "chosen"], how="left", maintain_order="left")
     joined = joined.join(choices, on=on, how="left", maintain_order="left")
     return joined.with_columns(weight=1.0 / (pl.col("_size") * pl.col("_choices"))).drop("_size", "_choices")
+
+
+def _answer_weights(pairs: pl.LazyFrame, on: list[str]) -> pl.LazyFrame:
+    """`weight` of a turn's pairs; 1 over their number where all are ties."""
+    decided = pl.col("label") != 0.5 if "label" in pairs.collect_schema().names() else pl.lit(True)
+    pairs = pairs.with_columns(_decided=decided.cast(pl.Int64))
+    sides = [
+        pairs.select(*on, response=side, won=sign * pl.col("_decided"))
+        for side, sign in (("chosen", 1), ("rejected", -1))
+    ]
+    spread = pl.concat(sides).group_by([*on, "response"]).agg(pl.col("won").sum())
+    squares = spread.group_by(on).agg(squares=pl.col("won").pow(2).sum())
+    counts = pairs.group_by(on).agg(decided=pl.col("_decided").sum(), pairs=pl.len()).join(squares, on=on)
+    told = 2.0 * pl.col("decided") / pl.col("squares")
+    return counts.select(*on, weight=pl.when(pl.col("squares") > 0).then(told).otherwise(1.0 / pl.col("pairs")))
 
 
 def standardise(table: pl.LazyFrame, score: str, by: Sequence[str] = ("user_id",)) -> pl.LazyFrame:

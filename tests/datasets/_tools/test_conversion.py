@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from plurality.data.ordered_pairs import ordered_pairs as of_levels
 from plurality.datasets._tools.conversion import (
     choice_pairs,
     key,
@@ -96,7 +97,7 @@ def test_a_list_of_replies_is_the_same_choice():
     )
 
 
-@pytest.mark.parametrize("weights", ["turn", "choice", "pair"])
+@pytest.mark.parametrize("weights", ["answer", "turn", "choice", "pair"])
 def test_a_list_of_replies_has_the_same_weights(weights):
     listed = pl.LazyFrame(
         {"user_id": ["a", "b"], "replies": [["x", "y", None, "z"], ["x", None, "y", None]], "best": [1, 2]}
@@ -114,6 +115,22 @@ def test_weights_by_hand():
     assert by["turn"] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1])
     assert by["choice"] == pytest.approx([1 / 4, 1 / 4, 1 / 2, 1])  # ann: first green of three, then black of two
     assert by["pair"] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("scores", [[1, 0, 0, 0], [4, 3, 2, 1], [2, 2, 1, 1, 0], [1, 0], [3, 3, 3, 1]])
+def test_an_answer_weighs_what_read_lets_it_weigh(scores):
+    rated = pl.LazyFrame(
+        {"user_id": ["u"] * len(scores), "prompt": "q", "reply": [f"r{i}" for i in range(len(scores))], "score": scores}
+    )
+    pairs = ordered_pairs(rated, TURN, response="reply", score="score")
+    found = weigh(pairs, TURN, "answer").collect()
+    n = len(scores)
+    expected = of_levels(np.zeros(n, int), np.array(scores, float), np.ones(n), np.arange(n).astype(np.uint64))[2]
+    kept = found.filter(pl.col("label") == 1)
+    assert kept["weight"].to_list() == pytest.approx(expected)
+    assert found["weight"].n_unique() == 1  # ties, where they are kept, weigh as much
+    alone = weigh(pairs.with_columns(label=0.5), TURN, "answer").collect()
+    assert alone["weight"].sum() == pytest.approx(1)
 
 
 def test_a_ranking_is_a_sequence_of_choices():
@@ -181,7 +198,7 @@ def test_keys_and_options():
     assert RATED.select(key("user_id", "prompt")).collect().to_series()[0] == "ann/tea?"
     with pytest.raises(InputError, match="ties='both' is unknown; choose drop, keep"):
         one_of("ties", "both", ("drop", "keep"))
-    with pytest.raises(InputError, match="weights='all' is unknown; choose turn, choice, pair"):
+    with pytest.raises(InputError, match="weights='all' is unknown; choose answer, turn, choice, pair"):
         weigh(RATED, TURN, "all")
     with pytest.raises(InputError, match="give a gap of 0 or more and a positive span"):
         ordered_pairs(RATED, TURN, response="reply", score="score", span=0)
