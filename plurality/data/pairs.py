@@ -25,8 +25,8 @@ def side_names(frame: pl.DataFrame, place: str) -> Sides:
         raise InputError(f"{place} has columns of both kinds, chosen/rejected and first/second; drop those of one kind")
     if not there:
         raise InputError(
-            f"{place}: columns chosen and rejected (or first, second and label) are missing, the columns are "
-            f"{', '.join(frame.columns)}; add or rename them"
+            f"{place}: columns chosen and rejected (or first, second and label; or of choices, rankings or ratings) "
+            f"are missing, the columns are {', '.join(frame.columns)}; add or rename them"
         )
     return there[0]
 

@@ -54,9 +54,10 @@ class Things:
 
 def there(frame: pl.DataFrame) -> bool:
     """Whether any row says something else than a pair."""
-    if not any(columns.given(frame, name) for name in ANSWERS if name != "rating"):
-        return False
-    return not is_pair(frame).all()
+    given = {name for name in (*ANSWERS, "chosen", "label") if columns.given(frame, name)}
+    several = "ranking" in given or {"completions", "chosen"} <= given
+    one = "completion" in given and bool(given & {"label", "rating"})
+    return (several or one) and not is_pair(frame).all()
 
 
 def things(frame: pl.DataFrame, place: str, person: Int, *, ready_made: bool, blank_too: bool) -> Things:

@@ -167,6 +167,7 @@ def test_blank_texts(letters):
         ),
         ({"completions": [["a", "b"]] * 2, "ranking": [["a"], ["x", "b"]]}, "row 2: ranking names what is none of"),
         ({"completions": [["a", "b"]] * 2, "ranking": [["a"], ["b", "b"]]}, "row 2: ranking names a completion twice"),
+        ({"completion": ["a", "b"]}, "columns chosen and rejected .* are missing"),
         ({"completion": ["a", "b"], "rating": [1, None]}, "row 2: nothing is preferred to anything; give chosen and"),
         ({"completion": ["a", "b"], "rating": ["1", "x"]}, "row 2: rating is not a number"),
         (
@@ -213,7 +214,7 @@ def test_low_rank_finds_tastes_in_every_kind(kind):
         utility = 1.5 * sign * x[:, 0] + x[:, 1]
         rows += [{"user_id": f"u{person}", **row} for row in answers(kind, utility, generator)]
     data = read(pl.from_dicts(rows, infer_schema_length=None), embeddings=x)
-    reward = LowRank().fit(data, seed=0)
+    reward = LowRank(rank=1, decay=2.0).fit(data, seed=0)
     fresh = generator.normal(size=(200, 6)).astype(np.float32)
     found = reward.utility(fresh, [f"u{person}" for person in range(60)])
     truth = 1.5 * taste[:, None] * fresh[:, 0] + fresh[:, 1]

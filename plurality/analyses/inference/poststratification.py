@@ -19,7 +19,7 @@ from scipy.special import expit
 from plurality.analyses.audit.slices import CROSS, OVERALL
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.arrays import floats
-from plurality.arviz_draws import convergence, dataset_of
+from plurality.arviz_draws import convergence
 from plurality.errors import InputError, InputWarning
 from plurality.jax_precision import double_precision
 
@@ -221,32 +221,40 @@ def _sampled(
     wins: Floats, n: Floats, terms: _Terms, draws: int, chains: int, seed: int, accept: float
 ) -> tuple[dict[str, Floats], dict[str, float]]:
     """Posterior draws (S, ...) of μ, of every effect and of the users' standard deviation, and their diagnostics."""
-    import pymc as pm
-    import pytensor.tensor as pt
+    import jax
+    import numpyro
+    import numpyro.distributions as dist
+    from numpyro.infer import MCMC, NUTS
+    from xarray import Dataset
 
-    # numbered, since an attribute may be called as something of the model's
+    # effects are numbered, since an attribute may be called as something of the model's
     kept = ["mu", "sd_user", *(f"{kind}_{i}" for i in range(len(terms.names)) for kind in ("sd", "effect"))]
-    with pm.Model() as model:
-        eta = pm.Normal("mu", 0, 1.5)
+
+    def model() -> None:
+        eta = numpyro.sample("mu", dist.Normal(0, 1.5))
         for i, (levels, of_user) in enumerate(zip(terms.levels, terms.of_user, strict=True)):
-            effect = pm.HalfNormal(f"sd_{i}", 1.0) * pm.Normal(f"z_{i}", shape=len(levels))
-            eta = eta + pm.Deterministic(f"effect_{i}", effect)[of_user]
-        eta = eta + pm.HalfNormal("sd_user", 1.0) * pm.Normal("z_user", shape=len(n))
-        pm.Potential("choices", (wins * -pt.softplus(-eta) + (n - wins) * -pt.softplus(eta)).sum())
-    with model, double_precision(), warnings.catch_warnings():
+            sd = numpyro.sample(f"sd_{i}", dist.HalfNormal(1.0))
+            z = numpyro.sample(f"z_{i}", dist.Normal(0, 1).expand([len(levels)]))
+            eta = eta + numpyro.deterministic(f"effect_{i}", sd * z)[of_user]
+        own = numpyro.sample("z_user", dist.Normal(0, 1).expand([len(n)]))
+        eta = eta + numpyro.sample("sd_user", dist.HalfNormal(1.0)) * own
+        numpyro.factor("choices", (wins * jax.nn.log_sigmoid(eta) + (n - wins) * jax.nn.log_sigmoid(-eta)).sum())
+
+    with double_precision(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of samplers and their compilers; what matters is looked at by the caller
-        trace = pm.sample(
-            draws=draws, tune=draws, chains=chains, random_seed=seed, progressbar=False, target_accept=accept,
-            nuts_sampler="numpyro", nuts_sampler_kwargs={"chain_method": "sequential"},
-            compute_convergence_checks=False,
+        sampler = MCMC(
+            NUTS(model, target_accept_prob=accept), num_warmup=draws, num_samples=draws, num_chains=chains,
+            chain_method="sequential", progress_bar=False,
         )  # fmt: skip
-        posterior = dataset_of(trace, "posterior")[kept]
-        rhat, ess = convergence(posterior)
-    found = {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in kept}
-    return found, {
+        sampler.run(jax.random.PRNGKey(seed), extra_fields=("diverging",))
+        drawn = {name: np.asarray(value) for name, value in sampler.get_samples(group_by_chain=True).items()}
+        diverged = int(np.asarray(sampler.get_extra_fields()["diverging"]).sum())
+    shaped = {name: ("chain", "draw", *(f"{name}_{axis}" for axis in range(drawn[name].ndim - 2))) for name in kept}
+    rhat, ess = convergence(Dataset({name: (shaped[name], drawn[name]) for name in kept}))
+    return {name: drawn[name].reshape(-1, *drawn[name].shape[2:]) for name in kept}, {
         "rhat_max": float(np.max([rhat[name].values.max() for name in kept])),
         "ess_min": float(np.min([ess[name].values.min() for name in kept])),
-        "divergences": float(dataset_of(trace, "sample_stats")["diverging"].sum()),
+        "divergences": float(diverged),
         "draws": float(draws),
         "chains": float(chains),
     }

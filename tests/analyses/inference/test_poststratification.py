@@ -48,16 +48,26 @@ def by_quadrature(eta, sd):
     return quad(lambda z: expit(eta + sd * z) * norm.pdf(z), -12, 12, epsabs=1e-13, limit=400)[0]
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    wins, n, attributes = sample(0, 120)
+def of_sample(users, draws):
+    wins, n, attributes = sample(0, users)
     state = np.random.get_state()[1].copy()  # noqa: NPY002 - looked at, not drawn from
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # few draws, and another machine's may mix less well
-        found = mrp(wins, n, attributes, population(), interactions=[("region", "age")], draws=450, chains=2)
+        found = mrp(wins, n, attributes, population(), interactions=[("region", "age")], draws=draws, chains=2)
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
     assert not jax.config.read("jax_enable_x64")
     return found
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return of_sample(120, 450)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Few draws, of which only what is not random is asked."""
+    return of_sample(120, 40)
 
 
 def test_the_average_over_people_is_the_integral():
@@ -91,27 +101,28 @@ def test_a_lopsided_sample_is_off_and_mrp_covers(fitted):
     assert abs(fitted.user_sd - SD) < 0.35
 
 
-def test_users_and_people_are_counted(fitted):
+def test_users_and_people_are_counted(few):
     attributes = sample(0, 120)[2][:-1]  # the last has no data
-    for row in fitted.estimates.iter_rows(named=True):
+    for row in few.estimates.iter_rows(named=True):
         if row["attribute"] == "region":
             assert row["n_users"] == (attributes["region"] == row["level"]).sum()
             assert row["population"] == population().filter(pl.col("region") == row["level"])["count"].sum()
-    assert fitted.cells["population"].sum() == population()["count"].sum()
-    assert fitted.cells["n_users"].sum() == 119
-    assert fitted.estimates["population"][0] == 1830
+    assert few.cells["population"].sum() == population()["count"].sum()
+    assert few.cells["n_users"].sum() == 119
+    assert few.estimates["population"][0] == 1830
 
 
-def test_groups_are_means_of_their_cells_by_people(fitted):
-    cells = fitted.cells
+def test_groups_are_means_of_their_cells_by_people(few):
+    cells = few.cells
     overall = np.average(cells["estimate"], weights=cells["population"])
-    assert fitted.estimates["estimate"][0] == pytest.approx(overall, abs=1e-12)
+    assert few.estimates["estimate"][0] == pytest.approx(overall, abs=1e-12)
     south = cells.filter(pl.col("level").str.contains("south"))
     expected = np.average(south["estimate"], weights=south["population"])
-    found = fitted.estimates.filter(pl.col("level") == "south")["estimate"][0]
+    found = few.estimates.filter(pl.col("level") == "south")["estimate"][0]
     assert found == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_draws_mix_and_are_judged_by_their_diagnostics(fitted):
     state = fitted.diagnostics
     assert state["rhat_max"] < 1.1
@@ -121,6 +132,7 @@ def test_draws_mix_and_are_judged_by_their_diagnostics(fitted):
     assert fitted.reliable == good
 
 
+@pytest.mark.slow
 def test_a_level_without_users_is_as_uncertain_as_the_others_differ(fitted):
     rows = {row["level"]: row for row in fitted.estimates.iter_rows(named=True) if row["attribute"] == "region"}
     assert rows["island"]["n_users"] == 0
