@@ -75,7 +75,9 @@ def things(frame: pl.DataFrame, place: str, person: Int, *, ready_made: bool, bl
         rows = kinds[name].arg_true().to_numpy().astype(np.int64)
         if len(rows):
             parts += read(frame[rows], Part(place, rows))
-    what = pl.concat([_checked(part.what, part.place, ready_made, blank_too) for part in parts])
+    checked = [_checked(part.what, part.place, ready_made, blank_too) for part in parts]
+    alike = len({values.dtype for values in checked}) == 1
+    what = pl.concat(checked if alike else [values.cast(pl.String) for values in checked])
     row = np.concatenate([part.place.rows for part in parts])
     level = np.concatenate([part.level for part in parts])
     alone = kinds["alone"].to_numpy()
@@ -235,6 +237,7 @@ def _plain(values: pl.Series, place: str) -> pl.Series:
 def _checked(what: pl.Series, place: str, ready_made: bool, blank_too: bool) -> pl.Series:
     what = what.alias("completion")
     raise_where(what.is_null(), place, "a completion is null", "fill it in or leave it out")
-    if ready_made:
-        return what if what.dtype.is_integer() else what.cast(pl.String)
+    if ready_made:  # a column with gaps may have made row numbers floats
+        whole = what.dtype.is_float() and bool((what == what.round()).all())
+        return what.cast(pl.Int64) if whole or what.dtype.is_integer() else what.cast(pl.String)
     return chats.completions(what, place, blank_too=blank_too)

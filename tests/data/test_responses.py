@@ -1,6 +1,7 @@
 """Choices, rankings, thumbs and ratings: read by hand, refused by row, and learned from by a family with codes."""
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from scipy.special import expit
@@ -110,6 +111,21 @@ def test_row_numbers_and_objectives():
     assert said(chosen) == [("ann", 0, 2, 0.666667), ("ann", 0, 3, 0.666667)]
     with pytest.raises(InputError, match="row 1: completion is 4, but embeddings have 4 rows"):
         read({"user_id": ["ann"], "ranking": [[3, 4]]}, embeddings=np.eye(4))
+
+
+def test_row_numbers_in_columns_with_gaps():
+    rows = [
+        {"user_id": "ann", "completion": 2, "rating": 5},
+        {"user_id": "ann", "completion": 0, "rating": 3},
+        {"user_id": "bob", "chosen": 1, "rejected": 3},
+        {"user_id": "cyd", "ranking": [3, 0]},
+    ]
+    expected = [("ann", 2, 0, 1.0), ("bob", 1, 3, 1.0), ("cyd", 3, 0, 1.0)]
+    for table in (pl.from_dicts(rows, infer_schema_length=None), pd.DataFrame(rows)):
+        assert said(read(table, embeddings=np.eye(4))) == expected
+    halves = pd.DataFrame(rows).replace({"completion": 2.0}, 1.5)
+    with pytest.raises(InputError, match="completion is text, but with ready-made embeddings it is the row number"):
+        read(halves, embeddings=np.eye(4))
 
 
 def test_what_says_nothing_is_left_out_and_counted(letters):
