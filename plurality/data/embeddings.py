@@ -70,9 +70,9 @@ def _map(path: Path) -> Array:
     if suffix in PICKLES:
         new = path.with_suffix(".safetensors").name
         raise InputError(
-            f"{path}: embeddings in {path.suffix} are a pickle, which can run code when it is opened; convert a tensor "
-            f"that you trust: safetensors.torch.save_file({{'{TENSOR}': torch.load('{path.name}', weights_only=True)"
-            f".contiguous()}}, '{new}'), and give {new}"
+            f"{path}: embeddings in {path.suffix} are a pickle, which can run code when it is opened; convert it "
+            f"where it was made, safetensors.torch.save_file({{'{TENSOR}': tensor.contiguous()}}, '{new}'), "
+            f"and give {new}"
         )
     if suffix != ".npy":
         raise InputError(f"{path}: embeddings in {path.suffix or 'such a file'} are unknown; give {FORMATS}")

@@ -182,7 +182,7 @@ def test_bad_embedding_files(tmp_path):
         "no.safetensors": "is not a safetensors file",
         "absent.safetensors": "is missing",
         "e.txt": r"embeddings in .txt are unknown; give .npy, .safetensors or a column of lists in .parquet, .pq, .fea",
-        "e.bin": r"embeddings in .bin are a pickle, which can run code .*; convert .*save_file\(\{'embeddings': to",
+        "e.bin": r"embeddings in .bin are a pickle, which can run code .*; convert .*save_file\(\{'embeddings': tensor",
         "e.PT": r"embeddings in .PT are a pickle, .* and give e\.safetensors",
     }.items():
         with pytest.raises(InputError, match=message):
