@@ -97,20 +97,19 @@ class _Read:
 
 def is_pair(frame: pl.DataFrame) -> pl.Series:
     """Whether each row has both sides of a pair."""
-    found = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
-    for one, other in (CHOSEN, FIRST):
-        if columns.given(frame, one) and columns.given(frame, other):
-            found |= frame[other].is_not_null()
-    return found
+    found = _has(frame, "rejected") & columns.given(frame, "chosen")
+    return found | (_has(frame, "second") & columns.given(frame, "first"))
+
+
+def _has(frame: pl.DataFrame, name: str) -> pl.Series:
+    """Whether each row says something in a column that may be missing."""
+    if name in frame.columns:
+        return frame[name].is_not_null()
+    return pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
 
 
 def _kinds(frame: pl.DataFrame, place: str) -> dict[str, pl.Series]:
-    has = {
-        name: frame[name].is_not_null()
-        if name in frame.columns
-        else pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
-        for name in (*ANSWERS, "chosen", "label")
-    }
+    has = {name: _has(frame, name) for name in (*ANSWERS, "chosen", "label")}
     open_ = ~is_pair(frame)
     several, one = open_ & (has["completions"] | has["ranking"]), open_ & has["completion"]
     raise_where(
@@ -156,11 +155,7 @@ def _choices(frame: pl.DataFrame, place: Part) -> list[_Read]:
 
 
 def _rankings(frame: pl.DataFrame, place: Part) -> list[_Read]:
-    among = (
-        frame["completions"].is_not_null()
-        if "completions" in frame.columns
-        else pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
-    )
+    among = _has(frame, "completions")
     read = []
     rows = among.arg_true().to_numpy().astype(np.int64)
     if len(rows):

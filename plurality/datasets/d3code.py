@@ -36,7 +36,7 @@ def frames(
 ) -> Frames:
     """The comment a person finds less offensive is preferred; `strength` is the gap over the 4 points of the scale.
 
-    Each comment meets `block` − 1 others of the same person, drawn by `seed` (see `rated.rated_pairs`). The prompt is
+    Each comment meets `block` − 1 others of the same person, drawn by `seed` (see `ratings.rated_pairs`). The prompt is
     the same for all, and items recur: split by item. Users have age, gender, region, country, SES and six moral
     foundations. Raises InputError for bad files and for ratings of unknown raters or items.
     """
