@@ -40,6 +40,7 @@ class Comparisons:
     objective   (N,) place in `objectives` of what was asked or where the row came from; None if there is but one
 
     attributes    frame of N rows, whatever else the table says of them (topic, language, time); None if nothing
+    base          (M,) score that a reward you own gives each item, in its units; NaN for items in no comparison; None
 
     source        name of where the rows came from, for messages
     duplicates    number of exact repeats that were dropped at reading
@@ -66,6 +67,7 @@ class Comparisons:
     objectives: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     attributes: pl.DataFrame | None = None
+    base: Float | None = None
 
     def __len__(self) -> int:
         return len(self.first)
@@ -74,6 +76,15 @@ class Comparisons:
     def dim(self) -> int:
         """Width d of the embeddings."""
         return int(self.items.shape[1])
+
+    @property
+    def base_gap(self) -> Float:
+        """By how much the base reward scores first above second: (N,), zeros where there is none."""
+        return np.zeros(len(self)) if self.base is None else self.base[self.first] - self.base[self.second]
+
+    def with_base(self, scale: float) -> "Comparisons":
+        """The same comparisons with base scores times `scale`, which has them in log-odds."""
+        return self if self.base is None else replace(self, base=scale * self.base)
 
     @property
     def user_ids(self) -> list[str]:
@@ -113,6 +124,7 @@ class Comparisons:
             prompt=self.prompt[used],
             item_keys=self.item_keys[used],
             texts=None if self.texts is None else self.texts[used],
+            base=None if self.base is None else self.base[used],
         )
 
     def swapped(self) -> "Comparisons":
@@ -263,9 +275,10 @@ class Comparisons:
 
     def __repr__(self) -> str:
         unread = visible(f"; unread columns: {few_of(self.unread)}") if self.unread else ""
+        scored = "" if self.base is None else ", with base scores"
         return (
             f"Comparisons({len(self):,} by {len(self.present):,} users, "
-            f"{len(self.items):,} items × {self.dim}, {len(self.prompt_keys):,} prompts{unread})"
+            f"{len(self.items):,} items × {self.dim}, {len(self.prompt_keys):,} prompts{scored}{unread})"
         )
 
     def _repr_html_(self) -> str:
@@ -281,6 +294,8 @@ class Comparisons:
             "ties": f"{ties:,}",
             "known of users": ", ".join(self.users.columns[1:]) or "nothing",
         }
+        if self.base is not None:
+            cells["base scores"] = "a score an item, of a reward you own"
         if self.unread:
             cells["columns not read"] = ", ".join(self.unread)
         rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{markup(v)}</td></tr>" for k, v in cells.items())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from plurality.arrays import Array, Int
+from plurality.arrays import Array, Float, Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.items import Items
 from plurality.data.keys import Keys, combine, text_keys
@@ -119,6 +119,7 @@ def concat(
         objectives=told,
         unread=tuple(dict.fromkeys(column for data in sets for column in data.unread)),
         attributes=_attributes(sets),
+        base=_base(sets, items),
     )
 
 
@@ -197,6 +198,17 @@ def _attributes(sets: Sequence[Comparisons]) -> pl.DataFrame | None:
         for data in sets
     ]
     return _stacked(frames).drop(place)
+
+
+def _base(sets: Sequence[Comparisons], items: _Rows) -> Float | None:
+    """Base scores of all items. Raises InputError where some sets have them and others not."""
+    scored = [data.base for data in sets if data.base is not None]
+    if not scored:
+        return None
+    if len(scored) < len(sets):
+        bare = next(place for place, data in enumerate(sets, 1) if data.base is None)
+        raise InputError(f"set {bare} has no base scores and others have; score it too, or leave them out of all")
+    return items.gather(scored)
 
 
 def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

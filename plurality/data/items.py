@@ -1,13 +1,13 @@
 """Items: unique pairs of prompt and completion, in the order of their keys, each embedded once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from plurality.arrays import Array, Int, as_array
+from plurality.arrays import Array, Float, Int, as_array
 from plurality.data.keys import Keys, combine, text_keys
 from plurality.data.readers import chats
 from plurality.errors import InputError
@@ -25,12 +25,22 @@ class Items:
     keys      (M,) stable 64-bit keys
     prompt    (M,) row in prompt_keys of each item
     prompt_keys   (Q,)
+    base      (M,) scores of a reward that one owns, NaN where nothing is said; None if there is none
     """
 
     texts: pl.DataFrame | None
     keys: Keys
     prompt: Int
     prompt_keys: Keys
+    base: Float | None = None
+
+    def scored(self, rows: Int, scores: Float | None) -> "Items":
+        """The same with base scores (n,) of the items at `rows`; of an item scored several times their mean."""
+        if scores is None:
+            return self
+        count = np.bincount(rows, minlength=len(self.keys))
+        total = np.bincount(rows, scores, minlength=len(self.keys))
+        return replace(self, base=np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
 
     def corpus(self) -> "Corpus":
         """Prompts and completions as an encoder takes them, M of each."""

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from plurality.arrays import Int
+from plurality.arrays import Float, Int
 from plurality.data.items import Items, by_key, unique_items
 from plurality.data.keys import mix, text_keys
 from plurality.data.readers import chats, columns
@@ -29,6 +29,15 @@ def side_names(frame: pl.DataFrame, place: str) -> Sides:
             f"are missing, the columns are {', '.join(frame.columns)}; add or rename them"
         )
     return there[0]
+
+
+def side_scores(frame: pl.DataFrame, place: str) -> Float | None:
+    """Base scores of all first sides, then of all second ones, (2N,); None if the table has none."""
+    sides = side_names(frame, place)
+    names = [f"score_{side}" for side in sides]
+    if not any(columns.given(frame, name) for name in names):
+        return None
+    return np.concatenate([columns.numbers(frame, name, place).to_numpy() for name in names])
 
 
 def text_pairs(

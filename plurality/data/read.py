@@ -16,7 +16,7 @@ from plurality.data.items import Items, by_key, unique_items
 from plurality.data.judgements import Judgements, Repeats, StrengthAs, judgements_of
 from plurality.data.keys import text_keys
 from plurality.data.ordered_pairs import ordered_pairs
-from plurality.data.pairs import ready_items, row_pairs, text_pairs, thing_texts
+from plurality.data.pairs import ready_items, row_pairs, side_scores, text_pairs, thing_texts
 from plurality.data.readers import chats, columns
 from plurality.data.readers.tables import open_frame
 from plurality.data.responses import Things
@@ -75,6 +75,8 @@ def read(  # noqa: PLR0913
     (0, 1], which multiplies the weight, or with strength_as="label" gives 1/2 + s (label - 1/2).
     Rows may also be choices (`completions`, `chosen`), rankings (`ranking`), thumbs (`completion`, `label`) or ratings
     (`completion`, `rating`), mixed as they come: see `plurality.data.responses`.
+    Scores of a reward you own are what every model then starts from: `score_chosen`, `score_rejected` (`score_first`,
+    `score_second`), `score` of a completion, `scores` of completions; an item scored several times has the mean.
     `users` is a table of the same kinds keyed by `user_id`; without it users are known by their id only.
 
     `encoder` (name, spec or instance; default "lsa", fitted on these texts) embeds each item once, and with
@@ -169,8 +171,9 @@ def _of_texts(frame: pl.DataFrame, place: str, how: _Options) -> tuple[Judgement
     items, first, second, kept = text_pairs(frame, place, blank_too=how.blank == "keep", drop=drop)
     if drop:
         _warn_of_blank(place, int(np.sum(~kept)))
-        said = judgements_of(frame.filter(pl.Series(kept)), place, how.users, how.repeats, how.strength_as)
-    return said, items, first, second
+        frame = frame.filter(pl.Series(kept))
+        said = judgements_of(frame, place, how.users, how.repeats, how.strength_as)
+    return said, items.scored(np.concatenate([first, second]), side_scores(frame, place)), first, second
 
 
 def _warn_of_blank(place: str, count: int) -> None:
@@ -182,6 +185,7 @@ def _answered(said: Judgements, found: Things, items: Items, shown: Int) -> tupl
     """Answers as weighted pairs of the items (n,) that they are about."""
     used = said.keep[found.row]
     found, shown = found.of(used), shown[used]
+    items = items.scored(shown, found.score)
     better, worse, weight = ordered_pairs(found.answer, found.level, said.weight[found.row], items.keys[shown])
     same = shown[better] == shown[worse]  # a text twice in a set, or rated twice
     better, worse, weight = better[~same], worse[~same], weight[~same]
@@ -223,6 +227,7 @@ def _ready_made(
         said, items, first, second = _answered(said, found, items, shown)
     else:
         items, first, second = row_pairs(frame, place, len(vectors), n_prompts)
+        items = items.scored(np.concatenate([first, second]), side_scores(frame, place))
     return _comparisons(said, items, first, second, vectors, prompt_vectors, None)
 
 
@@ -259,6 +264,7 @@ def _comparisons(
         objectives=judgements.objectives,
         unread=judgements.unread,
         attributes=judgements.attributes,
+        base=items.base,
     )
     return data if judgements.keep.all() else data.take(judgements.keep)
 

@@ -32,6 +32,7 @@ class Things:
     row       (n,) row of the table
     answer    (n,) number of the answer
     level     (n,) within it, larger is better
+    score     (n,) of a base reward; None if the table has none
     alone     (N,) whether a row of the table is one thing of an answer, not all of it
     """
 
@@ -40,6 +41,7 @@ class Things:
     answer: Int
     level: Float
     alone: NDArray[np.bool_]
+    score: Float | None = None
 
     def of(self, rows: NDArray[np.bool_]) -> "Things":
         """Some of the things."""
@@ -49,6 +51,7 @@ class Things:
             row=self.row[rows],
             answer=self.answer[rows],
             level=self.level[rows],
+            score=None if self.score is None else self.score[rows],
         )
 
 
@@ -83,7 +86,8 @@ def things(frame: pl.DataFrame, place: str, person: Int, *, ready_made: bool, bl
     alone = kinds["alone"].to_numpy()
     answer = np.where(alone[row], frame.height + person[row], row)
     order = np.argsort(row, kind="stable")
-    return Things(what[order], row[order], answer[order], level[order], alone)
+    score = _scores(parts)
+    return Things(what[order], row[order], answer[order], level[order], alone, None if score is None else score[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +97,34 @@ class _Read:
     what: pl.Series
     place: Part
     level: Float
+    score: Float | None = None
+
+
+def _scores(parts: list[_Read]) -> Float | None:
+    """Base scores of the things of all parts, None if there are none. Raises InputError where some have one alone."""
+    if all(part.score is None for part in parts):
+        return None
+    for part in parts:
+        if part.score is None:
+            bad = pl.repeat(True, len(part.level), dtype=pl.Boolean, eager=True)
+            raise_where(bad, part.place, "has no base score and others have", "score it too, or leave them out of all")
+    return np.concatenate([part.score for part in parts if part.score is not None])
+
+
+def _score(frame: pl.DataFrame, name: str, place: str) -> Float | None:
+    return columns.numbers(frame, name, place).to_numpy() if columns.given(frame, name) else None
+
+
+def _each_score(frame: pl.DataFrame, place: Part, where: Int) -> Float | None:
+    """Base scores of the completions in lists, the list of each being `where`."""
+    if not columns.given(frame, "scores"):
+        return None
+    score, of, _ = _exploded(columns.column(frame, "scores", place), place, "scores")
+    count, wanted = (np.bincount(rows, minlength=frame.height) for rows in (of, where))
+    raise_where(
+        pl.Series(count != wanted), place, "scores and completions are of different length", "give a score to each"
+    )
+    return _score(score.to_frame(), "scores", Part(place, place.rows[of]))
 
 
 def is_pair(frame: pl.DataFrame) -> pl.Series:
@@ -135,7 +167,8 @@ def _pairs(frame: pl.DataFrame, place: Part) -> list[_Read]:
         here = frame[sides[1]].is_not_null().arg_true().to_numpy().astype(np.int64)
         for name, level in zip(sides, (1.0, 0.0), strict=True):
             part = Part(place, place.rows[here])
-            read.append(_Read(columns.column(frame[here], name, part), part, np.full(len(here), level)))
+            some, levels = frame[here], np.full(len(here), level)
+            read.append(_Read(columns.column(some, name, part), part, levels, _score(some, f"score_{name}", part)))
     return read
 
 
@@ -151,7 +184,7 @@ def _choices(frame: pl.DataFrame, place: Part) -> list[_Read]:
         level = (options == said[where]).fill_null(False).to_numpy()
         found = np.bincount(where, level, minlength=frame.height)
         raise_where(pl.Series(found == 0), place, "chosen is none of completions", "write it as it stands there")
-    return [_Read(what, Part(place, place.rows[where]), level.astype(float))]
+    return [_Read(what, Part(place, place.rows[where]), level.astype(float), _each_score(frame, place, where))]
 
 
 def _rankings(frame: pl.DataFrame, place: Part) -> list[_Read]:
@@ -164,11 +197,16 @@ def _rankings(frame: pl.DataFrame, place: Part) -> list[_Read]:
     if len(rows):
         part = Part(place, place.rows[rows])
         what, where, position = _exploded(frame["ranking"][rows], part, "ranking")
+        score = _each_score(frame[rows], part, where)
         part = Part(place, part.rows[where])
         if isinstance(what.dtype, pl.List) and not chats.is_chat(what):  # those of one place
             what, tied, _ = _exploded(what, part, "ranking")
             part, position = Part(place, part.rows[tied]), position[tied]
-        read.append(_Read(what, part, -position.astype(float)))
+            if score is not None:
+                bad = pl.Series(np.bincount(tied) > 1)
+                remedy = "give them a column completions, and to each its score"
+                raise_where(bad, Part(place, place.rows[rows][where]), "completions of one place share a score", remedy)
+        read.append(_Read(what, part, -position.astype(float), score))
     return read
 
 
@@ -193,7 +231,8 @@ def _ranked(frame: pl.DataFrame, place: Part) -> _Read:
         same = frame["ranking"].list.len() == frame["completions"].list.len()
         raise_where(~same, place, "ranking and completions are of different length", remedy)
         raise_where((rank < 1) | ~rank.is_finite(), part, "a rank is below 1", remedy)
-    return _Read(what, part, -rank.fill_null(np.finfo(np.float64).max).to_numpy())
+    level = -rank.fill_null(np.finfo(np.float64).max).to_numpy()
+    return _Read(what, part, level, _each_score(frame, place, where))
 
 
 def _numeric(lists: pl.Series) -> bool:
@@ -207,7 +246,7 @@ def _alone(frame: pl.DataFrame, place: Part) -> list[_Read]:
             continue
         here = frame[name].is_not_null().arg_true().to_numpy().astype(np.int64)
         level[here] = columns.numbers(frame[here], name, Part(place, place.rows[here])).to_numpy()
-    return [_Read(columns.column(frame, "completion", place), place, level)]
+    return [_Read(columns.column(frame, "completion", place), place, level, _score(frame, "score", place))]
 
 
 def _exploded(lists: pl.Series, place: str, name: str) -> tuple[pl.Series, Int, Int]:

@@ -32,6 +32,7 @@ def check_rows(data: "Comparisons", remedy: str) -> None:
         _refuse(data, (columns[name] < 0) | (columns[name] >= limit), f"{name} is out of range", remedy)
     prompts = (data.prompt < 0) | (data.prompt >= len(data.prompt_keys))
     _refuse(data, prompts, "the prompt of an item is out of range", remedy, "item")
+    _refuse(data, ~np.isfinite(data.base_gap), "a base score is not a number", remedy)
     _refuse(data, data.first == data.second, "first and second are the same item", remedy)
     _refuse(data, ~((data.label >= 0) & (data.label <= 1)), "the label is not in [0, 1]", remedy)
     _refuse(data, ~((data.weight > 0) & (data.weight < np.inf)), "the weight is not positive and finite", remedy)

@@ -2,7 +2,7 @@
 
 comparisons.parquet   user, first, second (row numbers), label, weight, group
 users.parquet         user_id and what is known of the user
-items.parquet         key, prompt (row number), and the texts where there are any
+items.parquet         key, prompt (row number), base scores and texts where there are any
 prompts.parquet       key
 embeddings.safetensors   items (M, d), and prompts (Q, d) where they are embedded
 encoder/              the encoder, where there is one
@@ -96,6 +96,8 @@ def _write(data: Comparisons, folder: Path) -> None:
     if data.objective is not None:
         rows["objective"] = data.objective
     items = pl.DataFrame({"key": data.item_keys, "prompt_row": data.prompt})
+    if data.base is not None:
+        items = items.with_columns(base=data.base)
     if data.texts is not None:
         items = pl.concat([items, data.texts], how="horizontal")
     frames = (pl.DataFrame(rows), data.users, items, pl.DataFrame({"key": data.prompt_keys}))
@@ -163,7 +165,8 @@ def _restore(
     # writable, since torch shares memory and warns of what it may not write to
     rows = {name: values.to_numpy(writable=True) for name, values in tables["comparisons"].to_dict().items()}
     items = tables["items"]
-    texts = items.drop("key", "prompt_row") if "completion" in items.columns else None
+    base = items["base"].to_numpy(writable=True) if "base" in items.columns else None
+    texts = items.drop("key", "prompt_row", "base", strict=False) if "completion" in items.columns else None
     encoder = None if meta["encoder"] is None else StoredEncoder(folder / ENCODER, meta["encoder"])
     data = Comparisons(
         items=tensors["items"],
@@ -186,6 +189,7 @@ def _restore(
         objectives=tuple(meta.get("objectives", ())),
         unread=tuple(meta.get("unread", ())),
         attributes=pl.read_parquet(folder / ATTRIBUTES) if meta.get("attributes") else None,
+        base=base,
     )
     if data.attributes is not None and data.attributes.height != len(data):
         raise InputError(f"{folder} is damaged, its files are of different lengths; {AGAIN}")

@@ -7,8 +7,9 @@ import polars as pl
 from plurality.errors import close_to
 
 OPTIONAL = ("label", "weight", "strength", "group_id", "objective")
-PAIRS = ("user_id", "prompt", "chosen", "rejected", "first", "second", *OPTIONAL)
-OTHERS = ("completions", "completion", "ranking", "rating")  # of answers other than pairs
+SCORES = ("score_chosen", "score_rejected", "score_first", "score_second")  # of a base reward
+PAIRS = ("user_id", "prompt", "chosen", "rejected", "first", "second", *OPTIONAL, *SCORES)
+OTHERS = ("completions", "completion", "ranking", "rating", "score", "scores")  # of answers other than pairs
 TIES = ("tie", "ties", "tied", "is_tie")
 LIKE = 0.8  # similarity from which a name is a slip: "wieght" has .83, "length" only .71 of "strength"
 

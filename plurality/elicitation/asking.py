@@ -130,7 +130,7 @@ def _scores(reward: RewardModel, user_ids: Sequence[str], candidates: Comparison
 def _information(reward: RewardModel, belief: Posterior, first: Tensor, second: Tensor, how: str) -> Float:
     points, weight = reward.head.points(belief)  # (U, S, C), (S,) or (U, S)
     with torch.no_grad():  # (N, 1, F) a side and (U, 1, S, C): c(z) is computed once a person and draw
-        odds = reward.head.log_odds(first[:, None], second[:, None], points.to(first.dtype)[:, None])
+        odds = reward.whole_head.log_odds(first[:, None], second[:, None], points.to(first.dtype)[:, None])
     p = prob(odds.double())  # (U, N, S)
     share = weight.expand(points.shape[:2]).exp().T[:, :, None]
     return information_gain(p.permute(2, 0, 1).numpy(), share.numpy())
@@ -145,7 +145,7 @@ def _linear(reward: RewardModel, codes: Tensor, first: Tensor, second: Tensor) -
     """Log-odds at each code (U, C) and their slope there, ∂gap/∂z: (U, N), (U, N, C)."""
     people, width = codes.shape
     each = codes.to(first.dtype).repeat_interleave(len(first), 0).requires_grad_()  # a row a person and candidate
-    gap = reward.head.log_odds(first.repeat(people, 1), second.repeat(people, 1), each)
+    gap = reward.whole_head.log_odds(first.repeat(people, 1), second.repeat(people, 1), each)
     (slope,) = torch.autograd.grad(gap.sum(), each)
     shape = (people, len(first))
     return gap.detach().double().view(shape).numpy(), slope.double().view(*shape, width).numpy()
@@ -185,6 +185,6 @@ def _sides(reward: RewardModel, data: Comparisons) -> tuple[Tensor, Tensor]:
                 f"{data.source}: this model looks at prompts, but they are not embedded; read with prompts=True"
             )
         prompts = data.prompts[data.prompt[used]]
-    features = reward.features(data.items[used], prompts)
+    features = reward.features(data.items[used], prompts, None if data.base is None else data.base[used])
     place = torch.as_tensor(inverse)
     return features[place[: len(data)]], features[place[len(data) :]]

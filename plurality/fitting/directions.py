@@ -94,19 +94,20 @@ def _nats(inner: Comparisons, outer: Comparisons) -> Float:
     worth = outer.items.astype(np.float64) @ rewards  # of an item, along each
     gap = worth[outer.first] - worth[outer.second]
     own = (gap[:, 1:] * found.coordinates.numpy()[outer.user]).sum(axis=1)
-    return _best_nats(np.stack([gap[:, 0], own], axis=1), outer.label, outer.weight)
+    return _best_nats(np.stack([gap[:, 0], own], axis=1), outer)
 
 
-def _best_nats(gaps: Float, label: Float, weight: Float) -> Float:
-    """Weighted nats (N,) under the best non-negative weights of two gaps (N, 2)."""
+def _best_nats(gaps: Float, data: Comparisons) -> Float:
+    """Weighted nats (N,) under the best non-negative weights of two gaps (N, 2), on top of the base reward."""
+    label, weight, base = data.label, data.weight, data.base_gap
 
     def nats(scale: Float) -> Float:
-        gap = gaps @ scale
+        gap = base + gaps @ scale
         each: Float = -weight * (label * log_expit(gap) + (1 - label) * log_expit(-gap))
         return each
 
     def slope(scale: Float) -> Float:
-        mean: Float = gaps.T @ (weight * (expit(gaps @ scale) - label)) / weight.sum()
+        mean: Float = gaps.T @ (weight * (expit(base + gaps @ scale) - label)) / weight.sum()
         return mean
 
     def value(scale: Float) -> float:

@@ -3,6 +3,7 @@
 With Δ = x₁ − x₂, s = 2y − 1 and S = E[ΔΔᵀ], the label-signed mean of a user's comparisons is E[sΔ] ≈ ½ S θ_u for a
 reward ⟨θ_u, x⟩ (exact up to a factor for normal Δ, by Stein's lemma). Users' whitened means S^{−½}E[sΔ] have second
 moment signal + noise; the noise is the i = i part of the double sum over a user's comparisons and is taken out.
+On top of a base reward with gap b, s is 2y − 2σ(b) and S counts a comparison by 4σ(b)σ(−b), to first order in θ_u.
 """
 
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ import numpy as np
 import scipy.linalg
 import torch
 from scipy.sparse.linalg import eigsh
+from scipy.special import expit
 from torch import Tensor
 
-from plurality.arrays import Array
+from plurality.arrays import Array, Float
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
 from plurality.errors import InputError
@@ -56,11 +58,12 @@ def spectrum(data: Comparisons, n_directions: int, *, centred: bool = True, ridg
     if not len(data) or n_directions < 1:
         raise InputError(f"{data.source}: a spectrum needs comparisons and at least one direction")
     width = min(n_directions, data.dim)
-    count = torch.as_tensor(np.bincount(data.user, data.weight, data.users.height))
+    told = data.weight * openness(data)
+    count = torch.as_tensor(np.bincount(data.user, told, data.users.height))
     share = (count / (1 + TASTE_VARIANCE * count)).square()  # inverse variance of a user's squared mean, times count²
     share = share / share.sum()
     signed = _signed_sums(data) / count.clamp_min(1e-300)[:, None]  # (U, d)
-    moment, noise = _second_moments(data, (share / count.clamp_min(1e-300).square())[data.user], ridge)
+    moment, noise = _second_moments(data, told, (share / count.clamp_min(1e-300).square())[data.user], ridge)
     root = torch.linalg.cholesky(moment)  # S = LLᵀ; whitened: L⁻¹·
     white = torch.linalg.solve_triangular(root, signed.T, upper=False).T
     centre = share @ white
@@ -82,6 +85,24 @@ def shrinking(data: Comparisons) -> float:
     return SHRUNK if bool(variance.max() > UNEVEN * variance.mean()) else RIDGE
 
 
+def surprise(data: Comparisons) -> Float:
+    """2y − 2σ(b) of every comparison, b the base reward's gap: (N,); 2y − 1 without one.
+
+    data    comparisons
+    """
+    surprise: Float = 2 * data.label - 2 * expit(data.base_gap)
+    return surprise
+
+
+def openness(data: Comparisons) -> Float:
+    """4σ(b)σ(−b), how much a comparison can say beside the base reward: (N,); 1 without one.
+
+    data    comparisons
+    """
+    openness: Float = 4 * expit(data.base_gap) * expit(-data.base_gap)
+    return openness
+
+
 def _differences(data: Comparisons, rows: Array) -> Iterator[tuple[Array, Tensor]]:
     """Rows block by block, with x₁ − x₂ in double precision."""
     for start in range(0, len(rows), BLOCK):
@@ -92,18 +113,18 @@ def _differences(data: Comparisons, rows: Array) -> Iterator[tuple[Array, Tensor
 def _signed_sums(data: Comparisons) -> Tensor:
     """Σ w (2y − 1) Δ of every user: (U, d)."""
     sums = torch.zeros(data.users.height, data.dim, dtype=torch.float64)
-    signed = torch.as_tensor(data.weight * (2 * data.label - 1))
+    signed = torch.as_tensor(data.weight * surprise(data))
     for rows, difference in _differences(data, np.arange(len(data))):
         sums.index_add_(0, torch.as_tensor(data.user[rows]), signed[rows, None] * difference)
     return sums
 
 
-def _second_moments(data: Comparisons, scale: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """E[ΔΔᵀ] with a little ridge, and the i = i part Σ w (2y − 1)² scale ΔΔᵀ, from an even sample: (d, d) each."""
+def _second_moments(data: Comparisons, told: Float, scale: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """E[ΔΔᵀ] with a little ridge, and the i = i part Σ w s² scale ΔΔᵀ, from an even sample: (d, d) each."""
     key = uniform(combine(data.item_keys[data.first], data.item_keys[data.second]), 0)
     rows = np.flatnonzero(key <= SAMPLE / len(data)) if len(data) > SAMPLE else np.arange(len(data))
-    weight = torch.as_tensor(data.weight)
-    noisy = scale * weight * torch.as_tensor(np.square(2 * data.label - 1))
+    weight = torch.as_tensor(told)
+    noisy = scale * torch.as_tensor(data.weight * np.square(surprise(data)))
     moment, noise = torch.zeros(2, data.dim, data.dim, dtype=torch.float64)
     for part, difference in _differences(data, rows):
         moment += (weight[part, None] * difference).T @ difference

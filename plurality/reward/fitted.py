@@ -34,6 +34,7 @@ class Fitted:
     posterior   a row a user of the fitted data's users table
     chosen      settings the fit chose, by name, with which the spec builds this very head
     report      what the family found out, ready for JSON: shares, reliabilities, diagnostics
+    base_worth  what the base reward is worth beside the head, for what it was taken to be worth
     """
 
     head: Head
@@ -42,6 +43,7 @@ class Fitted:
     trace: Trace
     chosen: Mapping[str, Any] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
+    base_worth: float = 1.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +61,8 @@ class Parts:
     report           what the family found out: shares, reliabilities, diagnostics
     item_correlation    what a user's comparisons that share an item have in common beside the code, which is inferred
                         from them with so much less weight (`plurality.reward.repeated_items`); 0: in full
+    base             log-odds that a unit of the base reward's score is worth, on top of which utilities come
+                     (`plurality.reward.base`); None: the model starts from nothing
     """
 
     spec: Settings
@@ -71,6 +75,7 @@ class Parts:
     encoder: Encoder | None = None
     report: dict[str, Any] = field(default_factory=dict)
     item_correlation: float = 0.0
+    base: float | None = None
 
     @property
     def directions(self) -> str:

@@ -47,12 +47,14 @@ class Head(nn.Module, ABC):
         """c(z) of a bilinear utility: (..., C) -> (..., F)."""
         raise NotImplementedError(f"{type(self).__name__}: write coefficients, or both utility and population")
 
-    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
+    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor, base: Tensor | float = 0.0) -> Tensor:
         """Log-odds that the first is preferred, as labels have it: features (..., F) a side, codes (..., C) -> (...).
 
         The gap of utilities, except where labels are more than that: flipped at times, or of variable utilities.
+
+        base    gap (...) of the reward that utilities come on top of, in log-odds
         """
-        return self.utility(first, codes) - self.utility(second, codes)
+        return self.utility(first, codes) - self.utility(second, codes) + base
 
     @abstractmethod
     def penalty(self, decay: float) -> Tensor:

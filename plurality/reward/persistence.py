@@ -65,6 +65,7 @@ def write(model: Parts, folder: Path, details: CardDetails | None = None, place:
         "encoder": None if model.encoder is None else model.encoder.describe(),
         "report": model.report,
         "item_correlation": model.item_correlation,
+        "base": model.base,
         "trace": [{k: None if v != v else v for k, v in row.items()} for row in model.trace.rows],  # JSON has no NaN
     }
     codes = {
@@ -139,6 +140,9 @@ def read(folder: Path, *, verify: bool = True) -> Parts:
         item_correlation = float(config.get("item_correlation", 0.0))  # before 0.2, comparisons counted in full
         if not 0 <= item_correlation < math.inf:
             raise ValueError(f"item_correlation {item_correlation} is not a number of 0 or more")
+        base = None if config.get("base") is None else float(config["base"])
+        if base is not None and not 0 <= base < math.inf:
+            raise ValueError(f"base {base} is not a number of 0 or more")
     except UNFIT as error:
         reason = _first_line(error)
         raise InputError(f"{folder / CONFIG}: its encoder, trace or report is damaged ({reason}); {AGAIN}") from None
@@ -152,6 +156,7 @@ def read(folder: Path, *, verify: bool = True) -> Parts:
         trace=trace,
         report=report,
         item_correlation=item_correlation,
+        base=base,
         encoder=encoder,
     )
 

@@ -128,30 +128,33 @@ def _normal_draws(width: int) -> Tensor:
     return torch.cat([half, -half])
 
 
-LogOdds = Callable[[Tensor, Tensor, Tensor], Tensor]  # (N, F), (N, F), (N, C) -> (N,)
+LogOdds = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (N, F), (N, F), (N, C), (N,) -> (N,)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Comparisons as the solver sees them, a row each: features (N, F), user (N,), label (N,), weight (N,)."""
+    """Comparisons as the solver sees them, a row each: features (N, F), then (N,) columns.
+
+    base    gap of the reward that utilities come on top of, in log-odds
+    """
 
     first: Tensor
     second: Tensor
     user: Tensor
     label: Tensor
     weight: Tensor
+    base: Tensor
 
     def of_users(self, keep: Tensor) -> "Evidence":
         """The rows of the users marked in `keep` (U,), users renumbered."""
         rows = keep[self.user]
         number = keep.cumsum(0) - 1
-        return Evidence(
-            self.first[rows], self.second[rows], number[self.user[rows]], self.label[rows], self.weight[rows]
-        )
+        columns = self.label[rows], self.weight[rows], self.base[rows]
+        return Evidence(self.first[rows], self.second[rows], number[self.user[rows]], *columns)
 
     def gap(self, log_odds: LogOdds, codes: Tensor) -> Tensor:
         """Log-odds of each comparison under its user's code: (U, C) -> (N,)."""
-        return log_odds(self.first, self.second, codes[self.user])
+        return log_odds(self.first, self.second, codes[self.user], self.base)
 
 
 def laplace(
@@ -223,7 +226,7 @@ def _derivatives(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Ten
     """
     z = codes[evidence.user].requires_grad_()  # one row a comparison: one backward pass gives every row's gradient
     with torch.enable_grad():
-        gap = log_odds(evidence.first, evidence.second, z)
+        gap = log_odds(evidence.first, evidence.second, z, evidence.base)
         (jacobian,) = torch.autograd.grad(gap.sum(), z, create_graph=True)
         second = torch.stack(
             [

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurality.arrays import Array, as_array
+from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
 from plurality.deprecation import renamed
 from plurality.encoders.protocol import Encoder
@@ -21,17 +21,19 @@ from plurality.errors import InputError
 from plurality.io.paths import expanded
 from plurality.reward import hub, persistence
 from plurality.reward.adapting import adapted
+from plurality.reward.base import OnBase, on_base
 from plurality.reward.compatibility import check_encoder
 from plurality.reward.fitted import Fitted, Parts
+from plurality.reward.heads import Head
+from plurality.reward.item_features import BLOCK, check_width, item_features
 from plurality.reward.links import log_predictive, prob, win
 from plurality.reward.model_card import CardDetails
 from plurality.reward.posterior import Posterior
 from plurality.reward.predictions import prediction_rows
 from plurality.reward.settings import Settings
-from plurality.reward.tensors import Tensors, to_tensor
+from plurality.reward.tensors import Tensors
 
 Unknown = Literal["error", "population"]
-BLOCK = 16_384  # items whose features are held at once while scoring
 
 
 class RewardModel(Parts):
@@ -42,13 +44,17 @@ class RewardModel(Parts):
 
     Arguments mean the same in all methods: `items` (M, d) embeddings, `prompts` (M, d) those of their prompts, `rows`
     (n,) in items; `users` ids, or a frame with demographics too; `user_ids` (n,); `reference` (R, d) what items are
-    compared with, and `reference_prompts`; `data` comparisons; `beliefs` in place of the users' own; `unknown` what an
+    compared with, and `reference_prompts`; `base` (M,) and `reference_base` (R,) scores of the base reward, for a model
+    that starts from one; `data` comparisons; `beliefs` in place of the users' own; `unknown` what an
     unknown user is: "error" raises InputError, "population" gives them the population's code.
     """
 
     @staticmethod
     def of(spec: Settings, fitted: Fitted, data: Comparisons) -> "RewardModel":
-        """The model `fitted` on `data`, regrouped by the unit of `spec`: it knows the users with comparisons there."""
+        """The model `fitted` on `data`, regrouped by the unit of `spec`: it knows the users with comparisons there.
+
+        Base scores of `data` are in log-odds.
+        """
         seen = data.present
         count = np.bincount(data.user, minlength=data.users.height)[seen]
         return RewardModel(
@@ -61,6 +67,7 @@ class RewardModel(Parts):
             trace=fitted.trace,
             encoder=data.encoder,
             report=fitted.report,
+            base=None if data.base is None else fitted.base_worth,
         )
 
     @property
@@ -163,7 +170,7 @@ class RewardModel(Parts):
 
     def _ready(self, data: Comparisons) -> Comparisons:
         self.check(data)
-        return data.by_unit(self.spec.unit)
+        return on_base(data, self.base).by_unit(self.spec.unit)
 
     def _by_row(self, data: Comparisons, present: Posterior) -> Posterior:
         """Beliefs of the present users at their rows of `data.users`, the others' rows empty."""
@@ -186,24 +193,17 @@ class RewardModel(Parts):
             )
         return out
 
-    def features(self, items: Array, prompts: Array | None = None) -> Tensor:
-        """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F)."""
-        items = as_array(items)
-        self._check_width(items)
-        if self.head.uses_prompts and prompts is None:
-            raise InputError("this model looks at prompts: give the embedding of each item's prompt as prompts=")
-        like, blocks = next(self.head.parameters()), list[Tensor]()
-        with torch.no_grad():
-            for start in range(0, max(1, len(items)), BLOCK):
-                rows = slice(start, start + BLOCK)
-                p = None if prompts is None else to_tensor(prompts[rows], like)
-                blocks.append(self.head.features(to_tensor(items[rows], like), p))
-        features = torch.cat(blocks)
-        finite = torch.isfinite(features).all(1)
-        if not finite.all():
-            row = int(finite.int().argmin())
-            raise InputError(f"embedding {row} (from 0) has no finite features; look for NaN or infinite values in it")
-        return features
+    @property
+    def whole_head(self) -> Head:
+        """What turns `features` and codes into utilities: the head, on top of the base reward where there is one."""
+        return self.head if self.base is None else OnBase(self.head)
+
+    def features(self, items: Array, prompts: Array | None = None, base: Array | None = None) -> Tensor:
+        """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F).
+
+        base    (M,) scores of the base reward, where the model starts from one: the last of the features
+        """
+        return item_features(self, items, prompts, base)
 
     def utility(
         self,
@@ -211,6 +211,7 @@ class RewardModel(Parts):
         users: Sequence[str] | None = None,
         *,
         prompts: Array | None = None,
+        base: Array | None = None,
         unknown: Unknown = "error",
     ) -> NDArray[np.float32]:
         """Utility of every item to every user, in log-odds up to a shift per user: (M, d) -> (U, M).
@@ -219,7 +220,7 @@ class RewardModel(Parts):
         """
         codes = self.posterior.codes if users is None else self.codes(users, unknown)
         with torch.no_grad():
-            return self.head.population(self.features(items, prompts), codes.float()).numpy()
+            return self.whole_head.population(self.features(items, prompts, base), codes.float()).numpy()
 
     def score(
         self,
@@ -228,15 +229,16 @@ class RewardModel(Parts):
         user_ids: Sequence[str],
         *,
         prompts: Array | None = None,
+        base: Array | None = None,
         unknown: Unknown = "error",
     ) -> NDArray[np.float64]:
         """Reward of items[rows[i]] to user_ids[i], in log-odds up to a shift per user and prompt: (n,).
 
         Features are computed once an item, whoever it is scored for.
         """
-        features = self.features(items, prompts)[torch.as_tensor(np.asarray(rows))]
+        features = self.features(items, prompts, base)[torch.as_tensor(np.asarray(rows))]
         with torch.no_grad():
-            return self.head.utility(features, self.codes(user_ids, unknown).to(features.dtype)).double().numpy()
+            return self.whole_head.utility(features, self.codes(user_ids, unknown).to(features.dtype)).double().numpy()
 
     def win_probability(
         self,
@@ -246,6 +248,8 @@ class RewardModel(Parts):
         *,
         prompts: Array | None = None,
         reference_prompts: Array | None = None,
+        base: Array | None = None,
+        reference_base: Array | None = None,
         unknown: Unknown = "error",
     ) -> NDArray[np.float32]:
         """Mean probability that an item beats a reference item, E_r σ(u(x, z) − u(r, z)): (M, d), (R, d) -> (U, M).
@@ -255,9 +259,9 @@ class RewardModel(Parts):
         """
         if not len(reference):
             raise InputError("win_probability: there is no reference item to win against; give some embeddings")
-        u = torch.as_tensor(self.utility(items, users, prompts=prompts, unknown=unknown))
-        against = torch.as_tensor(self.utility(reference, users, prompts=reference_prompts, unknown=unknown))
-        return win(u, against).numpy()
+        u = torch.as_tensor(self.utility(items, users, prompts=prompts, base=base, unknown=unknown))
+        against = self.utility(reference, users, prompts=reference_prompts, base=reference_base, unknown=unknown)
+        return win(u, torch.as_tensor(against)).numpy()
 
     def text_encoder(self) -> Encoder:
         """The encoder the model was fitted with; InputError if it was fitted on ready-made embeddings."""
@@ -296,14 +300,8 @@ class RewardModel(Parts):
 
     def check(self, data: Comparisons) -> None:
         """Raise InputError if `data` was not embedded as this model's training data was."""
-        self._check_width(data.items)
+        check_width(self, data.items)
         check_encoder(self.encoder, data)
-
-    def _check_width(self, items: Array) -> None:
-        if items.ndim != 2 or items.shape[1] != self.head.n_embedding:
-            raise InputError(
-                f"embeddings have shape {tuple(items.shape)}, but the model was fitted on width {self.head.n_embedding}"
-            )
 
     def save_pretrained(self, folder: str | Path, *, card: CardDetails | None = None) -> Path:
         """Write safetensors, JSON, parquet and a model card, README.md, that `plurality.load` reads back.

@@ -17,7 +17,10 @@ from plurality.reward.posterior import Evidence
 
 @dataclass(frozen=True)
 class Tensors:
-    """Comparisons on a device: items (M, d), prompts of items (M, d) or None, and (N,) columns."""
+    """Comparisons on a device: items (M, d), prompts of items (M, d) or None, and (N,) columns.
+
+    base    (N,) gap of the base reward that utilities come on top of, in log-odds; 0 without one
+    """
 
     items: Tensor
     prompts: Tensor | None
@@ -26,6 +29,7 @@ class Tensors:
     user: Tensor
     label: Tensor
     weight: Tensor
+    base: Tensor
 
     @staticmethod
     def of(data: Comparisons, head: Head, rows: np.ndarray | None = None) -> "Tensors":
@@ -61,6 +65,7 @@ class Tensors:
             user=column(data.user, torch.int64),
             label=column(data.label, like.dtype),
             weight=column(data.weight, like.dtype),
+            base=column(data.base_gap, like.dtype),
         )
 
     def batch(self, rows: Tensor) -> "Tensors":
@@ -75,6 +80,7 @@ class Tensors:
             user=self.user[rows],
             label=self.label[rows],
             weight=self.weight[rows],
+            base=self.base[rows],
         )
 
     def evidence(self, head: Head) -> Evidence:
@@ -82,20 +88,22 @@ class Tensors:
         with torch.no_grad():
             features = head.features(self.items, self.prompts).double().cpu()
         first, second, user = self.first.cpu(), self.second.cpu(), self.user.cpu()
-        return Evidence(features[first], features[second], user, self.label.double().cpu(), self.weight.double().cpu())
+        label, weight, base = (column.double().cpu() for column in (self.label, self.weight, self.base))
+        return Evidence(features[first], features[second], user, label, weight, base)
 
     def gap(self, head: Head, codes: Tensor) -> Tensor:
         """Utility gap of every comparison (log-odds): (U, C) -> (N,)."""
         features = head.features(self.items, self.prompts)
         z = codes[self.user]
-        return head.utility(features[self.first], z) - head.utility(features[self.second], z)
+        return head.utility(features[self.first], z) - head.utility(features[self.second], z) + self.base
 
     def log_odds(self, head: Head, codes: Tensor) -> Tensor:
         """Log-odds that first is preferred, as labels have it: (U, C) -> (N,), or points (U, S, C) -> (N, S)."""
         features = head.features(self.items, self.prompts)
         z = codes[self.user]
         shape = (len(z), *[1] * (z.dim() - 2), -1)
-        return head.log_odds(features[self.first].view(shape), features[self.second].view(shape), z)
+        sides = features[self.first].view(shape), features[self.second].view(shape)
+        return head.log_odds(*sides, z, self.base.view(shape[:-1]))
 
     def nll(self, head: Head, codes: Tensor) -> Tensor:
         """Weighted nats of every comparison (N,), in double precision: a line search sees the steps of float32 sums."""

@@ -148,8 +148,9 @@ def test_codes_cover_and_unweighted_pairs_do_not(kind, k, answers):
 
     def covered(weight):
         user = torch.as_tensor(who[i // k])
-        evidence = Evidence(flat[i], flat[j], user, torch.ones(len(i), dtype=torch.float64), torch.as_tensor(weight))
-        found = laplace(lambda a, b, c: ((a - b) * c).sum(-1), evidence, Prior.isotropic(width, 1.0), people)
+        ones = torch.ones(len(i), dtype=torch.float64)
+        evidence = Evidence(flat[i], flat[j], user, ones, torch.as_tensor(weight), 0 * ones)
+        found = laplace(lambda a, b, c, _: ((a - b) * c).sum(-1), evidence, Prior.isotropic(width, 1.0), people)
         sd = found.covariance.diagonal(dim1=1, dim2=2).sqrt().numpy()
         return (np.abs(found.codes.numpy() - z) < 1.645 * sd).mean()
 

@@ -27,7 +27,7 @@ def scaled(features, codes):
 
 def gap_of(utility):
     """The log-odds of a utility: its gap."""
-    return lambda first, second, codes: utility(first, codes) - utility(second, codes)
+    return lambda first, second, codes, base: utility(first, codes) - utility(second, codes) + base
 
 
 UTILITIES = {"linear": linear, "simplex": simplex, "scaled": scaled}
@@ -46,7 +46,7 @@ def drawn(name, n_users, seed, *, each=(0, 15), soft=True, size=1.0):
     weight = rng.uniform(0.2, 3, len(user)) if soft else np.ones(len(user))
     root = rng.normal(size=(width, width)) + 2 * np.eye(width)
     prior = Prior(torch.as_tensor(0.3 * rng.normal(size=width)), torch.as_tensor(root @ root.T / 3))
-    evidence = Evidence(*(torch.as_tensor(a) for a in (first, second, user, label, weight)))
+    evidence = Evidence(*(torch.as_tensor(a) for a in (first, second, user, label, weight, 0 * weight)))
     return evidence, prior
 
 
@@ -134,7 +134,7 @@ def test_a_user_without_comparisons_keeps_the_prior(name):
 
 
 def test_no_codes_no_uncertainty():
-    nobody = Evidence(*(torch.zeros(3, 2, dtype=torch.float64),) * 2, torch.tensor([0, 1, 1]), *(torch.ones(3),) * 2)
+    nobody = Evidence(*(torch.zeros(3, 2, dtype=torch.float64),) * 2, torch.tensor([0, 1, 1]), *(torch.ones(3),) * 3)
     found = laplace(gap_of(lambda f, z: f[:, 0]), nobody, Prior.isotropic(0, 1.0), 4)
     assert found.codes.shape == (4, 0)
     assert found.covariance.shape == (4, 0, 0)
@@ -178,7 +178,7 @@ def test_a_user_who_always_prefers_first_stays_finite(name, size):
     a = size * torch.rand(200, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     ones, nobody = torch.ones(200, dtype=torch.float64), torch.zeros(200, dtype=torch.int64)
     prior = Prior.isotropic(width, 1.0)
-    found = laplace(gap_of(UTILITIES[name]), Evidence(a + size, -a, nobody, ones, ones), prior, 1)
+    found = laplace(gap_of(UTILITIES[name]), Evidence(a + size, -a, nobody, ones, ones, 0 * ones), prior, 1)
     assert torch.isfinite(found.codes).all()
     assert torch.isfinite(found.covariance).all()
     assert (torch.linalg.eigvalsh(found.covariance) > 0).all()
@@ -188,10 +188,10 @@ def test_a_user_who_always_prefers_first_stays_finite(name, size):
 def test_a_weight_is_so_many_repetitions():
     evidence, prior = drawn("simplex", 6, seed=11)
     times = torch.as_tensor(np.random.default_rng(0).integers(1, 4, len(evidence.user)))
-    weighted = Evidence(evidence.first, evidence.second, evidence.user, evidence.label, times.double())
+    weighted = Evidence(evidence.first, evidence.second, evidence.user, evidence.label, times.double(), evidence.base)
     rows = torch.repeat_interleave(torch.arange(len(times)), times)
     repeated = Evidence(*(t[rows] for t in (evidence.first, evidence.second, evidence.user, evidence.label)),
-                        torch.ones(len(rows), dtype=torch.float64))  # fmt: skip
+                        torch.ones(len(rows), dtype=torch.float64), evidence.base[rows])  # fmt: skip
     a, b = laplace(gap_of(simplex), weighted, prior, 6), laplace(gap_of(simplex), repeated, prior, 6)
     # within √eps ≈ 1.5e-8 of its mode an objective is flat to rounding, and which step is the last is chance
     np.testing.assert_allclose(a.codes, b.codes, atol=1e-7)
@@ -204,6 +204,7 @@ def test_a_soft_label_is_that_share_of_either_answer():
         *(torch.cat([t, t]) for t in (evidence.first, evidence.second, evidence.user)),
         torch.cat([torch.ones_like(evidence.label), torch.zeros_like(evidence.label)]),
         torch.cat([evidence.weight * evidence.label, evidence.weight * (1 - evidence.label)]),
+        torch.cat([evidence.base, evidence.base]),
     )
     np.testing.assert_allclose(
         laplace(gap_of(linear), evidence, prior, 6).codes, laplace(gap_of(linear), both, prior, 6).codes, atol=1e-7

@@ -41,11 +41,11 @@ class MeanVariance(Projected):
         steps = 0.0 if self.quantile is None else float(torch.special.ndtri(torch.tensor(self.quantile)))
         return torch.tensor([1.0, steps])
 
-    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
+    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor, base: Tensor | float = 0.0) -> Tensor:
         spread = (first[..., 1].square() + second[..., 1].square()).sqrt()
         t = (first[..., 0] - second[..., 0]) / spread
         odds: Tensor = torch.special.log_ndtr(t) - torch.special.log_ndtr(-t)
-        return odds
+        return odds + base
 
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         return {}
@@ -86,10 +86,10 @@ class Categorical(Projected):
     def population(self, features: Tensor, codes: Tensor) -> Tensor:
         return self.utility(features, codes).expand(len(codes), -1)
 
-    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
+    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor, base: Tensor | float = 0.0) -> Tensor:
         p = ((first @ self.wins) * second).sum(-1)
         q = ((second @ self.wins) * first).sum(-1)
-        return p.clamp_min(1e-30).log() - q.clamp_min(1e-30).log()
+        return p.clamp_min(1e-30).log() - q.clamp_min(1e-30).log() + base
 
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         return {}

@@ -1,6 +1,6 @@
 """The best joint Gaussian for users' codes and the coefficients of their prior means: a variational posterior.
 
-    z_u = o_u + x_uᵀβ + e_u,  e_u ~ N(0, Σ),  β_q ~ N(0, K_q⁻¹),  first preferred ~ Bernoulli(σ(⟨δ_i, z_u⟩))
+    z_u = o_u + x_uᵀβ + e_u,  e_u ~ N(0, Σ),  β_q ~ N(0, K_q⁻¹),  first preferred ~ Bernoulli(σ(⟨δ_i, z_u⟩ + b_i))
     q(z, β) maximises  L = Σ_i −w_i E_q[nll(⟨δ_i, z_u⟩, y_i)] − KL(q ‖ prior)  ≤ log p(labels).
 A gap is normal under q, so that each expectation is one-dimensional; its slope and curvature in the gap's mean are all
 a Newton step needs. With few labels a user this is nearer to the posterior than the mode and the curvature there,
@@ -24,30 +24,35 @@ ROUNDING = 1e-12  # of the bound
 
 @dataclass(frozen=True)
 class DifferenceRows:
-    """Comparisons as a bilinear model sees them: difference δ (N, C), user (N,), label (N,), weight (N,); float64."""
+    """Comparisons as a bilinear model sees them: difference δ (N, C), then (N,) columns; float64.
+
+    base    gap of the base reward, in log-odds, to which ⟨δ, z⟩ is added
+    """
 
     difference: Tensor
     user: Tensor
     label: Tensor
     weight: Tensor
+    base: Tensor
     n_users: int
 
     @staticmethod
     def of(evidence: Evidence, n_users: int) -> "DifferenceRows":
         """The same comparisons, by the difference of both sides' features."""
-        return DifferenceRows(evidence.first - evidence.second, evidence.user, evidence.label, evidence.weight, n_users)
+        difference = evidence.first - evidence.second
+        return DifferenceRows(difference, evidence.user, evidence.label, evidence.weight, evidence.base, n_users)
 
     def evidence(self) -> Evidence:
         """What `codes.laplace` takes: the difference as the first side, nothing as the second."""
-        return Evidence(self.difference, self.difference[:, :0], self.user, self.label, self.weight)
+        return Evidence(self.difference, self.difference[:, :0], self.user, self.label, self.weight, self.base)
 
     def parts(self) -> "list[DifferenceRows]":
         """The rows in blocks of which an outer product each can be held."""
-        columns = (self.difference, self.user, self.label, self.weight)
+        columns = (self.difference, self.user, self.label, self.weight, self.base)
         size = max(1, BLOCK // max(1, self.difference.shape[1] ** 2))
         return [
-            DifferenceRows(d, u, y, w, self.n_users)
-            for d, u, y, w in zip(*(c.split(size) for c in columns), strict=True)
+            DifferenceRows(d, u, y, w, b, self.n_users)
+            for d, u, y, w, b in zip(*(c.split(size) for c in columns), strict=True)
         ]
 
 
@@ -119,8 +124,8 @@ def posterior(
 def infer(rows: DifferenceRows, prior: Prior, *, start: Tensor | None = None, tol: float = 1e-6) -> Posterior:
     """The best Gaussian of every user's code under a prior that is known, initialised at its mode."""
 
-    def log_odds(first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
-        return (first * codes).sum(-1)
+    def log_odds(first: Tensor, second: Tensor, codes: Tensor, base: Tensor) -> Tensor:
+        return (first * codes).sum(-1) + base
 
     n, width = rows.n_users, len(prior.precision)
     offset = prior.mean.expand(n, width)
@@ -211,7 +216,7 @@ def expected(rows: DifferenceRows, codes: Tensor, covariance: Tensor) -> tuple[T
     slopes, curvatures, total = [], [], codes.new_zeros(())
     for part in rows.parts():
         d = part.difference
-        mean = (d * codes[part.user]).sum(-1).requires_grad_()
+        mean = ((d * codes[part.user]).sum(-1) + part.base).requires_grad_()
         sd = torch.einsum("nc,ncd,nd->n", d, covariance[part.user], d).clamp_min(0).sqrt()
         with torch.enable_grad():
             each = part.weight * (nll(mean[:, None] + sd[:, None] * NODES, part.label[:, None]) @ (MASS / MASS.sum()))

@@ -60,7 +60,7 @@ def build(problem: HierarchicalProblem, names: CoordinateNames | None = None) ->
 
     names = names or CoordinateNames.numbers(problem)
     rows, width = problem.rows, problem.rows.difference.shape[1]
-    difference, label, weight = (t.numpy() for t in (rows.difference, rows.label, rows.weight))
+    difference, label, weight, base = (t.numpy() for t in (rows.difference, rows.label, rows.weight, rows.base))
     coords = {
         "user": names.user, "coefficient": names.coefficient, "factor": names.factor,
         "dimension": np.arange(width), "dimension_": np.arange(width),
@@ -81,7 +81,7 @@ def build(problem: HierarchicalProblem, names: CoordinateNames | None = None) ->
         else:
             own = pm.Normal("z_raw", dims=("user", "dimension"))
             z = pm.Deterministic("z", mean + own @ root.T, dims=("user", "dimension"))
-        gap = (difference * z[rows.user.numpy()]).sum(-1)
+        gap = (difference * z[rows.user.numpy()]).sum(-1) + base
         each = label * -pt.softplus(-gap) + (1 - label) * -pt.softplus(gap)
         pm.Potential("labels", (weight * each).sum())
     return model

@@ -111,8 +111,9 @@ def _differences(data: Comparisons, directions: Tensor) -> Tensor:
 
 
 def _rows(data: Comparisons, directions: Tensor) -> DifferenceRows:
-    user, label, weight = (torch.as_tensor(np.ascontiguousarray(c)) for c in (data.user, data.label, data.weight))
-    return DifferenceRows(_differences(data, directions), user, label, weight, data.users.height)
+    columns = data.user, data.label, data.weight, data.base_gap
+    user, label, weight, base = (torch.as_tensor(np.ascontiguousarray(column)) for column in columns)
+    return DifferenceRows(_differences(data, directions), user, label, weight, base, data.users.height)
 
 
 def _widest(data: Comparisons) -> Tensor:

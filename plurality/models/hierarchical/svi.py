@@ -76,8 +76,8 @@ def _model(problem: HierarchicalProblem) -> Any:
     import numpyro.distributions as dist
 
     rows, width = problem.rows, problem.rows.difference.shape[1]
-    difference, user, label, weight = (
-        jnp.asarray(t.numpy()) for t in (rows.difference, rows.user, rows.label, rows.weight)
+    difference, user, label, weight, base = (
+        jnp.asarray(t.numpy()) for t in (rows.difference, rows.user, rows.label, rows.weight, rows.base)
     )
     design, factors = jnp.asarray(problem.design.numpy()), jnp.asarray(problem.factors.numpy())
     stiffness = jnp.asarray(problem.stiffness.numpy())
@@ -94,7 +94,7 @@ def _model(problem: HierarchicalProblem) -> Any:
             effects = numpyro.deterministic("effects", tau[factors][:, None] * (raw @ root.T))
             mean = mean + design @ effects
         z = numpyro.sample("z", dist.MultivariateNormal(mean, scale_tril=root).to_event(1))
-        gap = (difference * z[user]).sum(-1)
+        gap = (difference * z[user]).sum(-1) + base
         each = label * jax.nn.log_sigmoid(gap) + (1 - label) * jax.nn.log_sigmoid(-gap)
         numpyro.factor("labels", (weight * each).sum())
 

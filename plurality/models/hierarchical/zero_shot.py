@@ -41,7 +41,7 @@ def log_likelihood(fit: EmpiricalBayesFit, rows: DifferenceRows, design: Tensor)
     for part in rows.parts():
         d, mass = part.difference, (MASS / MASS.sum()).log()
         sd = torch.einsum("nc,ncd,nd->n", d, covariance[part.user], d).clamp_min(0).sqrt()
-        gap = (d * mean[part.user]).sum(-1)[:, None] + sd[:, None] * NODES
+        gap = ((d * mean[part.user]).sum(-1) + part.base)[:, None] + sd[:, None] * NODES
         log_p, log_q = ((log_prob(side) + mass).logsumexp(1) for side in (gap, -gap))
         parts.append(part.weight * (part.label * log_p + (1 - part.label) * log_q))
     return torch.cat(parts)

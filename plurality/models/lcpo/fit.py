@@ -43,7 +43,7 @@ class FlipEM:
         """Gaps of the clean preference in log-odds, (N,) float64."""
         rows = rows or self.rows
         features = self.head.features(rows.items, None)[:, 0]
-        return (features[rows.first] - features[rows.second]).double()
+        return (features[rows.first] - features[rows.second] + rows.base).double()
 
     def start(self, weights: Tensor, reliability: float) -> FlipParameters:
         """A reward and one reliability for all users."""
@@ -129,7 +129,8 @@ def given_gaps(head: FlipMixture, gap: Tensor, rows: Tensors, prior: BetaPrior, 
     """Reliability of every user from gaps that were not fitted to their labels: (N,) -> (U, 1)."""
     column = gap.double().cpu()[:, None]
     user, label, weight = rows.user.cpu(), rows.label.double().cpu(), rows.weight.double().cpu()
-    evidence = Evidence(column, torch.zeros_like(column), user, label, weight)
+    nothing = torch.zeros_like(column)
+    evidence = Evidence(column, nothing, user, label, weight, nothing[:, 0])
     return head.doubled().infer(evidence, prior.prior(), n_users)
 
 

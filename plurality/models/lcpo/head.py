@@ -72,8 +72,8 @@ class FlipMixture(Projected):
     def coefficients(self, codes: Tensor) -> Tensor:
         return codes.new_ones(*codes.shape[:-1], 1)
 
-    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
-        gap = (first - second)[..., 0]
+    def log_odds(self, first: Tensor, second: Tensor, codes: Tensor, base: Tensor | float = 0.0) -> Tensor:
+        gap = (first - second)[..., 0] + base
         return flip_log_odds(gap, codes[..., 0] if self.n_codes else self.log_odds_right.expand_as(gap))
 
     def show(self, codes: Tensor) -> dict[str, Tensor]:
@@ -95,6 +95,7 @@ class FlipMixture(Projected):
             torch.cat([evidence.user, torch.arange(n_users).repeat(2)]),
             torch.cat([evidence.label, torch.ones(2 * n_users, dtype=evidence.label.dtype)]),
             torch.cat([evidence.weight, labels * mode, labels * (1 - mode)]),
+            torch.cat([evidence.base, evidence.base.new_zeros(2 * n_users)]),
         )
         flat = Prior(prior.mean, torch.full_like(prior.precision, NEGLIGIBLE_PRECISION))
         init = prior.mean.expand(n_users, 1) if start is None else start

@@ -230,7 +230,7 @@ class LCPO(Spec):
             report |= unreliable_users(some, gap, posterior, population, report["identified"], run.seed)
         if not report["identified"] and self.unidentified != "report":
             warnings.warn(f"lcpo: {report['verdict']}", InputWarning, stacklevel=2)
-        return Fitted(head, prior, posterior, trace, report=report)
+        return Fitted(head, prior, posterior, trace, report=report, base_worth=stretch)
 
     def _report(
         self,

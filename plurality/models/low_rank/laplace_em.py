@@ -36,6 +36,7 @@ Decays = tuple[float, float]
 class LowRankRows:
     """Comparisons with their differences (N, d), or where items recur the items (M, d) and each side's row.
 
+    base    (N,) gap of the base reward, in log-odds
     size    (d,) what inputs are divided by, so that weights mean the same on any embeddings
     """
 
@@ -45,6 +46,7 @@ class LowRankRows:
     user: Tensor
     label: Tensor
     weight: Tensor
+    base: Tensor
     n_users: int
     size: Tensor
 
@@ -63,6 +65,7 @@ class LowRankRows:
             user=column[2],
             label=torch.as_tensor(data.label),
             weight=torch.as_tensor(data.weight),
+            base=torch.as_tensor(data.base_gap),
             n_users=data.users.height,
             size=head.projector.scale.double().cpu() * data.dim**0.5,
         )
@@ -81,7 +84,7 @@ class LowRankRows:
     def evidence(self, rewards: Tensor) -> Evidence:
         """What the solver for codes sees: differences as the first side, nothing as the second."""
         f = self.features(rewards.to(self.x)).double().cpu()
-        return Evidence(f, f[:, :0], self.user, self.label, self.weight)
+        return Evidence(f, f[:, :0], self.user, self.label, self.weight, self.base)
 
 
 def _differences(data: Comparisons) -> Iterator[Array]:
@@ -107,8 +110,8 @@ def infer(head: LowRankHead, rows: LowRankRows, state: EMState, *, tol: float = 
     """Users' codes under the population and rewards as they stand."""
     evidence = rows.evidence(state.rewards)
 
-    def log_odds(first: Tensor, second: Tensor, codes: Tensor) -> Tensor:
-        return head.utility(first, codes)
+    def log_odds(first: Tensor, second: Tensor, codes: Tensor, base: Tensor) -> Tensor:
+        return head.utility(first, codes) + base
 
     codes = state.posterior.codes
     found = laplace(log_odds, evidence, state.prior, rows.n_users, start=codes, tol=tol, max_iter=max_iter)
@@ -185,7 +188,7 @@ def ridge(head: LowRankHead, rows: LowRankRows, state: EMState, decays: Decays) 
 def m_step(head: LowRankHead, rows: LowRankRows, state: EMState, decays: Decays, *, steps: int) -> EMState:
     """Rewards that explain the labels best, codes as they are believed to be."""
     rewards = state.rewards.to(rows.x).contiguous().clone().requires_grad_()
-    label, weight = rows.label.to(rewards), rows.weight.to(rewards)
+    label, weight, base = (column.to(rewards) for column in (rows.label, rows.weight, rows.base))
     centre, root = (t.to(rewards)[rows.user.to(rewards.device)] for t in coefficients(head, state.posterior))
     stiff = ridge(head, rows, state, decays).to(rewards)
     nodes, mass = NODES.to(rewards), LOG_MASS.exp().to(rewards)
@@ -193,6 +196,7 @@ def m_step(head: LowRankHead, rows: LowRankRows, state: EMState, decays: Decays,
 
     def loss(_: int) -> Tensor:
         mean, sd = gap(rows.features(rewards), centre, root)
+        mean = mean + base
         each = nll(mean[:, None] + sd[:, None] * nodes, label[:, None]) @ mass if head.n_codes else nll(mean, label)
         penalty = (rewards * (stiff @ rewards)).sum() / 2
         return ((weight * each).sum(dtype=torch.float64 if rewards.device.type != "mps" else None) + penalty) / total
@@ -213,5 +217,5 @@ def held_out(head: LowRankHead, rows: LowRankRows, state: EMState) -> Tensor:
     with torch.no_grad():
         features = rows.features(state.rewards.to(rows.x)).double().cpu()
         mean, sd = gap(features, *(t[rows.user] for t in coefficients(head, state.posterior)))
-        points = mean[:, None] + sd[:, None] * NODES
+        points = (rows.base + mean)[:, None] + sd[:, None] * NODES
         return rows.weight * cross_entropy(*log_predictive(points, LOG_MASS), rows.label)

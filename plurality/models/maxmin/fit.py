@@ -46,7 +46,7 @@ class MixtureEM:
 
     def _losses(self, rows: Tensors) -> Tensor:
         features = self.head.features(rows.items, None)
-        gap = features[rows.first] - features[rows.second]
+        gap = features[rows.first] - features[rows.second] + rows.base[:, None]
         return rows.weight[:, None].double() * nll(gap.double(), rows.label[:, None].double())
 
     def em(

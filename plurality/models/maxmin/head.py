@@ -34,7 +34,8 @@ class Mixture(Projected):
         self, evidence: Evidence, prior: Prior, n_users: int, *, start: Tensor | None = None, tol: float = 1e-6
     ) -> Posterior:
         """The E-step: ρ_uk ∝ π_k Π_i σ(±gap_ik)^w_i, π the prior's mean; one exact pass."""
-        loss = nll(evidence.first - evidence.second, evidence.label[:, None]) * evidence.weight[:, None]
+        gap = evidence.first - evidence.second + evidence.base[:, None]
+        loss = nll(gap, evidence.label[:, None]) * evidence.weight[:, None]
         likelihood = -loss.new_zeros(n_users, self.n_codes).index_add(0, evidence.user, loss)
         codes = assign(likelihood, prior.mean.log(), self.hard)
         seen = torch.bincount(evidence.user, minlength=n_users) > 0

@@ -87,4 +87,4 @@ def _shuffled(rows: UserSortedRows) -> UserSortedRows:
     order = np.argsort(uniform(mix(rows.key), 1), kind="stable")
     moved = torch.as_tensor(order, device=rows.label.device)
     return replace(rows, first=rows.first[moved], second=rows.second[moved], label=rows.label[moved],
-                   weight=rows.weight[moved], key=rows.key[order])  # fmt: skip
+                   weight=rows.weight[moved], base=rows.base[moved], key=rows.key[order])  # fmt: skip

@@ -45,6 +45,7 @@ def merged(data: Comparisons) -> Comparisons:
 class UserSortedRows:
     """Comparisons sorted by user: items (M, d) and (N,) columns on a device.
 
+    base        (N,) gap of the base reward, in log-odds
     key         (N,) of the pair of items, the same for all who compared it
     owner       (N,) user of each row, on the host
     starts      (U + 1,) where each user's rows begin
@@ -58,6 +59,7 @@ class UserSortedRows:
     user: Tensor
     label: Tensor
     weight: Tensor
+    base: Tensor
     key: Keys
     owner: Int
     starts: Int
@@ -86,6 +88,7 @@ class UserSortedRows:
             user=column(user, torch.int64),
             label=column(data.label[order], like.dtype),
             weight=column(data.weight[order], like.dtype),
+            base=column(data.base_gap[order], like.dtype),
             key=key,
             owner=user,
             starts=np.searchsorted(user, np.arange(data.users.height + 1)),

@@ -51,8 +51,8 @@ def beliefs(head: VPLHead, rows: UserSortedRows, size: int | None = None) -> Pos
         f = head.features(rows.items, None)
         difference = f[rows.first[context]] - f[rows.second[context]]
         prior = standard(head, rows.n_users)
-        user, label, weight = (column[context] for column in (rows.user, rows.label, rows.weight))
-        found: Posterior = head.encoder(difference, user, label, weight, prior)
+        columns = (column[context] for column in (rows.user, rows.label, rows.weight, rows.base))
+        found: Posterior = head.encoder(difference, *columns, prior)
     return found
 
 
@@ -64,7 +64,8 @@ def log_odds(head: VPLHead, rows: UserSortedRows, posterior: Posterior) -> Tenso
         f = head.features(rows.items, None)
         for i in range(0, len(rows.user), BLOCK):
             part = slice(i, i + BLOCK)
-            each = head.log_odds(f[rows.first[part], None], f[rows.second[part], None], points[rows.user[part]])
+            sides = f[rows.first[part], None], f[rows.second[part], None]
+            each = head.log_odds(*sides, points[rows.user[part]], rows.base[part, None])
             log_first, log_second = log_predictive(each, mass)
             out.append(log_first - log_second)
     return torch.cat(out) if out else rows.label

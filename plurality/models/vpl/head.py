@@ -34,7 +34,8 @@ class PosteriorEncoder(nn.Module):
 
     A comparison whose sides differ by δ = φ₁ − φ₂, with sign s = 2y − 1 (a tie is 0), is a reading of ⟨v, z⟩, v = Eδ:
         Λ = Λ₀ + Σ ω κ v vᵀ,   η = Λ₀μ₀ + Σ ω (a s/2 − b κ m) v,   q = N(Λ⁻¹η, f Λ₀⁻¹ + (1 − f) Λ⁻¹),
-        κ = g tanh(ξ/2) / 2ξ,   ξ² = m² + ‖v‖²,   m = ⟨e, δ⟩, what is expected of any user (0 unless `centred`).
+        κ = g tanh(ξ/2) / 2ξ,   ξ² = m² + ‖v‖²,   m = b + ⟨e, δ⟩, what is expected of any user
+    (b alone, the base reward's gap, unless `centred`).
     The gains a, b, g > 0 are learned functions of |m| and ‖v‖, which know neither sides nor label; where they are 1
     this is the bound of Jaakkola & Jordan (2000, eq. 6–8) on a logistic likelihood, taken at the prior. ω is
         product     w, so that q ∝ prior × Π exp(evidence) and its variance falls with every comparison
@@ -64,10 +65,12 @@ class PosteriorEncoder(nn.Module):
         if aggregation != "product":
             self.log_sizes = nn.Parameter(torch.full((2,), math.log(SATURATION_INIT)))  # n₀, n₁
 
-    def forward(self, difference: Tensor, user: Tensor, label: Tensor, weight: Tensor, prior: Prior) -> Posterior:
-        """Differences (n, F), user, label and weight (n,), a prior with mean (U, C) -> posterior of U users."""
+    def forward(
+        self, difference: Tensor, user: Tensor, label: Tensor, weight: Tensor, base: Tensor, prior: Prior
+    ) -> Posterior:
+        """Differences (n, F), (n,) columns, a prior with mean (U, C) -> posterior of U users."""
         v = difference @ self.evidence.T  # (n, C)
-        m = difference @ self.expected if self.centred else torch.zeros_like(label)
+        m = base + difference @ self.expected if self.centred else base
         size = v.square().sum(-1)
         xi = (m.square() + size + 1e-6).sqrt()
         inputs = torch.stack([m.abs(), (size + 1e-6).sqrt(), xi.log()], -1)
@@ -184,7 +187,8 @@ class VPLHead(Projected):
         priors = Prior(prior.mean.expand(n_users, self.n_codes), prior.precision)
         difference = evidence.first - evidence.second
         with torch.no_grad():
-            found: Posterior = self.encoder(difference, evidence.user, evidence.label, evidence.weight, priors)
+            columns = evidence.user, evidence.label, evidence.weight, evidence.base
+            found: Posterior = self.encoder(difference, *columns, priors)
         return found
 
     def update(self, evidence: Evidence, known: Posterior, prior: Prior, forget: float = 0.0) -> Posterior:

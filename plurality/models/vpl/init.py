@@ -16,7 +16,7 @@ from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, uniform
 from plurality.fitting.optimisers import lbfgs
-from plurality.fitting.spectral import Spectrum, spectrum
+from plurality.fitting.spectral import Spectrum, spectrum, surprise
 from plurality.models.vpl.head import VPLHead
 from plurality.reward.links import nll
 
@@ -43,14 +43,15 @@ class LabelMoments:
         middle = centre.double().cpu().numpy()
         return LabelMoments(data, middle, spectrum(data, n_codes), curved_directions(data, CURVED_COUNTS[-1], middle))
 
-    def pooled(self, n_curved: int, data: Comparisons | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Differences (n, 1 + k) in the shared direction and in squares of curved ones, labels and weights."""
+    def pooled(self, n_curved: int, data: Comparisons | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Differences (n, 1 + k) in the shared direction and in squares of curved ones; labels, weights, base gaps."""
         data = self.data if data is None else data
         directions = self.unit(torch.cat([self.spectrum.population[:, None], self.curved[:, :n_curved]], 1))
         both = [self.project(data, side, directions) for side in (data.first, data.second)]
         for f in both:
             f[:, 1:] = f[:, 1:].square()
-        return both[0] - both[1], torch.as_tensor(data.label), torch.as_tensor(data.weight)
+        label, weight, base = (torch.as_tensor(column) for column in (data.label, data.weight, data.base_gap))
+        return both[0] - both[1], label, weight, base
 
     def project(self, data: Comparisons, rows: Array, directions: Tensor) -> Tensor:
         """Centred items along directions (d, k): (n, k), never more than a block of embeddings in double precision."""
@@ -74,7 +75,7 @@ def curved_directions(data: Comparisons, count: int, centre: Array) -> Tensor:
     a, b, weight = a - centre, b - centre, data.weight[some]
     values, vectors = _principal(np.concatenate([a, b]), np.concatenate([weight, weight]))
     white = vectors / np.sqrt(values)
-    a, b, signed = a @ white, b @ white, weight * (2 * data.label[some] - 1)
+    a, b, signed = a @ white, b @ white, weight * surprise(data)[some]
     moment = (a * signed[:, None]).T @ a - (b * signed[:, None]).T @ b
     strength, turned = np.linalg.eigh(moment)
     strongest = np.argsort(-np.abs(strength), kind="stable")[:count]
@@ -98,11 +99,11 @@ def _principal(x: Array, weight: Array) -> tuple[Array, Array]:
 
 def pooled_fit(moment: LabelMoments, n_curved: int) -> Tensor:
     """One reward for all users on the shared direction and squares of curved ones: coefficients (1 + k,), log-odds."""
-    features, label, weight = moment.pooled(n_curved)
+    features, label, weight, base = moment.pooled(n_curved)
     coefficients = torch.zeros(features.shape[1], dtype=torch.float64, requires_grad=True)
 
     def loss(step: int) -> Tensor:
-        return (weight * nll(features @ coefficients, label)).sum() + coefficients.square().sum() / 2
+        return (weight * nll(base + features @ coefficients, label)).sum() + coefficients.square().sum() / 2
 
     lbfgs(loss, [coefficients], steps=50)
     return coefficients.detach()
@@ -117,8 +118,8 @@ def choose_curved(moments: list[LabelMoments], held: list[Comparisons]) -> tuple
         nats = total = 0.0
         for moment, other in zip(moments, held, strict=True):
             coefficients = pooled_fit(moment, count)
-            features, label, weight = moment.pooled(count, other)
-            nats += float((weight * nll(features @ coefficients, label)).sum())
+            features, label, weight, base = moment.pooled(count, other)
+            nats += float((weight * nll(base + features @ coefficients, label)).sum())
             total += float(weight.sum())
         tried[count] = nats / total
     return min(tried, key=lambda count: tried[count]), tried

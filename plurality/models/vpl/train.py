@@ -89,10 +89,11 @@ def objective(
     features, first, second = _features(head, rows, episode)
     context, n = episode.context, len(episode.queries)
     difference = features[first[context]] - features[second[context]]
-    found = head.encoder(difference, episode.user, rows.label[context], rows.weight[context], standard(head, n))
+    columns = (column[context] for column in (rows.label, rows.weight, rows.base))
+    found = head.encoder(difference, episode.user, *columns, standard(head, n))
     z = found.codes[:, None] + draws @ torch.linalg.cholesky(found.covariance).mT  # (B, S, C)
     q = episode.queries
-    gap = head.gaps(features[first[q]], features[second[q]], z)  # (B, Q, S)
+    gap = head.gaps(features[first[q]], features[second[q]], z) + rows.base[q][..., None]  # (B, Q, S)
     yes, no = (log_prob(g).logsumexp(-1) - math.log(len(draws)) for g in (gap, -gap))
     nll = -(episode.weight * (rows.label[q] * yes + (1 - rows.label[q]) * no)).sum()
     marginal, dependence = normal_kl(found.codes, found.covariance)

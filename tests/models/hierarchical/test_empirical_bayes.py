@@ -20,7 +20,7 @@ def test_one_dimension_against_quadrature(n):
     rng = np.random.default_rng(n)
     difference, label = rng.normal(size=(n, 1)), rng.integers(2, size=n).astype(float)
     rows = DifferenceRows(
-        *(torch.as_tensor(a) for a in (difference, np.zeros(n, dtype=np.int64), label, np.ones(n))), 1
+        *(torch.as_tensor(a) for a in (difference, np.zeros(n, dtype=np.int64), label, np.ones(n), np.zeros(n))), 1
     )
     prior = Prior(torch.tensor([0.5], dtype=torch.float64), torch.tensor([[0.7]], dtype=torch.float64))
     found = infer(rows, prior)

@@ -40,7 +40,7 @@ def world(seed, n_users, each, width, levels, *, root=None, ratio=None):
     difference = rng.normal(size=(len(user), width))
     p = 1 / (1 + np.exp(-(difference * z[user]).sum(1)))
     label = (rng.random(len(user)) < p).astype(float)
-    columns = (torch.as_tensor(c) for c in (difference, user, label, np.ones(len(user))))
+    columns = (torch.as_tensor(c) for c in (difference, user, label, np.ones(len(user)), np.zeros(len(user))))
     problem = HierarchicalProblem(
         DifferenceRows(*columns, n_users),
         torch.as_tensor(design),

@@ -79,7 +79,8 @@ def test_reliability_is_the_mode_under_the_beta_prior():
     prior = BetaPrior.of(6.0, 2.0)
     head = FlipMixture(1, personal=True, generator=torch.Generator()).doubled()
     column = tensor(gap)[:, None]
-    evidence = Evidence(column, torch.zeros_like(column), torch.as_tensor(user), tensor(label), tensor(weight))
+    nothing = torch.zeros_like(column)
+    evidence = Evidence(column, nothing, torch.as_tensor(user), tensor(label), tensor(weight), nothing[:, 0])
     found = head.infer(evidence, prior.prior(), 4)
     for u in range(3):
         mine = user == u

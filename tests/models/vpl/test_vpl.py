@@ -134,7 +134,7 @@ def test_turning_labels_round_mirrors_the_posterior_exactly(small):
 def test_without_comparisons_there_is_the_prior(small):
     model, _ = small
     nobody = Evidence(*(torch.zeros(0, 8, dtype=torch.float64),) * 2, *(torch.zeros(0, dtype=torch.int64),),
-                      *(torch.zeros(0, dtype=torch.float64),) * 2)  # fmt: skip
+                      *(torch.zeros(0, dtype=torch.float64),) * 3)  # fmt: skip
     found = model.head.doubled().infer(nobody, model.prior, 3)
     np.testing.assert_allclose(found.codes, np.zeros((3, 2)), atol=1e-12)
     np.testing.assert_allclose(found.covariance, np.tile(np.eye(2), (3, 1, 1)), atol=1e-9)
