@@ -77,7 +77,7 @@ def choose(fit: Fit, data: Comparisons, run: FitOptions, trace: Trace) -> float:
 
 def _held_out(data: Comparisons, run: FitOptions) -> tuple[Comparisons, list[_Round]]:
     """What to fit to, without some users and items, and rounds to judge by: the first of all users, then of the new."""
-    marks = _marks(data)
+    marks = user_marks(data)
     data = data.take(held_share(marks, min(1.0, MAX_ROWS / len(data)), SEED, 0)[data.user])
     new = held_share(marks, HELD_USERS, SEED + 1, 0)[data.user]
     train, rounds = data.take(~new), list[_Round]()
@@ -94,8 +94,11 @@ def _held_out(data: Comparisons, run: FitOptions) -> tuple[Comparisons, list[_Ro
     return train, rounds
 
 
-def _marks(data: Comparisons) -> Keys:
-    """A key of each user made of what they compared and how, so that no name, order or repetition counts: (U,)."""
+def user_marks(data: Comparisons) -> Keys:
+    """A key of each user made of what they compared and how, so that no name, order or repetition counts: (U,).
+
+    data    comparisons
+    """
     pair = combine(data.item_keys[data.first], data.item_keys[data.second])
     said = np.stack([data.user.astype(np.uint64), combine(pair, mix(data.label.view(np.int64)))])
     user, key = np.unique(said, axis=1)

@@ -11,7 +11,7 @@ from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.fitting import inputs, item_correlation
-from plurality.fitting.base_scale import among_people, base_scale, gap_size
+from plurality.fitting.base_scale import base_scale, beside_tastes, gap_size
 from plurality.fitting.tuning import FitOptions
 from plurality.reward.fitted import Fitted
 from plurality.reward.heads import Projected
@@ -19,7 +19,7 @@ from plurality.reward.reward_model import RewardModel
 from plurality.reward.settings import Settings
 from plurality.reward.tensors import check_device
 
-WORTH_MORE = 0.1  # log-odds by which a usual gap of the base is worth more to each person, for all to be fitted again
+WORTH_MORE = 0.1  # log-odds by which a usual gap of the base is worth another beside tastes, for all to be fitted again
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class Spec(Settings):
         return self._fitted_on_base(ready, run, base_scale(ready))
 
     def _fitted_on_base(self, ready: Comparisons, run: FitOptions, scale: float) -> RewardModel:
-        """On top of what the base is worth over all people; if they turn out to differ, then of its worth to each."""
+        """On top of what the base is worth alone, and if that is clearly another beside tastes, then of that."""
         model = self._fitted(ready.with_base(scale), run)
-        more = among_people(model, ready.with_base(scale))
-        if (more - 1) * scale * gap_size(ready) > WORTH_MORE:
+        more = beside_tastes(model, ready.with_base(scale))
+        if abs(more - 1) * scale * gap_size(ready) > WORTH_MORE:
             scale *= more
             model = self._fitted(ready.with_base(scale), run)
         return replace(model, base=None if model.base is None else scale * model.base)
