@@ -7,6 +7,7 @@ start     time of `import plurality`, and that it brings in no torch
 families  every family with default settings on seven planted populations, seen and unseen users
 rankings  people who rank ten items, on which they differ beside the embedding: what codes lose by it (minutes)
 wide      tastes in 200 of 4,096 dimensions, and in 2,048 that are rotated, some then huge: families (minutes)
+base      a strong reward of one's own and 10 comparisons a person, 4,096 dimensions: on it, without it, it alone
 elicitation  questions needed by each way of asking, on planted people (minutes)
 rewards   what a reward function adds to its encoder's pass: 64 completions for their users, and by a rule for 10,000
 server    20,000 requests by 64 clients to the reward server: its delay beyond the encoder, answers lost or mixed
@@ -27,6 +28,7 @@ from rich.table import Table
 
 from benchmarks import (
     audits,
+    base,
     elicitation,
     families,
     loading,
@@ -45,7 +47,7 @@ from benchmarks import (
 BENCHMARKS = {"start": start.run, "planted": planted.run, "scale": scale.run, "audits": audits.run}
 BENCHMARKS |= {"rewards": rewards.run, "server": server.run, "families": families.run, "elicitation": elicitation.run}
 BENCHMARKS |= {"robustness": robustness.run, "published": published.run, "loading": loading.run, "real": real.run}
-BENCHMARKS |= {"rankings": rankings.run, "wide": wide.run}
+BENCHMARKS |= {"rankings": rankings.run, "wide": wide.run, "base": base.run}
 
 
 def main(arguments: list[str]) -> int:

@@ -28,16 +28,20 @@ HUGE = (30, 100, 300)  # times the usual sd
 
 @dataclass(frozen=True)
 class World:
-    """Comparisons to fit and to test, and how often the truth and its shared part alone are right in the test."""
+    """Comparisons to fit and to test, and how often the truth and its shared part alone are right in the test.
+
+    worth    (M, 1 + TASTES) of items along what all want and along each taste, in log-odds
+    """
 
     train: Comparisons
     test: Comparisons
     truth: float
     pooled: float
+    worth: np.ndarray
 
 
-def world(dim: int, *, rotated: bool, seed: int) -> World:
-    """Plant one."""
+def world(dim: int, *, rotated: bool, seed: int, each_person: int = EACH) -> World:
+    """Plant one, of so many comparisons of each person, the last of them to test."""
     rng = np.random.default_rng(seed)
     sd = np.arange(1, dim + 1) ** -0.5
     items = rng.standard_normal((ITEMS, dim), dtype=np.float32)
@@ -45,7 +49,7 @@ def world(dim: int, *, rotated: bool, seed: int) -> World:
     rewards = np.zeros((dim, 1 + TASTES))
     rewards[:CARRY] = rng.standard_normal((CARRY, 1 + TASTES))
     rewards /= np.sqrt(2 * (np.square(rewards) * np.square(sd)[:, None]).sum(axis=0))  # gaps of sd 1
-    user = np.repeat(np.arange(PEOPLE), EACH)
+    user = np.repeat(np.arange(PEOPLE), each_person)
     sides = rng.integers(0, ITEMS, (2, len(user)))
     worth = items @ rewards.astype(np.float32)
     each = worth[sides[0]] - worth[sides[1]]
@@ -53,7 +57,8 @@ def world(dim: int, *, rotated: bool, seed: int) -> World:
     tastes = rng.standard_normal((PEOPLE, TASTES)) * np.sqrt(1 - BY_AGE**2) + BY_AGE * (2 * old - 1)[:, None]
     own = (each[:, 1:] * tastes[user]).sum(axis=1)
     gap = each[:, 0] + 1.6 * own / TASTES**0.5
-    gap *= 2 / gap.std()
+    unit = 2 / gap.std()
+    gap *= unit
     label = (rng.random(len(user)) < 1 / (1 + np.exp(-gap))).astype(float)
     if rotated:
         items = items @ np.linalg.qr(rng.standard_normal((dim, dim), dtype=np.float32))[0]
@@ -61,9 +66,10 @@ def world(dim: int, *, rotated: bool, seed: int) -> World:
         for place, times in enumerate(HUGE):
             items[:, 7 * place + 3] = times * usual * (rng.standard_normal(ITEMS) + 2)
     data = _comparisons(items, sides, user, label, np.where(old, "old", "young"))
-    test = np.arange(len(user)) % EACH >= EACH - TEST
+    test = np.arange(len(user)) % each_person >= each_person - TEST
     right = [float(((g[test] > 0) == (label[test] > 0.5)).mean()) for g in (gap, each[:, 0])]
-    return World(data.take(~test), data.take(test), right[0], right[1])
+    worth = unit * worth * np.array([1, *[1.6 / TASTES**0.5] * TASTES])
+    return World(data.take(~test), data.take(test), right[0], right[1], worth)
 
 
 def _comparisons(

@@ -30,6 +30,8 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
 
     model         a family's name or a Spec: how the utility u and the codes z are fitted
     user_column   place or name of the column of X that holds user ids (strings or whole numbers); None: one user
+    base_column   place or name of the column of X that holds by how much a reward one owns scores first above second,
+                  on top of which the model is fitted (`plurality.reward.base`); None: it starts from nothing
     seed          of the fit
 
     There is no intercept: log-odds(−δ) = −log-odds(δ), so that nothing scores by which side comes first, and turning
@@ -43,10 +45,16 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, model: str | Spec = "bradley_terry", *, user_column: int | str | None = None, seed: int = 0
+        self,
+        model: str | Spec = "bradley_terry",
+        *,
+        user_column: int | str | None = None,
+        base_column: int | str | None = None,
+        seed: int = 0,
     ) -> None:
         self.model = model
         self.user_column = user_column
+        self.base_column = base_column
         self.seed = seed
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PreferenceClassifier":
@@ -69,9 +77,9 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
         classes, label = np.unique(y[used], return_inverse=True)
         if len(classes) != 2:
             raise InputError(f"y has {len(classes)} class where two are needed (rows of weight 0 do not count)")
-        differences, ids = self._parted(X[used])
+        differences, ids, base = self._parted(X[used])
         self.classes_ = classes
-        data = comparisons(differences, ids, label.astype(np.float64), weight[used])
+        data = comparisons(differences, ids, label.astype(np.float64), weight[used], base)
         self.reward_ = spec.fit(merged(data), seed=self.seed)
         return self
 
@@ -85,9 +93,9 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         with _unholdable():
             X = validate_data(self, X, dtype=self._dtype, reset=False)
-        differences, ids = self._parted(X)
+        differences, ids, base = self._parted(X)
         ones = np.ones(len(differences))
-        data = comparisons(differences, ids, ones, ones)
+        data = comparisons(differences, ids, ones, ones, base)
         exact = replace(self.reward_, head=self.reward_.head.doubled())
         return (2 * data.label - 1) * exact.log_odds(data, unknown="population")  # of δ/2, whichever is first
 
@@ -115,41 +123,53 @@ class PreferenceClassifier(ClassifierMixin, BaseEstimator):
     @property
     def _dtype(self) -> type[np.float32] | None:
         """What X is read as: float32, or as it comes while ids are in it, which float32 would round."""
-        return np.float32 if self.user_column is None else None
+        return np.float32 if self.user_column is None and self.base_column is None else None
 
-    def _parted(self, X: Array) -> tuple[Array, pl.Series]:
-        """Differences (n, d) float32 and user ids (n,) of a checked X."""
-        if self.user_column is None:
-            return X, pl.repeat("everybody", len(X), dtype=pl.String, eager=True)
-        place = self._place(X.shape[1])
-        others = np.arange(X.shape[1]) != place
+    def _parted(self, X: Array) -> tuple[Array, pl.Series, Float | None]:
+        """Differences (n, d) float32, user ids (n,) and gaps of base scores (n,) of a checked X."""
+        places = {c: self._place(c, X.shape[1]) for c in (self.user_column, self.base_column) if c is not None}
+        ids, base = pl.repeat("everybody", len(X), dtype=pl.String, eager=True), None
+        if len(set(places.values())) < (self.user_column is not None) + (self.base_column is not None):
+            raise InputError(f"column {self.user_column!r} cannot hold user ids and base scores; name two columns")
+        if self.user_column is not None:
+            ids = _ids(X[:, places[self.user_column]], self.user_column)
+        if self.base_column is not None:
+            column = X[:, [places[self.base_column]]]
+            base = check_array(column, dtype=np.float64, input_name=f"base_column {self.base_column!r}")[:, 0]
+        if not places:
+            return X, ids, base
+        others = ~np.isin(np.arange(X.shape[1]), list(places.values()))
         with _unholdable():
-            differences = check_array(X[:, others], dtype=np.float32, input_name="X")
-        return differences, _ids(X[:, place], self.user_column)
+            return check_array(X[:, others], dtype=np.float32, input_name="X"), ids, base
 
-    def _place(self, width: int) -> int:
-        """Where the user column is among `width` columns, from 0."""
-        column = self.user_column
+    def _place(self, column: int | str, width: int) -> int:
+        """Where a column is among `width`, from 0."""
         if isinstance(column, str):
             names = list(getattr(self, "feature_names_in_", ()))
             if column not in names:
                 raise InputError(f"X has no column named {column!r}; give a frame that has, or the column's number")
             return names.index(column)
-        assert column is not None
         if not -width <= column < width:
-            raise InputError(f"X has {width} columns, and no column {column} of users; give a number from 0")
+            raise InputError(f"X has {width} columns, and no column {column}; give a number from 0")
         return column % width
 
 
-def comparisons(differences: Array, user_ids: pl.Series, label: Float, weight: Float) -> Comparisons:
-    """Comparisons of δ/2 with −δ/2, a row a difference δ (n, d) float32; label (n,) says whether δ/2 is preferred.
+def comparisons(
+    differences: Array, user_ids: pl.Series, label: Float, weight: Float, base: Float | None = None
+) -> Comparisons:
+    """Comparisons of δ/2 with −δ/2, a row a difference δ (n, d) float32; label (n,) is 1 where δ/2 is preferred.
 
-    Items of one content are one item. Its key comes from its content, so that nothing depends on the order of rows,
-    and sides stand in the order of their keys: where −δ/2 comes first, the label is flipped.
+    Likewise half of a gap of base scores (n,) is of δ/2. Items of one content are one item. Its key comes from its
+    content, so that nothing depends on the order of rows, and sides stand in the order of their keys: where −δ/2 comes
+    first, the label is flipped.
     """
     half = differences / np.float32(2) + np.float32(0)  # plus 0: there is no −0 with a key of its own
     both = np.concatenate([half, np.float32(0) - half])
-    keys, place, item = np.unique(_content_keys(both), return_index=True, return_inverse=True)
+    content, scores = _content_keys(both), None
+    if base is not None:
+        scores = np.concatenate([base, 0 - base]) / 2 + 0.0
+        content = combine(content, mix(scores.view(np.int64)))
+    keys, place, item = np.unique(content, return_index=True, return_inverse=True)
     plus, minus = item[: len(half)], item[len(half) :]  # keys ascend, so that the smaller row has the smaller key
     users = user_ids.unique().sort()
     return Comparisons(
@@ -165,6 +185,7 @@ def comparisons(differences: Array, user_ids: pl.Series, label: Float, weight: F
         item_keys=keys,
         prompt_keys=text_keys([""]),
         source="X",
+        base=None if scores is None else scores[place],
     )
 
 

@@ -186,7 +186,7 @@ def test_clones_share_nothing_learned():
     x, _, y = differences()
     face = PreferenceClassifier("low_rank", user_column=3, seed=5)
     copy = clone(face.set_params(model=PAL(n_prototypes=2), user_column=None))
-    assert copy.get_params() == {"model": PAL(n_prototypes=2), "user_column": None, "seed": 5}
+    assert copy.get_params() == {"model": PAL(n_prototypes=2), "user_column": None, "base_column": None, "seed": 5}
     face.set_params(model=BradleyTerry(decay=1.0)).fit(x, y)
     assert "reward_" not in vars(clone(face))
 
@@ -234,3 +234,25 @@ def test_missing_users_and_missing_values_are_an_error():
         PreferenceClassifier().fit(X * np.r_[1e300, np.ones(5)], Y)  # which float32 cannot hold
     with pytest.raises(ValueError, match="infinity"):
         PreferenceClassifier(user_column=0).fit(WHO * np.r_[1, 1e300, np.ones(5)], Y)
+
+
+def test_a_column_of_base_scores_is_what_the_model_starts_from():
+    rng = np.random.default_rng(3)
+    x, base = rng.normal(size=(400, 3)), 5 * rng.normal(size=400)
+    gap = x[:, 0] + 0.4 * base
+    y = rng.random(400) < 1 / (1 + np.exp(-gap))
+    both = np.column_stack([x, base])
+    model = PreferenceClassifier(BradleyTerry(decay=1e9), base_column=3).fit(both, y)
+    oracle = LogisticRegression(C=1e9, fit_intercept=False).fit(base[:, None], y)
+    # with nothing else to go by it is the base alone, and its scale that of a regression but for a weak prior
+    np.testing.assert_allclose(model.decision_function(both), oracle.decision_function(base[:, None]), rtol=2e-3)
+    own = PreferenceClassifier(BradleyTerry(decay=1.0), base_column=-1).fit(both, y)
+    assert np.corrcoef(own.decision_function(both), gap)[0, 1] > 0.97
+    np.testing.assert_allclose(own.decision_function(-both), -own.decision_function(both), atol=1e-9)
+    with pytest.raises(InputError, match="no column 7"):
+        PreferenceClassifier(base_column=7).fit(both, y)
+    with pytest.raises(InputError, match="cannot hold user ids and base scores"):
+        PreferenceClassifier(user_column=3, base_column=-1).fit(both, y)
+    both[5, 3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        PreferenceClassifier(base_column=3).fit(both, y)
