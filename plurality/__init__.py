@@ -27,6 +27,7 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "check_model": "plurality.testing.check_model",
     "compare": "plurality.evaluation.compare",
     "concat": "plurality.data.concat",
+    "embed_users": "plurality.data.user_texts",
     "factors": "plurality.analyses.factors",
     "load": "plurality.reward.reward_model",
     "next_questions": "plurality.elicitation",

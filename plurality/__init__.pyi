@@ -7,6 +7,7 @@ from plurality.analyses.scores import predictions_from_scores as predictions_fro
 from plurality.data.comparisons import Comparisons as Comparisons
 from plurality.data.concat import concat as concat
 from plurality.data.read import read as read
+from plurality.data.user_texts import embed_users as embed_users
 from plurality.data_checks.check import check_data as check_data
 from plurality.elicitation import next_questions as next_questions
 from plurality.errors import InputError as InputError

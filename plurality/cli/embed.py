@@ -19,6 +19,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="parquet, JSONL or CSV with user_id, prompt, chosen, rejected (or choices, rankings, thumbs, ratings)",
     )
     parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and demographic columns")
+    parser.add_argument(
+        "--user-text", metavar="COLUMN", help="column of the users table that describes users in words, to be embedded"
+    )
     parser.add_argument("--out", required=True, type=expanded, help="data store to write")
     parser.add_argument(
         "--embeddings",
@@ -81,6 +84,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         repeats=args.repeats,
         blank=args.blank,
         strength_as=args.strength_as,
+        user_text=args.user_text,
         cache=args.cache,
         seed=args.seed,
         progress=not args.json,

@@ -1,7 +1,7 @@
 """From the rows of a table to `Comparisons`: checked, each item once, sides in an order that says nothing."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,6 +22,7 @@ from plurality.data.readers.tables import open_frame
 from plurality.data.responses import Things
 from plurality.data.store import is_store, load
 from plurality.data.unread import mistaken
+from plurality.data.user_texts import embed_users
 from plurality.errors import InputError, InputWarning
 from plurality.io.visible import THOUGHT_TAGS, Tags, visible
 
@@ -62,6 +63,7 @@ def read(  # noqa: PLR0913
     repeats: Repeats = "drop",
     blank: Blank = "error",
     strength_as: StrengthAs = "weight",
+    user_text: str | None = None,
     cache: Path | Literal[False] | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -89,6 +91,8 @@ def read(  # noqa: PLR0913
     Raises InputError for bad input, naming file, row (from 1) and remedy.
 
     source      path, frame, Dataset or store
+    user_text   column of the users table that describes users in words, to be embedded by the same encoder for families
+                that go by what users are (`plurality.data.user_texts`); None: none
     cache       folder where transformer embeddings are kept; None is ~/.cache/plurality, False none
     seed        of an encoder that is fitted
     progress    show a progress bar while embedding
@@ -102,6 +106,8 @@ def read(  # noqa: PLR0913
     ready_made = embeddings is not None or prompt_embeddings is not None
     if ready_made and blank != "error":
         raise InputError(f"blank={blank!r} is about texts, and ready-made embeddings have none; leave it out")
+    if user_text is not None and (ready_made or is_store(source)):
+        raise InputError("user_text needs the encoder of the texts; give a users table from embed_users instead")
     if ready_made and (encoder is not None or prompts):
         raise InputError("ready-made embeddings need no encoder; give the one or the other")
     if is_store(source):
@@ -121,7 +127,10 @@ def read(  # noqa: PLR0913
     )
     vectors = items.embed(made_by, progress=progress)
     prompt_vectors = items.embed_prompts(made_by, progress=progress) if prompts else None
-    return _comparisons(judgements, items, first, second, vectors, prompt_vectors, made_by)
+    data = _comparisons(judgements, items, first, second, vectors, prompt_vectors, made_by)
+    if user_text is None:
+        return data
+    return replace(data, users=embed_users(data.users, user_text, made_by, progress=progress))
 
 
 def read_completions(source: Any, thought_tags: Tags = THOUGHT_TAGS) -> Completions:
