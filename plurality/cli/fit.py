@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from plurality.cli.settings import add_device, add_former, add_no_verify, add_seed, say, spec_of
+from plurality.io.experiment_log import TRACKERS
 from plurality.io.paths import expanded
 from plurality.models import families
 
@@ -26,6 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="tune hyperparameters on items new to all users (anybody, default) or new to the user only (user)",
     )
     add_former(parser, "--new-to", "--new-items-for")
+    parser.add_argument("--log", choices=TRACKERS, help="experiment tracker, if installed, that is told of each stage")
     add_device(parser)
     add_seed(parser)
     add_no_verify(parser)
@@ -43,7 +45,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     data = load(args.store, verify=not args.no_verify)
     with metered() as cost:
         model = spec.fit(
-            data, seed=args.seed, new_items_for=args.new_items_for, device=args.device, progress=not args.json
+            data,
+            seed=args.seed,
+            new_items_for=args.new_items_for,
+            device=args.device,
+            progress=not args.json,
+            log=args.log,
         )
     model.save_pretrained(args.out)
     say(args, model, f"fitted in {cost.seconds:.1f} s, written to {args.out}")

@@ -13,6 +13,7 @@ from plurality.errors import InputError
 from plurality.fitting import inputs, item_correlation
 from plurality.fitting.base_scale import base_scale, beside_tastes, gap_size
 from plurality.fitting.tuning import FitOptions
+from plurality.io.experiment_log import Log, logged
 from plurality.reward.fitted import Fitted
 from plurality.reward.heads import Projected
 from plurality.reward.reward_model import RewardModel
@@ -39,6 +40,7 @@ class Spec(Settings):
         device: str = "cpu",
         progress: bool = False,
         diagnostics: bool = True,
+        log: Log | str | None = None,
     ) -> RewardModel:
         """Fit to comparisons; returns a new RewardModel. See `plurality.fitting.tuning.FitOptions` for the arguments.
 
@@ -51,6 +53,8 @@ class Spec(Settings):
         progress         show a progress bar; off by default
         diagnostics      answer in the report what needs fits of its own: whether demographics help (hierarchical), who
                          answers at random (LCPO); without, the rewards are the same and sooner there
+        log              called with a step and values as stages of the fit end (stage, decay, loss, held-out nats), or
+                         the name of an installed tracker: "trackio", "wandb" or "mlflow"; None: nobody
 
         >>> import plurality as pl8
         >>> from plurality.datasets.simulated.populations import taste_groups
@@ -62,9 +66,10 @@ class Spec(Settings):
         """
         check_device(device)
         ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress, diagnostics)
-        if ready.base is None:
-            return self._fitted(ready, run)
-        return self._fitted_on_base(ready, run, base_scale(ready))
+        with logged(log):
+            if ready.base is None:
+                return self._fitted(ready, run)
+            return self._fitted_on_base(ready, run, base_scale(ready))
 
     def _fitted_on_base(self, ready: Comparisons, run: FitOptions, scale: float) -> RewardModel:
         """On top of what the base is worth alone, and if that is clearly another beside tastes, then of that."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.encoders.protocol import Encoder
+from plurality.io.experiment_log import note
 from plurality.reward.heads import Head
 from plurality.reward.posterior import Posterior, Prior
 from plurality.reward.settings import Settings
@@ -23,8 +24,10 @@ class Trace:
     rows: list[dict[str, float | str]] = field(default_factory=list)
 
     def add(self, stage: str, decay: float, loss: float, held_out: float = math.nan) -> None:
-        """Append one stage."""
-        self.rows.append({"stage": stage, "decay": decay, "loss": loss, "held_out": held_out})
+        """Append one stage, and report it to an experiment log that listens."""
+        row: dict[str, float | str] = {"stage": stage, "decay": decay, "loss": loss, "held_out": held_out}
+        self.rows.append(row)
+        note(row)
 
 
 @dataclass(frozen=True)
