@@ -12,8 +12,6 @@ from itertools import count
 
 from plurality.errors import InputError
 
-__all__ = ["TRACKERS", "Log", "logged", "note"]
-
 Values = Mapping[str, float | str]
 Log = Callable[[int, Values], None]
 TRACKERS = ("trackio", "wandb", "mlflow")
