@@ -24,6 +24,7 @@ COMMANDS = {
     "fit": "fit a reward model to a data store",
     "compare": "compare models with control baselines on one train/test split",
     "audit": "audit predictions by demographic group and write a report (HTML, figures, parquet)",
+    "plan": "say how many people of a group, with how many answers, it takes until its gap is known",
     "adapt": "add new users to a fitted model from a few comparisons each",
     "score": "score completions with a fitted model (best-of-n ranking with --best-of-n)",
     "export": "export a fitted model as a Hugging Face checkpoint for RL trainers",

@@ -119,7 +119,7 @@ def _scores(reward: RewardModel, user_ids: Sequence[str], candidates: Comparison
     if how == "random":
         keys = combine(text_keys(user_ids)[:, None], mix(np.arange(len(candidates)))[None])
         return uniform(keys, seed)
-    belief, (first, second) = reward.beliefs(user_ids, "population"), _sides(reward, candidates)
+    belief, (first, second) = reward.beliefs(user_ids, "population"), batch_sides(reward, candidates)
     points = reward.head.points(belief)[0].shape[1] if how == "information" else 1
     step = max(1, BLOCK // (len(candidates) * points * first.shape[1]))
     score = _information if how == "information" else _local
@@ -167,7 +167,7 @@ def _furthest_first(reward: RewardModel, candidates: Comparisons, asked: Compari
 def _directions(reward: RewardModel, data: Comparisons) -> Float:
     """What each comparison asks about: ∂gap/∂z at the population's code, in units of its spread; (N, C)."""
     population = Posterior.of_prior(reward.prior, 1)
-    _, slope = _linear(reward, population.codes, *_sides(reward, data))
+    _, slope = _linear(reward, population.codes, *batch_sides(reward, data))
     return slope[0] @ torch.linalg.cholesky(population.covariance[0]).numpy()
 
 
@@ -175,8 +175,12 @@ def _apart(candidates: Comparisons) -> Float:
     return sides_apart(candidates.items[candidates.first], candidates.items[candidates.second])
 
 
-def _sides(reward: RewardModel, data: Comparisons) -> tuple[Tensor, Tensor]:
-    """Features of both sides of every comparison, each item's computed once: (N, F), (N, F)."""
+def batch_sides(reward: RewardModel, data: Comparisons) -> tuple[Tensor, Tensor]:
+    """Features of both sides of every comparison, each item's computed once: (N, F), (N, F).
+
+    reward    fitted model
+    data      comparisons
+    """
     used, inverse = np.unique(np.concatenate([data.first, data.second]), return_inverse=True)
     prompts = None
     if reward.head.uses_prompts:
