@@ -207,7 +207,9 @@ class Projector(nn.Module):
 
 
 def normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator) * scale
+    """Where weights start: N(0, scale²). On torch's meta device nothing is drawn, which would import its compiler."""
+    start = torch.empty(shape)
+    return start if start.is_meta else start.normal_(generator=generator) * scale
 
 
 class Projected(Head):

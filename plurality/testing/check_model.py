@@ -180,8 +180,11 @@ def weights_are_repetitions(case: CheckedFit) -> None:
     times = rng.integers(1, 4, len(data))
     weighted = case.fit(replace(data, weight=times.astype(float))).prefer(data)
     repeated = case.fit(data.take(np.repeat(np.arange(len(data)), times))).prefer(data)
-    nudged = case.fit(replace(data, weight=times * (1 + 1e-6 * rng.standard_normal(len(data))))).prefer(data)
-    _close(weighted, repeated, 1e-3 + 3 * float(np.abs(weighted - nudged).max()), "weights against repeated rows")
+    allowed = 1e-3
+    if float(np.abs(weighted - repeated).max()) > allowed:  # rounding is worth a fit where it may matter
+        nudged = case.fit(replace(data, weight=times * (1 + 1e-6 * rng.standard_normal(len(data))))).prefer(data)
+        allowed += 3 * float(np.abs(weighted - nudged).max())
+    _close(weighted, repeated, allowed, "weights against repeated rows")
 
 
 def units_do_not_matter(case: CheckedFit) -> None:

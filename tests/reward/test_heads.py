@@ -1,5 +1,8 @@
 """Heads against their formulas written out in numpy, one item and one user at a time."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from scipy.stats import norm
 
 from plurality.models.pal.head import IdealPoint, PromptDirection
 from plurality.reward.heads import PooledHead, Projector
+from tests.models.variants import variants
 
 N, U, D, K, P = 40, 5, 7, 3, 4
 
@@ -217,3 +221,17 @@ def test_ideal_points_far_away_tend_to_the_vector_model():
         head.curvature.zero_()
         limit = head.population(head.features(items, None), codes)
     np.testing.assert_allclose(near, limit, atol=1e-6)
+
+
+def test_heads_are_planned_without_torch_s_compiler():
+    """Its import takes 2 s, and every model that is loaded has its size planned on the meta device first."""
+    code = f"""
+import sys, torch
+from plurality.models import {", ".join(sorted({type(spec).__name__ for spec in variants()}))}
+with torch.device("meta"):
+    for spec in {variants()}:
+        assert all(tensor.numel() < 10_000 for tensor in spec.head(6, torch.Generator()).state_dict().values()), spec
+        assert "torch._dynamo" not in sys.modules, spec
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

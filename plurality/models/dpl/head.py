@@ -70,8 +70,8 @@ class Categorical(Projected):
         self.projector = Projector(width, ATOMS, hidden, generator)
         with torch.no_grad():
             self.projector.linear.mul_(0.1)
-        self.register_buffer("atoms", torch.linspace(0, 1, ATOMS))
-        self.register_buffer("wins", torch.tril(torch.ones(ATOMS, ATOMS), -1) + 0.5 * torch.eye(ATOMS))
+        self.register_buffer("atoms", torch.linspace(0, 1, ATOMS, device="cpu"))
+        self.register_buffer("wins", (1 + (self.atoms[:, None] - self.atoms).sign()) / 2)  # 1, ½ on the diagonal, 0
 
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
         """Probability of every atom: (M, 10)."""

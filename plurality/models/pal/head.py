@@ -1,5 +1,7 @@
 """PAL's heads: ideal points (form A) and directions that depend on the prompt (form B)."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softmax
@@ -109,7 +111,7 @@ class PromptDirection(Projected):
         self.maps = Projector(width, prototypes * preference, hidden, generator)  # g_k, all k at once
         self.constant = nn.Parameter(normal((prototypes, preference), 1.0, generator))  # g_k's bias
         if angle:
-            self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+            self.log_scale = nn.Parameter(torch.full((), -math.log(0.07)))
 
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
         assert prompts is not None

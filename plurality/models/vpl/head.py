@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from plurality.reward.heads import Projected, Projector
+from plurality.reward.heads import Projected, Projector, normal
 from plurality.reward.posterior import Evidence, Posterior, Prior, times
 
 AGGREGATIONS = ("product", "attention", "mean")
@@ -59,8 +59,8 @@ class PosteriorEncoder(nn.Module):
         self.aggregation, self.centred, self.floor = aggregation, centred, floor
         self.evidence = nn.Parameter(torch.zeros(n_codes, n_features))
         self.expected = nn.Parameter(torch.zeros(n_features))
-        self.gain_in = nn.Parameter(0.5 * torch.randn(3, N_GAIN_UNITS, generator=generator))
-        self.gain_bias = nn.Parameter(0.3 * torch.randn(N_GAIN_UNITS, generator=generator))
+        self.gain_in = nn.Parameter(normal((3, N_GAIN_UNITS), 0.5, generator))
+        self.gain_bias = nn.Parameter(normal((N_GAIN_UNITS,), 0.3, generator))
         self.gain_out = nn.Parameter(torch.zeros(N_GAIN_UNITS, 4))
         if aggregation != "product":
             self.log_sizes = nn.Parameter(torch.full((2,), math.log(SATURATION_INIT)))  # n₀, n₁
@@ -124,18 +124,18 @@ class VPLHead(Projected):
         self.projector = Projector(width, n_features, 0, generator)
         wide = 2 * n_features
 
-        def normal(*shape: int, scale: float) -> nn.Parameter:
-            return nn.Parameter(scale * torch.randn(shape, generator=generator))
+        def start(*shape: int, scale: float) -> nn.Parameter:
+            return nn.Parameter(normal(shape, scale, generator))
 
         self.shared = nn.Parameter(torch.zeros(wide))
-        self.straight = normal(n_codes, wide, scale=0.02)
-        self.bend_in, self.bend_bias = normal(n_codes, N_TANH_UNITS, scale=0.5), normal(N_TANH_UNITS, scale=0.5)
-        self.bend_out = normal(N_TANH_UNITS, wide, scale=0.02)
+        self.straight = start(n_codes, wide, scale=0.02)
+        self.bend_in, self.bend_bias = start(n_codes, N_TANH_UNITS, scale=0.5), start(N_TANH_UNITS, scale=0.5)
+        self.bend_out = start(N_TANH_UNITS, wide, scale=0.02)
         self.encoder = PosteriorEncoder(
             wide, n_codes, aggregation=aggregation, centred=centred, floor=floor, generator=generator
         )
         if hidden:
-            self.inner, self.inner_code = normal(wide, hidden, scale=wide**-0.5), normal(n_codes, hidden, scale=0.5)
+            self.inner, self.inner_code = start(wide, hidden, scale=wide**-0.5), start(n_codes, hidden, scale=0.5)
             self.inner_bias, self.outer = nn.Parameter(torch.zeros(hidden)), nn.Parameter(torch.zeros(hidden))
 
     def penalty(self, decay: float) -> Tensor:

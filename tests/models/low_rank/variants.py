@@ -7,4 +7,4 @@ VARIANTS = [
     LowRank(rank=2, weights="simplex", decay=3.0),
     LowRank(rank=2, weights="signed", decay=3.0),
 ]
-SLOW = VARIANTS[:1]
+SLOW = [VARIANTS[0], VARIANTS[2]]

@@ -11,4 +11,4 @@ VARIANTS = [
     PAL(**SMALL, form="B"),
     PAL(**SMALL, form="B", utility="angle"),
 ]
-SLOW = [VARIANTS[0], VARIANTS[3], VARIANTS[5]]
+SLOW = [VARIANTS[0], *VARIANTS[2:4], VARIANTS[5]]
