@@ -197,22 +197,25 @@ def test_bad_rows_are_named(letters, columns, message):
         read(table(**columns), encoder=letters)
 
 
+PEOPLE, ABOUT = 30, 40
+
+
 def answers(kind, utility, generator):
-    """Rows about things 0 … n − 1 that somebody with these utilities gives, 60 things in all."""
-    things = generator.permutation(len(utility))[:60]
+    """Rows about things 0 … n − 1 that somebody with these utilities gives, `ABOUT` things in all."""
+    things = generator.permutation(len(utility))[:ABOUT]
     u = utility[things]
     if kind == "rating":
         return [
             {"completion": int(t), "rating": float(r)}
-            for t, r in zip(things, np.round(u + generator.logistic(size=60)), strict=True)
+            for t, r in zip(things, np.round(u + generator.logistic(size=ABOUT)), strict=True)
         ]
     if kind == "thumbs":
         return [
             {"completion": int(t), "label": float(y)}
-            for t, y in zip(things, generator.random(60) < expit(u - 1), strict=True)
+            for t, y in zip(things, generator.random(ABOUT) < expit(u - 1), strict=True)
         ]
     rows = []
-    for four in np.split(np.arange(60), 15):
+    for four in np.split(np.arange(ABOUT), ABOUT // 4):
         order = four[np.argsort(-(u[four] + generator.gumbel(size=4)))]
         ranked = [int(things[t]) for t in order]
         rows.append({"ranking": ranked} if kind == "ranking" else {"completions": sorted(ranked), "chosen": ranked[0]})
@@ -224,7 +227,7 @@ def test_low_rank_finds_tastes_in_every_kind(kind):
     """Two tastes apart: what one wants the other does not; their rewards order new things as truth does."""
     generator = np.random.default_rng(5)
     x = generator.normal(size=(400, 6)).astype(np.float32)
-    taste = generator.choice([-1.0, 1.0], 60)
+    taste = generator.choice([-1.0, 1.0], PEOPLE)
     rows = []
     for person, sign in enumerate(taste):
         utility = 1.5 * sign * x[:, 0] + x[:, 1]
@@ -232,7 +235,7 @@ def test_low_rank_finds_tastes_in_every_kind(kind):
     data = read(pl.from_dicts(rows, infer_schema_length=None), embeddings=x)
     reward = LowRank(rank=1, decay=2.0).fit(data, seed=0)
     fresh = generator.normal(size=(200, 6)).astype(np.float32)
-    found = reward.utility(fresh, [f"u{person}" for person in range(60)])
+    found = reward.utility(fresh, [f"u{person}" for person in range(PEOPLE)])
     truth = 1.5 * taste[:, None] * fresh[:, 0] + fresh[:, 1]
     each = [np.corrcoef(a, b)[0, 1] for a, b in zip(found, truth, strict=True)]
     assert np.mean(each) > 0.9

@@ -53,7 +53,7 @@ def test_error_at_a_width_is_the_integral(width, orientation):
     assert smooth_ece_at(p, y, width, orientation=orientation) == pytest.approx(by_integral(*rows, width), abs=2e-6)
 
 
-@pytest.mark.parametrize("n", [50, 400])
+@pytest.mark.parametrize("n", [50, pytest.param(400, marks=pytest.mark.slow)])
 def test_error_is_the_fixed_point_of_the_integral(n):
     p, y = simulate(n, 0.5)
     expected = brentq(lambda s: by_integral(*both(p, y), s, 2000) - s, 0.02, 0.5)
@@ -122,9 +122,9 @@ def test_weights_are_rows_and_sides_and_order_do_not_matter(data):
 def test_null_is_the_mean_error_of_a_calibrated_model(orientation):
     p, _ = simulate(150)
     rng = np.random.default_rng(5)
-    found = [smooth_ece(p, (rng.random(150) < p).astype(float), orientation=orientation) for _ in range(150)]
-    null = smooth_ece_null(p, orientation=orientation, draws=300)
-    assert null == pytest.approx(np.mean(found), abs=5 * np.std(found) * np.sqrt(1 / 150 + 1 / 300))
+    found = [smooth_ece(p, (rng.random(150) < p).astype(float), orientation=orientation) for _ in range(60)]
+    null = smooth_ece_null(p, orientation=orientation, draws=90)
+    assert null == pytest.approx(np.mean(found), abs=5 * np.std(found) * np.sqrt(1 / 60 + 1 / 90))
 
 
 def test_an_overconfident_model_stands_above_its_null_and_a_calibrated_one_does_not():

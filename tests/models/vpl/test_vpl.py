@@ -107,7 +107,7 @@ def test_nothing_personal_is_said_to_be_nothing():
     assert nats(model.log_odds(test), test) < nats(pooled.log_odds(test), test) + 0.02
 
 
-@pytest.fixture(scope="module", params=["product", "attention", "mean"])
+@pytest.fixture(scope="module", params=["product", "attention", pytest.param("mean", marks=pytest.mark.slow)])
 def small(request):
     seen, new = two_modes(60, width=6, seed=8, unseen=20)
     model = VPL(**QUICK, aggregation=request.param).fit(seen.sample(30, seed=9).data)

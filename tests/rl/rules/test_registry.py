@@ -223,7 +223,7 @@ def maximin(values):
     return -found.fun
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2, 3))])
 def test_exponentiated_gradient_converges_to_the_maximin(seed):
     """Against best responses the bound log G / (ηT) + η/8 of Freund and Schapire holds, without noise."""
     values = np.random.default_rng(seed).random((4, 6))
