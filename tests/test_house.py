@@ -160,8 +160,9 @@ def test_files_import_in_no_circle():
 
 
 def test_heavy_libraries_have_one_place_each():
+    libraries = {name: {n.split(".")[0] for n in imports(walk(tree))} for name, tree in TREES.items()}
     for library, places in ONLY_IN.items():
-        used = {name for name, tree in TREES.items() if library in {n.split(".")[0] for n in imports(walk(tree))}}
+        used = {name for name, found in libraries.items() if library in found}
         assert used
         for name in used:
             assert any(name == place or (place.endswith("/") and name.startswith(place)) for place in places), name

@@ -23,10 +23,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*too few to hold items out:plur
 
 MODELS = [
     "bradley_terry",  # which chooses its decay
-    BradleyTerry(decay=1.0, hidden=4),
     LowRank(rank=1, weights="deviations", decay=1.0),
 ]
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)  # rows are sorted by user: unshuffled, users would be unseen
+
+
+@pytest.mark.slow
+@parametrize_with_checks([PreferenceClassifier(BradleyTerry(decay=1.0, hidden=4))])
+def test_scikit_learn_s_own_checks_of_hidden_units(estimator, check):
+    test_scikit_learn_s_own_checks(estimator, check)
 
 
 @parametrize_with_checks([PreferenceClassifier(model) for model in MODELS])  # none is expected to fail

@@ -10,8 +10,9 @@ Nothing is imported until a family is asked for, so a package that is broken bre
 """
 
 import ast
+import sys
 import warnings
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +29,7 @@ GROUP = "plurality.models"
 def families() -> dict[str, EntryPoint]:
     """Every family by its name, the package's own first; a registered one may not take the name of one of those."""
     own = built_in()
-    return own | {point.name: point for point in sorted(entry_points(group=GROUP)) if point.name not in own}
+    return own | {point.name: point for point in sorted(_registered()) if point.name not in own}
 
 
 def family_name(name: str) -> str:
@@ -76,9 +77,21 @@ def built_in() -> dict[str, EntryPoint]:
     return {f.name: EntryPoint(f.name, f"{GROUP}.{f.name}:{_class_name(f)}", GROUP) for f in sorted(folders)}
 
 
+def _registered() -> tuple[EntryPoint, ...]:
+    """What installed packages register, looked up again where a folder that Python imports from has changed."""
+    places = [Path(place) for place in sys.path]
+    return _looked_up(tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists()))
+
+
+@lru_cache(maxsize=1)
+def _looked_up(places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """Every package's metadata is opened for it: a tenth of a second."""
+    return tuple(entry_points(group=GROUP))
+
+
 def _check_unique(point: EntryPoint) -> None:
     """One name, one class: a built-in family keeps its name, and of two packages neither has it."""
-    registered = {other.value: other for other in entry_points(group=GROUP, name=point.name)}
+    registered = {other.value: other for other in _registered() if other.name == point.name}
     if point.name in built_in():
         for value in registered.keys() - {point.value}:
             warnings.warn(

@@ -102,7 +102,7 @@ def drawings(result, width):
     }
 
 
-@pytest.mark.parametrize("width", [3.5, 7.0])
+@pytest.mark.parametrize("width", [3.5, pytest.param(7.0, marks=pytest.mark.slow)])
 def test_labels_stay_inside_the_figure_and_apart(result, width):
     for name, figure in drawings(result, width).items():
         assert isinstance(figure, Figure)

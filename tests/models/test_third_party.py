@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from plurality.encoders import LsaSpec
 from plurality.errors import InputError, InputWarning
 from plurality.models import families, spec_class
 from plurality.models.bradley_terry import BradleyTerry
+from plurality.reward import registry
 from plurality.reward.heads import Head, PooledHead
 from plurality.reward.registry import GROUP
 from plurality.rl.reward_function import RewardFunction
@@ -93,6 +95,18 @@ def install(site: Path, modules: dict[str, str], points: dict[str, str], name: s
     (about / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
     for module, text in modules.items():
         (site / f"{module}.py").write_text(text)
+
+
+def test_what_is_installed_while_python_runs_is_found(tmp_path, monkeypatch):
+    """Though nobody is asked twice as long as no folder of packages changes."""
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "late" not in families()
+    asked = []
+    monkeypatch.setattr(registry, "entry_points", lambda **group: asked.append(group) or entry_points(**group))
+    assert "late" not in families()
+    assert asked == []
+    install(tmp_path, {}, {"late": "late:Late"}, name="late")
+    assert families()["late"].value == "late:Late"
 
 
 @pytest.fixture(scope="module")

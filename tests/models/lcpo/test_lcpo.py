@@ -77,7 +77,7 @@ def test_what_small_gaps_cannot_tell_is_said_aloud():
 def test_ratios_are_known_where_values_are_not():
     eta = np.repeat([0.95, 0.8, 0.65], 4)
     data = population(1 - eta, 12, sd=0.6).sample(1500, seed=4).data
-    model = LCPO(unidentified="report", decay=2.0).fit(data)
+    model = LCPO(unidentified="report", decay=2.0, eta_starts=(0.75,)).fit(data)
     assert not model.report["identified"]
     ratio = np.array(list(model.report["relative_reliability"].values())).reshape(3, 4).mean(1)
     order = [model.user_ids.index(f"user-{i}") for i in range(12)]
@@ -95,14 +95,15 @@ def test_a_taste_minority_is_not_called_careless():
     theta[16:] = other * 3.7 / np.sqrt(2)
     odd = {f"user-{i}" for i in range(16, 20)}
     sample = population(0.02, 20, theta=theta).sample(200, seed=9).data
-    tastes = LCPO(eta_starts=(0.9,)).fit(sample)
+    spec = LCPO(eta_starts=(0.9,), decay=0.2)
+    tastes = spec.fit(sample)
     assert set(tastes.report["own_taste"]) == odd
     assert tastes.report["careless"] == []
-    unasked = LCPO(eta_starts=(0.9,)).fit(sample, diagnostics=False)
+    unasked = spec.fit(sample, diagnostics=False)
     assert "own_taste" not in unasked.report
     assert np.array_equal(unasked.log_odds(sample), tastes.log_odds(sample))
     guess = np.where(np.arange(20) < 16, 0.02, 0.45)
-    careless = LCPO(eta_starts=(0.9,)).fit(population(guess, 20).sample(200, seed=9).data)
+    careless = spec.fit(population(guess, 20).sample(200, seed=9).data)
     assert set(careless.report["careless"]) | set(careless.report["undecided"]) == odd
     assert careless.report["own_taste"] == []
 

@@ -101,7 +101,7 @@ def test_nothing_personal_is_said_to_be_nothing():
     seen, _ = planted.taste_groups(80, shares=(1.0,), width=8, seed=5)
     train, test = seen.sample(30, seed=6).data, seen.sample(60, seed=7).data
     with pytest.warns(InputWarning, match=r"vpl: (the posterior has collapsed|codes differ)"):
-        model = VPL(n_codes=2, n_features=3).fit(train)
+        model = VPL(n_codes=2, n_features=3, decay=15.0).fit(train)
     pooled = BradleyTerry().fit(train)
     assert hit(model.log_odds(test), test) > hit(pooled.log_odds(test), test) - 0.015
     assert nats(model.log_odds(test), test) < nats(pooled.log_odds(test), test) + 0.02
