@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,10 +124,10 @@ def read_predictions(frame: pl.DataFrame) -> tuple[Predictions, Notes]:
     ), [*notes, *more]
 
 
-def unread(frame: pl.DataFrame) -> Notes:
-    """A note of the columns of predictions that no part of an audit reads."""
-    others = [name for name in frame.columns if name not in READ]
-    return [f"Columns of predictions that are not read: {listed(others)}."] if others else []
+def unread(frame: pl.DataFrame, read: Collection[str] = READ, what: str = "predictions") -> Notes:
+    """A note of the columns of a table that no part of an audit reads."""
+    others = [name for name in frame.columns if name not in read]
+    return [f"Columns of {what} that are not read: {listed(others)}."] if others else []
 
 
 def _weights(weight: Floats, user: NDArray[np.int64]) -> tuple[Floats, Floats, Notes]:

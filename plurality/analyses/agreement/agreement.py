@@ -84,6 +84,22 @@ def _stratified(strata: Ints, draws: int, seed: int, block: int) -> Iterator[Flo
         yield np.bincount(cell.ravel(), minlength=users * width).reshape(users, width).astype(float)
 
 
+def weights_of_people(weights: ArrayLike | None, person: Ints) -> Floats:
+    """Weights (U, 1) of people, 1 on average, from those of rows (n,); InputError where one is none."""
+    people = int(person.max(initial=-1)) + 1
+    if weights is None:
+        return np.ones((people, 1))
+    w = floats(weights)
+    if w.shape != person.shape or not (np.isfinite(w) & (w >= 0)).all():
+        raise InputError(f"weights: shape {w.shape} for {len(person)} rows; give finite weights >= 0, one a row")
+    own = np.zeros(people)
+    own[person] = w
+    if (own[person] != w).any():
+        row = int(np.argmax(own[person] != w))
+        raise InputError(f"weights: the person of row {row} has several; they are people's, so give each person one")
+    return (own / own.mean() if own.any() else own)[:, None]
+
+
 def bounds(found: Floats, level: float, n_users: ArrayLike) -> tuple[Floats, Floats]:
     """Interval over what `count_columns` gave, (1 + draws, ...), of which the first is the sample's own."""
     drawn = found.copy()
@@ -152,7 +168,8 @@ def _alpha(ratings: _Ratings, count: Floats) -> Floats:
     observed = (m * ratings.cross(count, count, scale) / np.where(pairs > 0, pairs, np.inf)).sum(axis=0)
     n = m.sum(axis=0)
     expected = ratings.cross(count, count, scale, "all")[0]
-    return _one_minus(observed / np.maximum(n, 1), expected / np.maximum(n**2 - own.sum(axis=0), 1), ratings)
+    pairs = n**2 - own.sum(axis=0)
+    return _one_minus(observed / np.where(n > 0, n, 1), expected / np.where(pairs > 0, pairs, 1), ratings)
 
 
 def _one_minus(observed: Floats, expected: Floats, ratings: _Ratings) -> Floats:
@@ -186,6 +203,7 @@ def krippendorff_alpha(
     value: ArrayLike,
     *,
     metric: Level = "nominal",
+    weights: ArrayLike | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -194,12 +212,14 @@ def krippendorff_alpha(
 
     D_o is the mean over units, weighted by their m ratings, of the metric's mean over pairs of different raters, D_e
     its mean over all pairs of pairable ratings. Units with fewer than two ratings are dropped; NaN without variation.
-    The ordinal metric is the squared difference of mid-ranks among pairable ratings. Krippendorff (2004).
+    The ordinal metric is the squared difference of mid-ranks among pairable ratings. Krippendorff (2004). With weights
+    w of people a pair counts w_i w_j in both means, and a unit's m is the sum of its weights; a weight of 0 is absence.
 
     unit           (n,) labels of what was rated
     rater          (n,) labels of who rated it; each rates a unit at most once
     value          (n,) the rating: any label if nominal, else a finite number
     metric         "nominal" (same or not), "ordinal" (mid-ranks) or "interval" (squared difference of the values)
+    weights        (n,) weight >= 0 of the row's rater, the same in all rows of a rater; equal by default
     n_bootstrap    resamples of raters behind the interval; 0 gives none
     seed           makes the result the same again
     level          coverage of the interval, in (0, 1)
@@ -213,11 +233,12 @@ def krippendorff_alpha(
     units, raters = codes_of(n, (("unit", unit), ("rater", rater)))
     ratings = _Ratings.of(units, raters, value, metric)
     nan, people = float("nan"), int(raters.max(initial=-1)) + 1
-    paired = ratings.within(np.ones((n, 1)))[:, 0] if n else np.zeros(0, bool)
+    own = weights_of_people(weights, raters)
+    paired = ratings.within(own[raters])[:, 0] if n else np.zeros(0, bool)
     counted = (int(paired.sum()), len(np.unique(units[paired])), len(np.unique(raters[paired])))
     if not paired.any():
         return Alpha(nan, nan, nan, *counted)
-    drawn = np.concatenate([_alpha(ratings, c[raters]) for c in count_columns(people, n, n_bootstrap, seed)])
+    drawn = np.concatenate([_alpha(ratings, (c * own)[raters]) for c in count_columns(people, n, n_bootstrap, seed)])
     lo, hi = bounds(drawn, level, counted[2])
     return Alpha(float(drawn[0]), float(lo), float(hi), *counted)
 

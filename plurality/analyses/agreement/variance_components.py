@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from plurality.analyses.agreement.agreement import ZERO, Ints, bounds, codes_of, count_columns, incidence, numbers
+from plurality.analyses.agreement.agreement import (
+    ZERO,
+    Ints,
+    bounds,
+    codes_of,
+    count_columns,
+    incidence,
+    numbers,
+    weights_of_people,
+)
 from plurality.analyses.inference.bootstrap import Floats, per_user_sums
 from plurality.arrays import floats
 from plurality.deprecation import renamed
@@ -114,6 +123,7 @@ def variance_shares(
     group: ArrayLike | None = None,
     *,
     centre: float | None = None,
+    weights: ArrayLike | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -126,6 +136,7 @@ def variance_shares(
     effects of groups and users are subtracted, as the same products over different items. Items count by their rows
     and need a pair of users of either kind. Without `group` item × group is 0, and any pair of users will do. Design
     may be unbalanced; shares may be negative; a constant gives NaN.
+    With weights w of people, products of two count w_i w_j, and rows w_i in means and as an item's rows.
     The interval resamples users within groups, so it holds for these items, and groups of these sizes. Raises
     InputError on a user of two groups.
 
@@ -134,6 +145,7 @@ def variance_shares(
     user           (n,) label of each row's user
     group          (n,) label of the user's group, one a user; without groups by default
     centre         value of indifference of comparisons, such as .5; by default None, for utilities
+    weights        (n,) weight >= 0 of the row's user, the same in all rows of a user; equal by default
     n_bootstrap    resamples of users behind the intervals; 0 gives none
     seed           makes the result the same again
     level          coverage of the interval, in (0, 1)
@@ -144,7 +156,7 @@ def variance_shares(
     if not len(y):
         nan = np.full(4, np.nan)
         return VarianceShares(float("nan"), nan, nan, nan, 0, 0, False)
-    n_users = int(users.max()) + 1
+    n_users, own = int(users.max()) + 1, weights_of_people(weights, users)
     of_user = np.zeros(n_users, np.intp)
     of_user[users] = groups
     torn = np.flatnonzero(of_user[users] != groups)
@@ -158,11 +170,11 @@ def variance_shares(
     held = n, sums[:, 0], sums[:, 1]
     design = _Design.of(cells // n_users, at, of_user[at], held, centre is None, group is not None)
     columns = count_columns(n_users, len(cells), n_bootstrap, seed, of_user)
-    found = np.concatenate([design.parts(c) for c in columns], axis=1)
+    found = np.concatenate([design.parts(c * own) for c in columns], axis=1)
     total = found[:3].sum(axis=0) + np.nan_to_num(found[3])  # NaN where one of the three cannot be told
     share = found / np.where(total > ZERO * scale, total, np.nan)
     lo, hi = bounds(share.T, level, n_users - int(groups.max()))  # a mean a group leaves as many free
-    used = int(design.usable(np.ones((n_users, 1))).sum())
+    used = int(design.usable(own).sum())
     return VarianceShares(float(total[0]), share[:, 0], lo, hi, used, n_users, bool((n > 1).any()))
 
 
@@ -230,8 +242,8 @@ class _Design:
         within, across, total = (
             _over(x, rows)
             for x in (
-                (weight * same / np.maximum(same_n, 1)).sum(axis=0),
-                (weight * cross / np.maximum(cross_n, 1)).sum(axis=0),
+                (weight * same / np.where(same_n > 0, same_n, 1)).sum(axis=0),
+                (weight * cross / np.where(cross_n > 0, cross_n, 1)).sum(axis=0),
                 (count * q).sum(axis=0),
             )
         )

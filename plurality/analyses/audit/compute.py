@@ -51,7 +51,7 @@ from plurality.analyses.inputs import (
     unread,
 )
 from plurality.analyses.scores import CHOSEN, REJECTED, predictions_from_scores
-from plurality.analyses.social_choice.candidates import choosing, read_candidates
+from plurality.analyses.social_choice.candidates import COLUMNS, choosing, read_candidates
 from plurality.analyses.welfare.welfare import lorenz, lorenz_noise
 from plurality.deprecation import renamed
 from plurality.errors import InputError
@@ -230,6 +230,8 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
         more += [] if raked else [_too_thin(shares, disclosure)]
         parts.append(raked)
     if candidates is not None:
+        candidates = read_table(candidates, "candidates")
+        more += unread(candidates, (*COLUMNS, "deciding"), "candidates")
         withheld_levels = {(groups.attribute[s], groups.level[s]) for s in np.flatnonzero(state != SHOWN)}
         parts += _choosing(candidates, listed, by, disclosure, plan, n_bootstrap, withheld_levels)
     sections = {section.name: section for section in parts if section is not None}

@@ -24,7 +24,8 @@ def shared_pairs(data: Predictions, attributes: pl.DataFrame, *, level: float, d
     """Krippendorff's alpha, disagreement, and shares of variance by each attribute; None where few pairs are shared.
 
     Values are labels P(first preferred) about indifference, so what a person or group prefers is preference of pair ×
-    person or pair × group; what is left when a person answers one pair twice is noise.
+    person or pair × group; what is left when a person answers one pair twice is noise. Weights of people count, two
+    people's together as their product; weights of comparisons do not, for they repeat no answer.
     """
     if data.pair is None:
         return None
@@ -42,13 +43,17 @@ def shared_pairs(data: Predictions, attributes: pl.DataFrame, *, level: float, d
     # alpha and disagreement take one answer a person and pair, the mean of theirs; of 0 and 1, interval is nominal
     (at, who), place = np.unique(np.stack([pair, user]), axis=1, return_inverse=True)
     once = np.bincount(place.ravel(), y) / np.bincount(place.ravel())
-    alpha = krippendorff_alpha(at, who, once, metric="interval", n_bootstrap=draws, seed=seed, level=level)
+    alpha = krippendorff_alpha(
+        at, who, once, metric="interval", weights=data.people[who], n_bootstrap=draws, seed=seed, level=level
+    )
     codes = np.unique(at, return_inverse=True)[1]
     apart = disagreement(np.bincount(codes, once), np.bincount(codes))
     frames = []
     for name in ("", *attributes.columns):
         group = attributes[name].to_numpy()[user] if name else None
-        found = variance_shares(y, pair, user, group, centre=0.5, n_bootstrap=draws, seed=seed, level=level)
+        found = variance_shares(
+            y, pair, user, group, centre=0.5, weights=data.people[user], n_bootstrap=draws, seed=seed, level=level
+        )
         numbers = {"share": found.share, "lo": found.lo, "hi": found.hi}
         about = {"n_pairs": [found.n_items] * len(COMPONENTS), "n_users": [found.n_users] * len(COMPONENTS)}
         names = {"attribute": [name or NOBODY] * len(COMPONENTS), "component": COMPONENTS}
@@ -58,7 +63,7 @@ def shared_pairs(data: Predictions, attributes: pl.DataFrame, *, level: float, d
     return Section(
         "shared_pairs",
         "Where people disagree",
-        _said(alpha, float(np.nanmean(apart.unbiased)), frame),
+        (*_said(alpha, float(np.nanmean(apart.unbiased)), frame), *_unweighted(data)),
         "Shares of the variance of preferences between the same two responses: common to everybody, by person (with "
         "the noise of one answer, where nobody was asked twice), and what a group has in common, which is part of "
         "the others. Lines are intervals over users.",
@@ -79,6 +84,15 @@ def _said(alpha: Alpha, apart: float, frame: pl.DataFrame) -> tuple[str, ...]:
     row = groups.row(0, named=True)
     ends = f"[{100 * row['lo']:.0f}, {100 * row['hi']:.0f}]"
     return said, f"{row['attribute']} explains {100 * row['share']:.0f} % {ends} of the variance of preferences."
+
+
+def _unweighted(data: Predictions) -> tuple[str, ...]:
+    """What a column of weights is not read for."""
+    if (data.weight != data.weight[0]).any():
+        return ("Here the column weight is not read: every comparison counts once.",)
+    if (data.people != 1).any():
+        return ("How far a pair splits people is that of the people asked, whatever they weigh.",)
+    return ()
 
 
 def _draw(frame: pl.DataFrame) -> "Figure":

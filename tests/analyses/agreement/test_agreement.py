@@ -133,6 +133,36 @@ def test_resampled_raters_are_never_paired_with_their_copies(metric):
             assert _cross_alpha(table, count[:, None], inside[:, None])[0] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_weights_of_people_count_a_pair_by_their_product(metric):
+    """Of whole numbers as of copies that are never paired with each other; in any unit; and 0 is absence."""
+    unit, rater, value = ratings(3, units=10, raters=6, missing=0.3)
+    weight = np.array([1, 3, 0, 2, 1, 5])[rater].astype(float)
+    on = weight > 0
+    found = krippendorff_alpha(unit, rater, value, metric=metric, weights=weight, n_bootstrap=30)
+    expected = brute(unit[on], rater[on], value[on], metric, count=weight[on])
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    assert abs(found.value - krippendorff_alpha(unit, rater, value, metric=metric, n_bootstrap=0).value) > 1e-3
+    small = krippendorff_alpha(unit, rater, value, metric=metric, weights=1e-3 * weight, n_bootstrap=30)
+    assert (small.value, small.lo, small.hi) == pytest.approx((found.value, found.lo, found.hi), abs=1e-9)
+    alone = krippendorff_alpha(unit[on], rater[on], value[on], metric=metric, weights=weight[on], n_bootstrap=0)
+    assert alone.value == pytest.approx(found.value, abs=1e-12)
+    assert (found.n_pairable, found.n_raters) == (alone.n_pairable, alone.n_raters) == (found.n_pairable, 5)
+    nobody = krippendorff_alpha(unit, rater, value, metric=metric, weights=0 * weight)
+    assert np.isnan(nobody.value)
+
+
+def test_weights_that_are_no_person_s_are_an_error():
+    unit, rater, value = ratings(3, units=10, raters=6, missing=0.3)
+    for weights, said in (
+        (np.arange(len(unit)), "the person of row 0 has several"),
+        (np.full(len(unit), -1.0), "finite weights >= 0"),
+        (np.ones(3), "one a row"),
+    ):
+        with pytest.raises(InputError, match=said):
+            krippendorff_alpha(unit, rater, value, weights=weights)
+
+
 def test_the_interval_of_alpha_covers_agreement_on_these_units():
     # every rater draws each value anew around the unit's mean, so alpha of infinitely many raters is an ICC
     rng = np.random.default_rng(0)

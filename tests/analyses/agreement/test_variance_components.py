@@ -175,6 +175,26 @@ def test_shares_of_resampled_users_are_those_of_copies_that_are_never_paired():
     np.testing.assert_allclose(design.parts(count[:, None].astype(float))[:2, 0], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("centre", [0.0, None])
+def test_weights_of_people_are_copies_that_are_never_paired(centre):
+    _, draw = opinions(1, items=12, users=15, groups=3, seen=0.7)
+    y, item, user, group = draw(np.random.default_rng(0))
+    times = np.random.default_rng(2).integers(0, 4, 15)
+    times[np.unique(user, return_index=True)[0][0]] = 2
+    weight = times[user].astype(float)
+    found = variance_shares(y, item, user, group, centre=centre, weights=weight, n_bootstrap=20)
+    if centre is not None:
+        rows = np.repeat(np.arange(len(y)), times[user])
+        expected = brute_variances(y[rows], item[rows], user[rows], group[rows])
+        np.testing.assert_allclose(found.share[:2] * found.total, expected, atol=1e-12)
+    small = variance_shares(y, item, user, group, centre=centre, weights=1e-3 * weight, n_bootstrap=20)
+    np.testing.assert_allclose([*small.share, *small.lo], [*found.share, *found.lo], atol=1e-9)
+    equal = variance_shares(y, item, user, group, centre=centre, n_bootstrap=0)
+    same = variance_shares(y, item, user, group, centre=centre, weights=np.full(len(y), 0.01), n_bootstrap=0)
+    np.testing.assert_allclose(same.share, equal.share, atol=1e-12)
+    assert np.abs(found.share - equal.share)[:2].max() > 1e-3
+
+
 def test_main_effects_under_resampled_users_are_brute_force_over_pairs():
     _, draw = opinions(3, items=9, users=14, groups=3, seen=0.6, main=(1.0, 0.5))
     y, item, user, group = draw(np.random.default_rng(0))

@@ -165,6 +165,29 @@ def test_the_group_that_shares_a_taste_is_found():
     assert parts.sum() == pytest.approx(1)
 
 
+def test_weights_of_people_count_for_shared_pairs_and_those_of_comparisons_are_said_not_to():
+    table, listed = shared(users=40, each=30, pairs=60)
+    user = table["user_id"].rank("dense").to_numpy().astype(int)
+    plain = audit(table, listed, n_bootstrap=0).sections["shared_pairs"]
+    of_people = table.with_columns(weight=pl.Series(1.0 + user % 5))
+    weighted = audit(of_people, listed, n_bootstrap=0).sections["shared_pairs"]
+    assert np.abs(weighted.frame["share"].to_numpy() - plain.frame["share"].to_numpy()).max() > 1e-3
+    assert weighted.said[0].split("alpha ")[1].split(";")[0] != plain.said[0].split("alpha ")[1].split(";")[0]
+    assert "whatever they weigh" in weighted.said[-1]
+    of_rows = table.with_columns(weight=pl.Series(1.0 + np.arange(table.height) % 3))
+    same = audit(of_rows, listed, n_bootstrap=0).sections["shared_pairs"]
+    assert same.frame.equals(plain.frame)
+    assert "the column weight is not read" in same.said[-1]
+
+
+def test_columns_of_candidates_that_are_not_read_are_named(town):
+    rows, listed, cube, _ = town
+    heavy = cube.with_columns(weight=pl.lit(2.0))
+    notes = audit(rows, listed, candidates=heavy, n_bootstrap=0).notes
+    assert "Columns of candidates that are not read: 'weight'." in notes
+    assert not any("candidates" in note for note in audit(rows, listed, candidates=cube, n_bootstrap=0).notes)
+
+
 def test_of_very_many_pairs_some_are_looked_at_whole(monkeypatch):
     table, listed = shared(users=60, each=60, pairs=90)
     whole = audit(table, listed, n_bootstrap=20).sections["shared_pairs"].frame
