@@ -86,7 +86,7 @@ class Thawed:
     head, ready, check = Wrapped.head, Wrapped.ready, Wrapped.check
     hidden, temperature, n_init = 0, True, 1
     fit, learn = Wrapped.fit, Wrapped.learn
-    _counting_repeats = Wrapped._counting_repeats
+    _counting_repeats, _fitted = Wrapped._counting_repeats, Wrapped._fitted
 
 
 @pytest.mark.parametrize(
