@@ -69,12 +69,12 @@ def test_the_score_varies_as_information_says(level):
     """Bartlett's second identity over all ways to deal the levels out, k things alike."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(len(level), 1))
-    dealt = generator.permuted(np.tile(np.array(level, dtype=float), (2000, 1)), axis=1)
-    i, j, w = pairs(dealt.ravel(), answer=np.repeat(np.arange(2000), len(level)))
+    dealt = generator.permuted(np.tile(np.array(level, dtype=float), (6000, 1)), axis=1)
+    i, j, w = pairs(dealt.ravel(), answer=np.repeat(np.arange(6000), len(level)))
     gap, of = (x[i % len(level)] - x[j % len(level)])[:, 0], i // len(level)
     scores, informations = (np.bincount(of, w * part) for part in (gap / 2, gap**2 / 4))
-    # the variance of a variance over 2,000 draws is about 2/2,000 of its square: five standard errors
-    assert np.var(scores) == pytest.approx(np.mean(informations), rel=5 * np.sqrt(2 / 2000))
+    # the variance of a variance over 6,000 draws is about 2/6,000 of its square: five standard errors
+    assert np.var(scores) == pytest.approx(np.mean(informations), rel=5 * np.sqrt(2 / 6000))
 
 
 LEVELS = st.lists(st.integers(0, 3), min_size=1, max_size=25)
