@@ -1,19 +1,25 @@
 """Several models and their controls on one split, one table: who predicts whom, seen and unseen, how surely."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
+import numpy as np
 import polars as pl
 from sklearn.utils.parallel import Parallel, delayed
 
+from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
-from plurality.errors import InputError
-from plurality.evaluation.comparison_table import Comparison, tabulate
-from plurality.evaluation.fold import BASELINE, BASELINES, Fold, ModelLines
+from plurality.errors import InputError, InputWarning
+from plurality.evaluation.comparison_table import POPULATION, Comparison, tabulate
+from plurality.evaluation.few_shot import Supports, curve_table, sizes_of
+from plurality.evaluation.fold import BASELINE, BASELINES, TRAIN, Fold, ModelLines
+from plurality.evaluation.harm import harmed_table
+from plurality.evaluation.scorers import Scorer, scorers_of
 from plurality.io.progress import Bar, stages
 from plurality.models.family import Spec
 from plurality.reward.reward_model import RewardModel
@@ -21,16 +27,20 @@ from plurality.reward.tensors import check_device
 
 __all__ = ["compare"]
 
+ROW = "\x1frow"  # attribute that says which row of all the data one of a part is
+
 
 @renamed(test="test_size", draws="n_bootstrap")
 def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     data: Comparisons,
     models: Mapping[str, Spec] | Sequence[Spec] | None = None,
     *,
+    scorers: Mapping[str, Any] | None = None,
     split: str = "prompt",
     test_size: float = 0.2,
     unseen_users: float = 0.2,
-    support: int = 20,
+    support: int | Sequence[int] = 20,
+    support_draws: int = 20,
     folds: int = 1,
     shuffled: bool = True,
     leave_out: bool = False,
@@ -50,11 +60,22 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     split="item", settings are chosen on items new to the user, as they are judged; otherwise on items new to all users.
     Raises InputError for an empty split or a model that cannot use the data.
 
+    `scorers` are whatever else is to stand in the table, by name: raw scores, which get one scale a ≥ 0 fitted on the
+    training part, P = σ(a (b₁ − b₂)); they may be (M,) scores of `data.items`, (N, 2) scores of both sides of each
+    comparison, a polars frame with prompt, completion and score, or a function that is called with prompts= and
+    completions= as TRL calls it. Or a classifier of scikit-learn, fitted to differences of embeddings in both orders
+    and read in both; a `RewardModel` that is fitted already, which may have seen the tests; an object with `prefer(data)`,
+    fitted on the training part if it has `fit(data)`. What is to be known of each is said below the table.
+    With several sizes as `support`, few-shot curves (`Comparison.curves`) of unseen users on new units: the same people
+    and rows at every size; who has fewer answers gives all of them. Cells then have the largest.
+
     data            comparisons
     models          specs, or name -> spec; they must be given
+    scorers         name -> what scores
     test_size       share of each test part, in (0, 1)
     unseen_users    share of users held out
-    support         comparisons of each unseen user to infer a code from
+    support         comparisons of each unseen user to infer a code from; several sizes give curves
+    support_draws   random orders of each unseen user's answers behind the curves
     n_bootstrap     resamples of users behind the intervals
     n_jobs          models that are fitted side by side, each in a process of its own; -1 for one a core
     seed            of the split, the fits and the resamples
@@ -71,17 +92,22 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     True
     """
     check_device(device)
-    specs, left_out = _with_baselines(models), {}
+    specs, left_out, sizes = _with_baselines(models), {}, sizes_of(support, support_draws)
     if 0 < test_size < 1 and not 1 <= folds <= round(1 / test_size):  # said before the first of them is fitted
         raise InputError(
             f"compare: folds={folds}, but a test share of {test_size} has 1 to {round(1 / test_size)}; change either"
         )
+    standing = scorers_of(scorers, specs, data)
+    most = sizes[-1] if sizes else cast(int, support)
     parts = []
     for number in range(folds):
-        cells = data.cells(split, test_size, unseen_users, support, seed, fold=number)
-        tests = {k: v for k, v in cells.tests.items() if len(v)}
+        cells = _numbered(data).cells(split, test_size, unseen_users, most, seed, fold=number)
+        rows = {TRAIN: _rows(cells.train)} | {name: _rows(test) for name, test in cells.tests.items() if len(test)}
+        tests = {name: data.take(rows[name]) for name in cells.tests if name in rows}
+        supports = _supports(data, tests, split, test_size, unseen_users, sizes, support_draws, seed, number)
         new_items_for: NewItemsFor = "user" if split in ("item", "row") else "anybody"
-        parts.append(Fold(number, cells.train, cells.support, tests, new_items_for, shuffled, seed, device))
+        train, given = data.take(rows[TRAIN]), data.take(_rows(cells.support))
+        parts.append(Fold(number, train, given, tests, rows, new_items_for, shuffled, seed, device, supports))
     for name, spec in list(specs.items()):
         try:  # whoever cannot work on the data says so before the first long fit
             spec.ready(parts[0].train)
@@ -90,19 +116,19 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
                 raise
             left_out[name] = str(reason)
             del specs[name]
-    with stages("compare", folds * len(specs), show=progress) as bar:
-        found = list(_side_by_side(parts, specs, n_jobs, bar))
-    by_fold: list[dict[str, tuple[str, pl.DataFrame]]] = [{} for _ in parts]
-    for lines in found:
-        by_fold[lines.fit["fold"]] |= {line: (lines.model, frame) for line, frame in lines.frames.items()}
+    everybody = specs | standing
+    with stages("compare", folds * len(everybody), show=progress) as bar:
+        found = list(_side_by_side(parts, everybody, n_jobs, bar))
     for message in {str(said): said for lines in found for said in lines.warnings}.values():  # each of them once
         warnings.warn(message, stacklevel=3)
-    predictions = pl.concat(_same_lines(by_fold))
+    predictions = _same_lines(found, lambda lines: lines.frames)
     about = {
         "split": split,
         "test": test_size,
         "unseen_users": unseen_users,
-        "support": support,
+        "support": most,
+        "supports": list(sizes),
+        "support_draws": support_draws,
         "folds": folds,
         "seed": seed,
         "draws": n_bootstrap,
@@ -110,18 +136,65 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         "comparisons": len(data),
         "users": len(data.present),
         "models": {name: repr(spec) for name, spec in specs.items()},
+        "scorers": {name: type(scorer).__name__ for name, scorer in standing.items()},
         "left_out": left_out,
+        "notes": {lines.model: "; ".join(lines.notes) for lines in reversed(found) if lines.notes},
     }
-    table, gains = tabulate(predictions, baseline=BASELINE, n_bootstrap=n_bootstrap, seed=seed)
-    return Comparison(table, gains, predictions, pl.DataFrame([lines.fit for lines in found]), about)
+    drawn = {"n_bootstrap": n_bootstrap, "seed": seed}
+    table, gains = tabulate(predictions, baseline=BASELINE, **drawn)
+    fits = pl.DataFrame([lines.fit for lines in found], schema_overrides={"scale": pl.Float64})
+    harmed = harmed_table(predictions, population=POPULATION, **drawn)
+    curves = pl.DataFrame()
+    if sizes:
+        curves = _same_lines(found, lambda lines: lines.curves)
+        curves = curve_table(curves, baseline=BASELINE, population=POPULATION, **drawn)
+    return Comparison(table, gains, predictions, fits, about, harmed, curves)
 
 
-def _side_by_side(parts: Sequence[Fold], specs: Mapping[str, Spec], n_jobs: int, bar: Bar) -> Iterator[ModelLines]:
+def _numbered(data: Comparisons) -> Comparisons:
+    """The comparisons, each with its row among their attributes, so that parts tell which they are."""
+    rows = pl.DataFrame({ROW: np.arange(len(data))})
+    return replace(data, attributes=rows if data.attributes is None else data.attributes.hstack(rows))
+
+
+def _rows(part: Comparisons) -> Int:
+    assert part.attributes is not None
+    return part.attributes[ROW].to_numpy()
+
+
+def _supports(
+    data: Comparisons,
+    tests: Mapping[str, Comparisons],
+    split: str,
+    test_size: float,
+    unseen_users: float,
+    sizes: tuple[int, ...],
+    draws: int,
+    seed: int,
+    number: int,
+) -> Supports | None:
+    if not sizes:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # said of the same split already
+        pool = data.cells(split, test_size, unseen_users, len(data), seed, fold=number).support
+    cell = f"unseen user, unseen {split}"
+    if cell not in tests or not len(pool):
+        raise InputError(
+            f"compare: support={list(sizes)} asks for curves of unseen users, but the split leaves them "
+            f"{len(pool):,} answers and {len(tests.get(cell, ())):,} tests; hold out more users, or split otherwise"
+        )
+    return Supports(sizes, draws, pool, tests[cell], cell, seed)
+
+
+def _side_by_side(
+    parts: Sequence[Fold], models: Mapping[str, Spec | Scorer], n_jobs: int, bar: Bar
+) -> Iterator[ModelLines]:
     def work() -> Iterator[Any]:
         for fold in parts:
-            for name, spec in specs.items():
+            for name, model in models.items():
                 bar(name)
-                yield delayed(Fold.lines)(fold, name, spec)
+                yield delayed(Fold.lines)(fold, name, model)
 
     try:  # large arrays are shared through files; nothing is handed out before somebody is there to take it
         yield from Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs", return_as="generator")(work())
@@ -132,17 +205,21 @@ def _side_by_side(parts: Sequence[Fold], specs: Mapping[str, Spec], n_jobs: int,
         ) from error
 
 
-def _same_lines(by_fold: Sequence[Mapping[str, tuple[str, pl.DataFrame]]]) -> list[pl.DataFrame]:
+def _same_lines(found: Sequence[ModelLines], frames: Callable[[ModelLines], dict[str, pl.DataFrame]]) -> pl.DataFrame:
     """Frames of all folds with the same lines in each.
 
     A model that chose one reward for all users in some folds alone is its own control in those.
     """
-    models = {line: model for fold in by_fold for line, (model, _) in fold.items()}
-    return [
-        fold[line][1] if line in fold else fold[model][1].with_columns(model=pl.lit(line), control=pl.lit(True))
-        for fold in by_fold
+    by_fold: dict[int, dict[str, pl.DataFrame]] = {}
+    models: dict[str, str] = {}
+    for lines in found:
+        by_fold.setdefault(lines.fit["fold"], {}).update(frames(lines))
+        models |= dict.fromkeys(frames(lines), lines.model)
+    return pl.concat(
+        fold[line] if line in fold else fold[model].with_columns(model=pl.lit(line), control=pl.lit(True))
+        for _, fold in sorted(by_fold.items())
         for line, model in models.items()
-    ]
+    )
 
 
 def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec] | None) -> dict[str, Spec]:
@@ -152,7 +229,10 @@ def _with_baselines(models: Mapping[str, Spec] | Sequence[Spec] | None) -> dict[
         if isinstance(model, str):
             raise InputError(f"compare: {model!r} is a name; give the family's spec, such as LowRank(rank=2)")
         if isinstance(model, RewardModel):
-            raise InputError(f"compare: {model!r} is fitted already, perhaps on what it is tested on; give its spec")
+            raise InputError(
+                f"compare: {model!r} is fitted already, perhaps on what it is tested on; give its spec, "
+                "or give it among scorers"
+            )
         if not isinstance(model, Spec):
             raise InputError(f"compare: {model!r:.80} is not a spec; give an object such as LowRank(rank=2)")
     named = dict(models) if isinstance(models, Mapping) else {}

@@ -1,6 +1,6 @@
 """The frames of a comparison of models: what its views and its figure are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -14,8 +14,10 @@ class ComparisonFrames:
                   diff, diff_lo, diff_hi (paired difference to Bradley–Terry); intervals resample users
     gains         model, cell, metric, gain, lo, hi: users' own codes against the population's, same rows and draws
     predictions   tidy: model, control, fold, cell, user_id, pair, prob_first, gap, label, weight
-    fits          a row a fit: model, fold, seconds, cpu_seconds, peak_mib, users
+    fits          a row a fit: model, fold, seconds, cpu_seconds, peak_mib, users, scale (of raw scores)
     about         the protocol
+    harmed        a row a model and cell, `plurality.evaluation.harm.harmed_table`: the share of users harmed
+    curves        a row a model, size and metric, `plurality.evaluation.few_shot.curve_table`; empty for one size
     """
 
     table: pl.DataFrame
@@ -23,3 +25,5 @@ class ComparisonFrames:
     predictions: pl.DataFrame
     fits: pl.DataFrame
     about: dict[str, Any]
+    harmed: pl.DataFrame = field(default_factory=pl.DataFrame)
+    curves: pl.DataFrame = field(default_factory=pl.DataFrame)

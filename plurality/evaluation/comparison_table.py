@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from plurality.analyses.audit.labels import CONTROLS
 from plurality.analyses.calibration.binning import bin_index
-from plurality.analyses.calibration.calibration import ece, ece_null, log_loss_rows
+from plurality.analyses.calibration.calibration import ece, ece_null
 from plurality.analyses.inference.bootstrap import interval, per_user_sums, ratio_draws, resample_counts
 from plurality.deprecation import renamed
 from plurality.evaluation import views
 from plurality.evaluation.comparison_frames import ComparisonFrames
+from plurality.evaluation.row_scores import hits, losses
 from plurality.io.atomic import whole_folder
 from plurality.io.paths import expanded
 
@@ -166,9 +167,8 @@ class _Cell:
         p = np.stack([f["prob_first"].to_numpy() for f in frames], 1)  # (N, K)
         gap = np.stack([f["gap"].to_numpy() for f in frames], 1)
         y = label[:, None]
-        hit = np.where(gap == 0, 0.5, np.where(gap > 0, y, 1 - y))
-        loss = np.stack([log_loss_rows(p[:, k], label, gap[:, k]) for k in range(p.shape[1])], 1)
-        values = {"accuracy": hit, "log_loss": loss, "brier": np.square(p - y)}
+        hit = hits(gap, y)
+        values = {"accuracy": hit, "log_loss": losses(gap, y), "brier": np.square(p - y)}
         sums = {name: per_user_sums(user, v, weight)[0] for name, v in values.items()}
         total = per_user_sums(user, np.ones(len(user)), weight)[1]
         confidence, outcome = np.maximum(p, 1 - p), hit

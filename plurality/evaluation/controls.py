@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from plurality.analyses.audit.labels import CONTROLS
+from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import mix
 from plurality.reward.posterior import Posterior
 from plurality.reward.reward_model import RewardModel
 
-__all__ = ["another_users_beliefs", "population_beliefs", "shuffled_users"]
+__all__ = ["another_users_beliefs", "exchanged_users", "population_beliefs", "shuffled_users"]
 
 POPULATION, ANOTHER, SHUFFLED = CONTROLS
 
@@ -37,13 +38,31 @@ def another_users_beliefs(model: RewardModel, data: Comparisons, seed: int) -> P
     data = data.by_unit(model.spec.unit)
     present = data.present
     own = model.beliefs(data.users[present], "population")
-    order = np.argsort(mix(data.user_keys()[present], seed))
-    to, taken = torch.as_tensor(present[order]), torch.as_tensor(np.roll(order, 1))
+    order, other = _exchange(data, seed)
+    to, taken = torch.as_tensor(present[order]), torch.as_tensor(other)
     prior_beliefs = population_beliefs(model, data)
     return Posterior(
         prior_beliefs.codes.index_copy(0, to, own.codes[taken]),
         prior_beliefs.covariance.index_copy(0, to, own.covariance[taken]),
     )
+
+
+def exchanged_users(data: Comparisons, seed: int) -> Comparisons:
+    """The same comparisons, those of each present user under another's name: the exchange of `another_users_beliefs`.
+
+    data    comparisons
+    seed    of who gets whose
+    """
+    order, other = _exchange(data, seed)
+    name = np.arange(data.users.height)
+    name[data.present[order]] = data.present[other]
+    return replace(data, user=name[data.user])
+
+
+def _exchange(data: Comparisons, seed: int) -> tuple[Int, Int]:
+    """Places among the present users, in a random circle, and the place of each one's neighbour."""
+    order = np.argsort(mix(data.user_keys()[data.present], seed))
+    return order, np.roll(order, 1)
 
 
 def shuffled_users(data: Comparisons, seed: int) -> Comparisons:

@@ -2,24 +2,30 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.splits import NewItemsFor
 from plurality.errors import InputWarning
 from plurality.evaluation import controls
-from plurality.evaluation.cost import metered
+from plurality.evaluation.cost import Cost, metered
+from plurality.evaluation.few_shot import Supports
 from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.family import Spec
 from plurality.reward.predictions import prediction_rows
 from plurality.reward.reward_model import RewardModel
 
+if TYPE_CHECKING:
+    from plurality.evaluation.scorers import Scorer
+
 BASELINE = "bradley_terry"
 TEMPERATURE = "bradley_terry · per-user temperature"
+TRAIN = "train"  # the training part among the rows of a fold
 BASELINES: dict[str, Spec] = {BASELINE: BradleyTerry(), TEMPERATURE: BradleyTerry(temperature=True)}
 
 
@@ -38,18 +44,42 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Stood:
+    """What stood in a fold: its lines, what they cost, and whose codes further answers would change.
+
+    entries    its line and those of its controls
+    cost       of fitting or scoring
+    reward     the model before it is adapted to anybody; None: answers change nothing
+    users      whom it learned from
+    scale      of raw scores
+    notes      what a reader of the table must know of it
+    """
+
+    entries: list[Entry]
+    cost: Cost
+    reward: RewardModel | None = None
+    users: int = 0
+    scale: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelLines:
-    """What a model does in one fold.
+    """What a model, or a scorer, does in one fold.
 
     model       its name
-    fit         a row of costs: model, fold, seconds, cpu_seconds, peak_mib, users
+    fit         a row of costs: model, fold, seconds, cpu_seconds, peak_mib, users, scale
     frames      line of the table -> its predictions
+    curves      line of the table -> its few-shot curve; empty where none was asked for
+    notes       what a reader of the table must know of it
     warnings    what the fit warned of
     """
 
     model: str
     fit: dict[str, Any]
     frames: dict[str, pl.DataFrame]
+    curves: dict[str, pl.DataFrame]
+    notes: tuple[str, ...]
     warnings: tuple[Warning | str, ...]
 
 
@@ -61,36 +91,50 @@ class Fold:
     train             comparisons to fit on
     support           comparisons that unseen users are adapted on
     tests             cell -> comparisons, none of them empty
+    rows              TRAIN and cell -> rows of these comparisons in all the data
     new_items_for     whom the items are new to on which settings are chosen
     shuffled          whether models with codes are fitted on shuffled users too
     seed, device      of every fit
+    supports          what few-shot curves are drawn from; None: no curves
     """
 
     number: int
     train: Comparisons
     support: Comparisons
     tests: dict[str, Comparisons]
+    rows: dict[str, Int]
     new_items_for: NewItemsFor
     shuffled: bool
     seed: int
     device: str
+    supports: Supports | None = None
 
-    def lines(self, name: str, spec: Spec) -> "ModelLines":
-        """A model and its controls, fitted, adapted and put to the tests. Warnings come back with the rest.
+    def lines(self, name: str, model: "Spec | Scorer") -> "ModelLines":
+        """A model or scorer and its controls, put to the tests. Warnings come back with the rest.
+
+        name     of the model
+        model    its settings, or what scores
+        """
+        with warnings.catch_warnings(record=True) as said:  # another process would keep them to itself
+            warnings.simplefilter("always", InputWarning)  # of others as many as the caller's filters let through
+            stood = self.stand(name, model) if isinstance(model, Spec) else model.stand(name, self)
+            curves = self.curves(stood)
+        fit = {"model": name, "fold": self.number, **vars(stood.cost), "users": stood.users, "scale": stood.scale}
+        frames = {entry.line: self.predictions(entry) for entry in stood.entries}
+        return ModelLines(name, fit, frames, curves, stood.notes, tuple(warning.message for warning in said))
+
+    def stand(self, name: str, spec: Spec) -> Stood:
+        """A model fitted and adapted, and its controls.
 
         name    of the model
         spec    its settings
         """
-        with warnings.catch_warnings(record=True) as said:  # another process would keep them to itself
-            warnings.simplefilter("always", InputWarning)  # of others as many as the caller's filters let through
-            with metered() as cost:
-                model = self.fitted(spec, self.train)
-            entries = self.entries(name, model)
+        with metered() as cost:
+            model = self.fitted(spec, self.train)
+        entries = self.entries(name, model)
         if self.shuffled and model.head.n_codes and name != TEMPERATURE:
             entries.append(self.on_shuffled_users(name, spec))
-        fit = {"model": name, "fold": self.number, **vars(cost), "users": len(model.user_ids)}
-        frames = {entry.line: self.predictions(entry) for entry in entries}
-        return ModelLines(name, fit, frames, tuple(warning.message for warning in said))
+        return Stood(entries, cost, model, len(model.user_ids))
 
     def fitted(self, spec: Spec, train: Comparisons) -> RewardModel:
         return spec.fit(train, seed=self.seed, new_items_for=self.new_items_for, device=self.device, diagnostics=False)
@@ -125,6 +169,22 @@ class Fold:
 
     def _log_odds(self, model: RewardModel) -> dict[str, NDArray[np.float64]]:
         return {cell: model.log_odds(test, unknown="population") for cell, test in self.tests.items()}
+
+    def curves(self, stood: Stood) -> dict[str, pl.DataFrame]:
+        """Few-shot curves: that of the model's own line as answers come, and those of the others, which none change."""
+        if self.supports is None:
+            return {}
+        curves, reward = {}, stood.reward
+        for entry in stood.entries:
+            if entry.line.endswith(f" · {controls.POPULATION}") or entry.line == entry.model:
+                if entry.line == entry.model and reward is not None and reward.head.n_codes:
+                    found = self.supports.adapted(reward)
+                else:
+                    found = self.supports.flat(entry.log_odds[self.supports.cell])
+                curves[entry.line] = found.select(
+                    pl.lit(entry.line).alias("model"), pl.lit(entry.control).alias("control"), pl.all()
+                )
+        return curves
 
     def predictions(self, entry: Entry) -> pl.DataFrame:
         """Tidy rows: model, control, fold, cell, and those of `prediction_rows`."""

@@ -1,0 +1,146 @@
+"""Who is harmed: the share of users whom their own code predicts worse than the population's, noise taken off.
+
+A user's loss on a few held-out rows goes up by luck alone, so that counting those whose loss went up counts noise. What
+is counted here is the change that would be seen on ever more rows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.special import expit, ndtr
+
+from plurality.analyses.inference.bootstrap import count_blocks, interval
+from plurality.arrays import Float, Int
+from plurality.evaluation.row_scores import losses
+
+__all__ = ["Changes", "harmed_table", "share_harmed"]
+
+BEYOND = np.array([0.0, 1.0, 2.0])  # standard errors from which the lower bound counts
+COLUMNS = ("change", "observed", "harmed", "lo", "hi", "sd")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What own codes change in each user's log-loss on held-out rows, in nats; above 0 is worse.
+
+    mean        (U,) over each user's rows
+    variance    (U,) of that mean, by the rows and labels that happened to be drawn
+    """
+
+    mean: Float
+    variance: Float
+
+    @staticmethod
+    def of(own: Float, population: Float, label: Float, weight: Float, user: Int) -> "Changes":
+        """Changes of each user, from the log-odds of both lines on the same rows.
+
+        d_i = loss(own_i) − loss(population_i) varies with the label by p(1 − p)(own − population)², p halfway between
+        the two. That shape, times a factor from how the d of one user vary over all users' rows, gives each user a
+        variance that does not hang on a handful of rows. Rows of one user are taken to be independent.
+
+        own           (N,) log-odds under the users' own codes
+        population    (N,) log-odds under the population's code
+        label         (N,) P(first preferred)
+        weight        (N,) of the rows; a weight of 3 is the row three times
+        user          (N,) user of each row, whole numbers from 0
+        """
+        d = losses(own, label) - losses(population, label)
+        p = expit((own + population) / 2)
+        shape = p * (1 - p) * np.square(own - population)
+        rows = np.bincount(user, weight)
+        mean = np.bincount(user, weight * d) / rows
+        expected = np.bincount(user, weight * shape)
+        within = float((weight * np.square(d - mean[user])).sum())
+        free = float((expected * np.clip(1 - 1 / rows, 0, None)).sum())  # as n − 1 in a sample variance
+        return Changes(mean, (within / free if free > 0 else 1.0) * expected / rows**2)
+
+
+def share_harmed(changes: Changes, counts: Float) -> tuple[Float, Float]:
+    """Share of users whose true change θ is above 0, and the sd τ of θ over users: (draws, U) -> (draws,), (draws,).
+
+    θ_u ~ N(μ, τ²), measured as d_u ~ N(θ_u, s_u²): μ = mean d, τ² = max(0, var d − mean s²), by moments in which every
+    user counts alike; then, with B_u = τ² / (τ² + s_u²),
+
+        share = mean over users of P(θ_u > 0 | d_u) = Φ((μ + B_u (d_u − μ)) / (s_u √B_u)).
+
+    Over people who fit the normal curve this is Φ(μ/τ); of others it follows the measured users the more closely the
+    better each is measured, which Φ(μ/τ) does not. With τ = 0 users do not differ beyond noise, and the share is 1 or 0
+    by the sign of μ. Efron & Morris 1975; by moments: Morris 1983.
+
+    changes    of each user
+    counts     (draws, U) how often each user counts; a row of ones is the estimate
+    """
+    d, v = changes.mean, changes.variance
+    n = counts.sum(1, keepdims=True)
+    mean = (counts @ d)[:, None] / n
+    spread = ((counts @ np.square(d))[:, None] - n * np.square(mean)) / np.maximum(n - 1, 1)
+    true = np.maximum(spread - (counts @ v)[:, None] / n, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kept = np.where(v > 0, true / (true + v), 1.0)
+        expected, sd = mean + kept * (d - mean), np.sqrt(kept * v)
+        above = np.where(sd > 0, ndtr(expected / sd), expected > 0)
+    return (counts * above).sum(1) / n[:, 0], np.sqrt(true[:, 0])
+
+
+def surely_harmed(changes: Changes, counts: Float) -> Float:
+    """Lower bounds of the share that no shape of θ is needed for, one for each t of BEYOND: (draws, U) -> (draws, T).
+
+    Where θ_u ≤ 0, d_u / s_u exceeds t with probability at most Φ(−t); so share ≥ (F(t) − Φ(−t)) / Φ(t), F(t) the share
+    of users beyond t. As Storey 2002 bounds the share of false null hypotheses.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.nan_to_num(changes.mean / np.sqrt(changes.variance))  # nothing changed: 0
+    beyond = counts @ (z[:, None] > BEYOND) / counts.sum(1, keepdims=True)
+    bound: Float = (beyond - ndtr(-BEYOND)) / ndtr(BEYOND)
+    return bound
+
+
+def harmed_table(
+    predictions: pl.DataFrame, *, population: str, n_bootstrap: int, seed: int, level: float = 0.95
+) -> pl.DataFrame:
+    """A row a model and cell that has a line of the population's code: whom knowing them harms.
+
+    model, cell, n_users, change (mean over users, nats, above 0 is worse), observed (share of users whose loss went
+    up), harmed (`share_harmed`), lo, hi, sd (of true changes over users, nats). The interval resamples users; its lower
+    end is no higher than what `surely_harmed` shows, as a normal curve has people on both sides of 0 whoever they are.
+
+    predictions    rows of all lines and cells, as of `Comparison.predictions`
+    population     what a line of the population's code is called after its model
+    n_bootstrap    resamples of users behind the intervals
+    seed           of the resamples
+    level          coverage of the intervals, in (0, 1)
+    """
+    rows = []
+    for (cell,), part in predictions.group_by("cell", maintain_order=True):
+        by = {str(model): lines for (model,), lines in part.group_by("model", maintain_order=True)}
+        for model in by:
+            if (control := f"{model} · {population}") not in by:
+                continue
+            own, shared = by[model], by[control]
+            user = own["user_id"].rank("dense").to_numpy().astype(np.int64) - 1
+            label, weight = (own[c].to_numpy().astype(float) for c in ("label", "weight"))
+            changes = Changes.of(own["gap"].to_numpy(), shared["gap"].to_numpy(), label, weight, user)
+            found = _with_interval(changes, n_bootstrap, seed, level)
+            rows.append({"model": model, "cell": cell, "n_users": len(changes.mean)} | found)
+    text = dict.fromkeys(("model", "cell"), pl.String)
+    return pl.DataFrame(rows, schema={**text, "n_users": pl.Int64, **dict.fromkeys(COLUMNS, pl.Float64)})
+
+
+def _with_interval(changes: Changes, n_bootstrap: int, seed: int, level: float) -> dict[str, float]:
+    n = len(changes.mean)
+    share, sd = share_harmed(changes, np.ones((1, n)))
+    blocks = [c.astype(np.float64) for c in count_blocks(n, n_bootstrap, seed)]
+    drawn = np.concatenate([share_harmed(changes, c)[0] for c in blocks])
+    sure = np.concatenate([surely_harmed(changes, c) for c in blocks])
+    lo, hi = interval(drawn, level)
+    least, _ = interval(sure, 1 - (1 - level) / len(BEYOND))  # the best of them, so each more carefully
+    lowest = np.clip(np.nanmax(least) if np.isfinite(least).any() else np.nan, 0, 1)
+    return {
+        "change": float(changes.mean.mean()),
+        "observed": float((changes.mean > 0).mean()),
+        "harmed": float(share[0]),
+        "lo": float(np.minimum(lo, lowest)),
+        "hi": float(hi),
+        "sd": float(sd[0]),
+    }
