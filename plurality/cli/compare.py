@@ -33,7 +33,24 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--unseen-users", type=float, default=0.2, help="share of users held out (default 0.2)")
     parser.add_argument(
-        "--support", type=at_least(0), default=20, help="comparisons that each unseen user is adapted on (default 20)"
+        "--support",
+        type=_support,
+        default=20,
+        metavar="N[,N…]",
+        help="comparisons that each unseen user is adapted on (default 20); several, as 0,1,2,5,10, give few-shot curves",
+    )
+    parser.add_argument(
+        "--support-draws",
+        type=at_least(1),
+        default=20,
+        help="draws of each unseen user's answers behind the curves (default 20)",
+    )
+    parser.add_argument(
+        "--scorer",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a table with prompt, completion and score of another reward, which stands beside the models (repeatable)",
     )
     parser.add_argument("--folds", type=at_least(1), default=1, help="number of disjoint test folds (default 1)")
     parser.add_argument("--no-shuffled", action="store_true", help="skip the control fits on shuffled users")
@@ -44,9 +61,26 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_former(parser, "--test", "--test-size")
     add_former(parser, "--draws", "--n-bootstrap")
     add_device(parser)
-    parser.add_argument("--out", type=expanded, help="output folder for table, predictions and figure")
+    parser.add_argument("--out", type=expanded, help="output folder for tables, predictions and figures")
     add_seed(parser)
     add_no_verify(parser)
+
+
+def _support(text: str) -> int | list[int]:
+    """A number of comparisons, or several apart by commas."""
+    sizes = [at_least(0)(part.strip()) for part in text.split(",")]
+    return sizes if "," in text else sizes[0]
+
+
+def _scorer(given: str) -> tuple[str, Any]:
+    """Name and scores of NAME=FILE. Raises InputError for another form and a file that cannot be read."""
+    from plurality.data.readers.tables import open_frame
+    from plurality.errors import InputError
+
+    name, equals, file = given.partition("=")
+    if not (name and equals and file):
+        raise InputError(f"--scorer {given}: write NAME=FILE, such as skywork=scores.parquet")
+    return name, open_frame(file, "scores")[0]
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -80,6 +114,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             if not everything or settings[name]:
                 raise
             unusable[name] = str(reason)
+    scorers = dict(map(_scorer, args.scorer))
+    if len(scorers) < len(args.scorer):
+        raise InputError(f"--scorer {' --scorer '.join(args.scorer)}: two have one name; give each its own")
     result = compare(
         load(args.store, verify=not args.no_verify),
         specs,
@@ -87,6 +124,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         test_size=args.test_size,
         unseen_users=args.unseen_users,
         support=args.support,
+        support_draws=args.support_draws,
+        scorers=scorers or None,
         folds=args.folds,
         shuffled=not args.no_shuffled,
         leave_out=everything,
@@ -101,6 +140,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         result.save(args.out)
     say(args, result)
     if args.out:
-        say(args, f"table, predictions and figure written to {args.out}")
+        say(args, f"tables, predictions and figures written to {args.out}")
     table = result.table.fill_nan(None).to_dicts()
     return {"out": args.out, "about": result.about, "table": table, "verdict": result.verdict}

@@ -64,8 +64,9 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     training part, P = σ(a (b₁ − b₂)); they may be (M,) scores of `data.items`, (N, 2) scores of both sides of each
     comparison, a polars frame with prompt, completion and score, or a function that is called with prompts= and
     completions= as TRL calls it. Or a classifier of scikit-learn, fitted to differences of embeddings in both orders
-    and read in both; a `RewardModel` that is fitted already, which may have seen the tests; an object with `prefer(data)`,
-    fitted on the training part if it has `fit(data)`. What is to be known of each is said below the table.
+    and read in both; a `RewardModel` that is fitted already, which may have seen the tests; an object with
+    `prefer(data)`, fitted on the training part if it has `fit(data)`. What is to be known of each is said below the
+    table.
     With several sizes as `support`, few-shot curves (`Comparison.curves`) of unseen users on new units: the same people
     and rows at every size; who has fewer answers gives all of them. Cells then have the largest.
 

@@ -14,7 +14,9 @@ from plurality.analyses.calibration.binning import bin_index
 from plurality.analyses.calibration.calibration import ece, ece_null
 from plurality.analyses.inference.bootstrap import interval, per_user_sums, ratio_draws, resample_counts
 from plurality.deprecation import renamed
+from plurality.errors import InputError
 from plurality.evaluation import views
+from plurality.evaluation.blocks import harm_sentences
 from plurality.evaluation.comparison_frames import ComparisonFrames
 from plurality.evaluation.row_scores import hits, losses
 from plurality.io.atomic import whole_folder
@@ -41,10 +43,10 @@ POPULATION = next(iter(CONTROLS))
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison(ComparisonFrames):
-    """Result of `compare`: its frames `table`, `gains`, `predictions` and `fits`, `about` the protocol, and views."""
+    """Result of `compare`: its frames, `about` the protocol, and views."""
 
     def save(self, folder: str | Path) -> Path:
-        """Write table, predictions and fits as parquet, all of it as JSON, and the figure as PNG.
+        """Write table, predictions, fits and curves as parquet, all but predictions as JSON, and figures as PNG.
 
         folder    folder to write
         """
@@ -56,8 +58,13 @@ class Comparison(ComparisonFrames):
             self.gains.write_parquet(new / "gains.parquet")
             self.predictions.write_parquet(new / "predictions.parquet")
             self.fits.write_parquet(new / "fits.parquet")
+            self.harmed.write_parquet(new / "harmed.parquet")
+            if self.curves.height:
+                self.curves.write_parquet(new / "few_shot.parquet")
+                (new / "few_shot.png").write_bytes(as_bytes(self.few_shot_figure(), "png"))
             record = {"about": self.about, "fits": self.fits.to_dicts(), "table": self.table.fill_nan(None).to_dicts()}
-            record["gains"] = self.gains.fill_nan(None).to_dicts()
+            for name in ("gains", "harmed", "curves"):
+                record[name] = getattr(self, name).fill_nan(None).to_dicts()
             (new / MARKER).write_text(json.dumps(record, indent=1, default=str) + "\n")
             (new / "comparison.png").write_bytes(as_bytes(self.figure(), "png"))
         return folder
@@ -68,10 +75,18 @@ class Comparison(ComparisonFrames):
 
         return comparison(self.table.filter(pl.col("metric").is_in(["accuracy", "log_loss"])))
 
+    def few_shot_figure(self) -> Any:
+        """Accuracy and log-loss by number of answers: a matplotlib Figure. Raises InputError without curves."""
+        from plurality.analyses.figures import few_shot
+
+        if not self.curves.height:
+            raise InputError("this comparison has no few-shot curves; compare with several sizes, support=[0, 5, 20]")
+        return few_shot(self.curves)
+
     @property
     def verdict(self) -> list[str]:
-        """Whether knowing the user gained anything, a sentence a model and cell."""
-        return views.verdict(self.gains)
+        """Whether knowing the user gained anything, and whom it harms: a sentence each for every model and cell."""
+        return [*views.verdict(self.gains), *harm_sentences(self.harmed)]
 
     def __str__(self) -> str:
         return views.as_text(self)

@@ -144,7 +144,7 @@ def _each_draw(data: Comparisons, draw: Int, row: Int, draws: int, known: Bool, 
     name = pl.Series("user_id", np.repeat(np.arange(draws), n)).cast(pl.String)
     ids = pl.concat([data.users["user_id"]] * draws)
     ids = pl.select(pl.when(pl.Series(np.tile(known, draws))).then(ids).otherwise(ids + SEPARATOR + name)).to_series()
-    users = pl.concat([data.users] * draws).with_columns(ids.alias("user_id"), ids.alias(unit))
+    users = pl.concat([data.users] * draws).with_columns(**dict.fromkeys(("user_id", unit), ids))
     part = data.take(row)
     place = np.where(known[part.user], part.user, draw * n + part.user)  # a known user stands in one row
     return replace(part, users=users, user=place)
@@ -198,7 +198,7 @@ def curve_table(
                 ):
                     row |= {c: float(n[k]) if there else None for c, n in zip(prefix.split(), numbers, strict=True)}
                 rows.append(row)
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.DataFrame(rows, infer_schema_length=None).cast(dict.fromkeys(("gain", "gain_lo", "gain_hi"), pl.Float64))
 
 
 def _estimates(value: Floats, other: int | Int | None, counts: Counts, level: float) -> tuple[Floats, Floats, Floats]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from plurality.analyses import wording
 from plurality.analyses.audit.labels import CONTROLS, brief, control_of, model_name
 from plurality.escaping import markup, visible
+from plurality.evaluation.blocks import Block, curve_blocks, harm_block, short
 from plurality.evaluation.comparison_frames import ComparisonFrames
 
 HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "ECE", "Worst⅒", "Pop.", "Other", "Shuf.")
@@ -30,9 +31,8 @@ def as_text(comparison: ComparisonFrames) -> str:
 def as_html(comparison: ComparisonFrames) -> str:
     """A fragment for notebooks, in the colours of the page around it."""
     parts = [_html_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
-    if asked := _gains(comparison.gains):
-        parts.append(_html_table(*asked))
-    said = [_costs(comparison), *_left_out(comparison), _legend(comparison)]
+    parts += [_html_table(*block) for block in _below(comparison)]
+    said = [_costs(comparison), *_left_out(comparison), *_notes(comparison), _legend(comparison)]
     return "".join(parts) + "".join(f"<p>{markup(line)}</p>" for line in said)
 
 
@@ -48,9 +48,17 @@ def _td(text: str, column: int) -> str:
 
 def _render(comparison: ComparisonFrames) -> RenderableType:
     parts: list[RenderableType] = [_text_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
-    if asked := _gains(comparison.gains):
-        parts.append(_text_table(*asked))
-    return Group(*parts, _plain(_costs(comparison)), *map(_plain, _left_out(comparison)), Text(_legend(comparison)))
+    parts += [_text_table(*block) for block in _below(comparison)]
+    said = [_costs(comparison), *_left_out(comparison), *_notes(comparison)]
+    return Group(*parts, *map(_plain, said), Text(_legend(comparison)))
+
+
+def _below(comparison: ComparisonFrames) -> Iterator[Block]:
+    """The blocks below those of the cells."""
+    for block in (_gains(comparison.gains), harm_block(comparison.harmed)):
+        if block is not None:
+            yield block
+    yield from curve_blocks(comparison.curves, comparison.about.get("support_draws", 0))
 
 
 def _plain(words: str) -> Text:
@@ -79,7 +87,12 @@ def _left_out(comparison: ComparisonFrames) -> list[str]:
     return [f"Left out: {name}, as {reason}." for name, reason in comparison.about.get("left_out", {}).items()]
 
 
-def _gains(gains: pl.DataFrame) -> tuple[str, tuple[str, ...], list[list[str]]] | None:
+def _notes(comparison: ComparisonFrames) -> list[str]:
+    """What is to be known of scorers."""
+    return [f"{name}: {note}." for name, note in comparison.about.get("notes", {}).items()]
+
+
+def _gains(gains: pl.DataFrame) -> Block | None:
     """What own codes add to the population's, a line a model and kind of user, on units that are new."""
     new = gains.filter(pl.col("cell").str.contains(", unseen ", literal=True))
     rows = [
@@ -121,12 +134,21 @@ def _judged(gains: pl.DataFrame) -> Iterator[tuple[tuple[object, ...], dict[str,
 
 def _legend(comparison: ComparisonFrames) -> str:
     about = comparison.about
+    harmed = (
+        "Harmed: share of users whose log-loss own codes raise over the population's, noise taken off; loss up: share "
+        "whose loss went up on these rows, luck included. "
+    )
+    curves = (
+        "By number of answers: on new units, means over draws of which answers, then over users; who has fewer gives "
+        "all; * where the interval of the difference to the population's code (Pop.) leaves out 0. "
+    )
     return (
         "Accuracy and nats (log-loss) are means over users, ± half the 95 % interval, which resamples users. vs BT: "
         "paired difference to Bradley–Terry, * where its interval leaves out 0. ECE: folded calibration error, * above "
         "what a calibrated model shows. Worst⅒: accuracy of the worst tenth of users. Pop., Other, Shuf.: accuracy of "
         "the same model with the population's code for all users, with another user's, and fitted on shuffled users; "
-        "what does not beat them is not personal. Split by "
+        f"what does not beat them is not personal. {harmed if comparison.harmed.height else ''}"
+        f"{curves if comparison.curves.height else ''}Split by "
         f"{about['split']}, folds: {about['folds']}; unseen users adapted on up to {about['support']} comparisons."
     )
 
@@ -144,7 +166,7 @@ def _blocks(comparison: ComparisonFrames) -> list[tuple[str, list[list[str]]]]:
         for model, by_metric in by_model.items():
             if control_of(model, by_model) is None:
                 beside = [by_model.get(f"{model} · {kind}") for kind in CONTROLS]
-                accuracies = ["" if c is None else _short(c["accuracy"]["estimate"]) for c in beside]
+                accuracies = ["" if c is None else short(c["accuracy"]["estimate"]) for c in beside]
                 rows.append([brief(model), *_numbers(by_metric), *accuracies])
         blocks.append((title, rows))
     return blocks
@@ -154,25 +176,17 @@ def _numbers(m: dict[str, dict[str, Any]]) -> list[str]:
     accuracy, loss, ece = m["accuracy"], m["log_loss"], m["ece"]
     above = ece["lo"] is not None and ece["null_expectation"] is not None and ece["lo"] > ece["null_expectation"]
     return [
-        f"{_short(accuracy['estimate'])} ±{_short((accuracy['hi'] - accuracy['lo']) / 2)}",
+        f"{short(accuracy['estimate'])} ±{short((accuracy['hi'] - accuracy['lo']) / 2)}",
         _difference(accuracy),
-        _short(loss["estimate"]),
+        short(loss["estimate"]),
         _difference(loss),
-        _short(ece["estimate"]) + ("*" if above else " "),
-        _short(m["worst_decile"]["estimate"]),
+        short(ece["estimate"]) + ("*" if above else " "),
+        short(m["worst_decile"]["estimate"]),
     ]
-
-
-def _short(value: float, sign: str = "-") -> str:
-    """Three decimals without the leading zero, as such tables are printed; a dash for what is not known."""
-    if value != value:
-        return "–"
-    text = f"{value:{sign}.3f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def _difference(row: dict[str, Any]) -> str:
     if row["diff"] is None:
         return "–"
     star = "*" if row["diff_lo"] > 0 or row["diff_hi"] < 0 else " "
-    return _short(row["diff"], "+") + star
+    return short(row["diff"], "+") + star

@@ -9,6 +9,7 @@ except ModuleNotFoundError:
 
 from plurality.analyses.figures.comparison import comparison
 from plurality.analyses.figures.curves import front, growth
+from plurality.analyses.figures.few_shot import few_shot
 from plurality.analyses.figures.forest import forest
 from plurality.analyses.figures.latent import latent_map
 from plurality.analyses.figures.lorenz import lorenz
@@ -21,6 +22,7 @@ __all__ = [
     "as_bytes",
     "bump",
     "comparison",
+    "few_shot",
     "forest",
     "front",
     "growth",

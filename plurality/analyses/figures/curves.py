@@ -58,7 +58,7 @@ def growth(
                 axes.set_title(shorten(str(name), 26), loc="left", fontsize=7, fontweight="bold")
             if level is not None:
                 axes.axhline(level, color=MUTED, lw=0.7, ls=":")
-            _scale(axes, frame[x])
+            scale_x(axes, frame[x])
         close_gaps(grid, len(panels), across)
         figure.supxlabel(x_title)
         figure.supylabel(y_title)
@@ -86,11 +86,19 @@ def _one_of(axes: Axes, frame: pl.DataFrame, x: str, line: str, name: str) -> No
     axes.plot(own[x], own["estimate"], "o-", color=INK, lw=1, ms=2.6, clip_on=False)
 
 
-def _scale(axes: Axes, values: pl.Series) -> None:
+def scale_x(axes: Axes, values: pl.Series, zero: float = 1.0) -> None:
+    """Ticks at the values alone, on a log scale where they span a decade.
+
+    axes      whose x it is
+    values    on it
+    zero      decades of room between 0 and the least value above it
+    """
     ticks = np.unique(values.to_numpy())
     positive = ticks[ticks > 0]
     if len(positive) and positive[-1] >= 10 * positive[0]:
-        axes.set_xscale("symlog", linthresh=float(positive[0])) if ticks[0] <= 0 else axes.set_xscale("log")
+        axes.set_xscale("symlog", linthresh=float(positive[0]), linscale=zero) if ticks[0] <= 0 else axes.set_xscale(
+            "log"
+        )
     axes.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
