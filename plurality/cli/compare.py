@@ -37,7 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=_support,
         default=20,
         metavar="N[,N…]",
-        help="comparisons that each unseen user is adapted on (default 20); several, as 0,1,2,5,10, give few-shot curves",
+        help="comparisons that each unseen user is adapted on (default 20); several, as 0,1,5,20, give few-shot curves",
     )
     parser.add_argument(
         "--support-draws",

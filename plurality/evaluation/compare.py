@@ -180,10 +180,11 @@ def _supports(
         warnings.simplefilter("ignore", InputWarning)  # said of the same split already
         pool = data.cells(split, test_size, unseen_users, len(data), seed, fold=number).support
     cell = f"unseen user, unseen {split}"
-    if cell not in tests or not len(pool):
+    answers = int(np.isin(pool.user, tests[cell].user).sum()) if cell in tests else 0
+    if not answers:
         raise InputError(
-            f"compare: support={list(sizes)} asks for curves of unseen users, but the split leaves them "
-            f"{len(pool):,} answers and {len(tests.get(cell, ())):,} tests; hold out more users, or split otherwise"
+            f"compare: support={list(sizes)} asks for curves, but no unseen user has both answers and tests where "
+            f"{split} is new; split by item, or hold out more users"
         )
     return Supports(sizes, draws, pool, tests[cell], cell, seed)
 

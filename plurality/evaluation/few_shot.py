@@ -24,6 +24,7 @@ from plurality.reward.reward_model import RewardModel
 __all__ = ["Supports", "curve_table", "sizes_of"]
 
 ENTRIES = 8_000_000  # entries of the rows' (C, C) matrices that `adapt` holds at once
+ROUNDING = 1e-6  # differences of a user below it are those of sums in another order
 METRICS = ("accuracy", "log_loss")
 SEPARATOR = "\x1f"  # between an id and the number of a draw
 
@@ -89,16 +90,23 @@ class Supports:
         model    fitted on other users
         """
         pool, test = (part.by_unit(model.spec.unit) for part in (self.pool, self.test))
-        there = np.union1d(pool.present, test.present)
+        there = test.present
+        asked = np.isin(pool.user, there)
         pool, test = (
-            replace(part, users=part.users[there], user=np.searchsorted(there, part.user)) for part in (pool, test)
+            replace(part, users=part.users[there], user=np.searchsorted(there, part.user))
+            for part in (pool.take(asked), test)
         )
         known = pool.users["user_id"].is_in(list(model.user_ids)).to_numpy()
-        return pl.concat([self._scored(size, self._after(model, pool, test, known, size)) for size in self.sizes])
+        order = self.order[:, asked]
+        return pl.concat(
+            [
+                self._scored(size, self._after(model, pool, test, (order < size) & ~known[pool.user], known))
+                for size in self.sizes
+            ]
+        )
 
-    def _after(self, model: RewardModel, pool: Comparisons, test: Comparisons, known: Bool, size: int) -> Float:
-        """Log-odds of the test rows after `size` answers: (draws, N), or (1, N) where draws are one."""
-        given = (self.order < size) & ~known[pool.user]
+    def _after(self, model: RewardModel, pool: Comparisons, test: Comparisons, given: Bool, known: Bool) -> Float:
+        """Log-odds of the test rows after the given answers (draws, n): (draws, N), or (1, N) where draws are one."""
         if not given.any():
             return model.log_odds(test, unknown="population")[None]
         width = max(1, model.head.n_codes) ** 2
@@ -139,15 +147,14 @@ def _grid(n: int, rows: int) -> tuple[Int, Int]:
 
 
 def _each_draw(data: Comparisons, draw: Int, row: Int, draws: int, known: Bool, unit: str) -> Comparisons:
-    """Rows of `data`, by unit, each under a user who is its own user in its draw; of known users under their own."""
+    """Rows of `data`, by unit, each under a user who is a user of its own in its draw; known users keep their ids."""
     n = data.users.height
     name = pl.Series("user_id", np.repeat(np.arange(draws), n)).cast(pl.String)
     ids = pl.concat([data.users["user_id"]] * draws)
     ids = pl.select(pl.when(pl.Series(np.tile(known, draws))).then(ids).otherwise(ids + SEPARATOR + name)).to_series()
     users = pl.concat([data.users] * draws).with_columns(**dict.fromkeys(("user_id", unit), ids))
     part = data.take(row)
-    place = np.where(known[part.user], part.user, draw * n + part.user)  # a known user stands in one row
-    return replace(part, users=users, user=place)
+    return replace(part, users=users, user=draw * n + part.user)
 
 
 def curve_table(
@@ -203,6 +210,8 @@ def curve_table(
 
 def _estimates(value: Floats, other: int | Int | None, counts: Counts, level: float) -> tuple[Floats, Floats, Floats]:
     """Mean over users (U, K), less that of other columns, with its interval: (K,), (K,), (K,)."""
-    value = value if other is None else value - (value[:, [other]] if isinstance(other, int) else value[:, other])
+    if other is not None:
+        value = value - (value[:, [other]] if isinstance(other, int) else value[:, other])
+        value = np.where(np.abs(value) < ROUNDING, 0.0, value)
     drawn = ratio_draws(counts, value, np.ones(len(value)))
     return value.mean(0), *interval(drawn, level, n_users=len(value))

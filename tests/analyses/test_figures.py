@@ -16,6 +16,7 @@ from plurality.analyses.figures import (
     as_bytes,
     bump,
     comparison,
+    few_shot,
     forest,
     front,
     growth,
@@ -47,6 +48,28 @@ def compared():
         for at in [base + rng.normal(0, 0.02)]
     ]
     names = ["model", "cell", "metric", "estimate", "lo", "hi", "control"]
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def answered():
+    """Curves of five models, the population's code of one, and the baseline."""
+    models = [
+        "bradley_terry",
+        "VPL",
+        "VPL · population code",
+        "PAL with four prototypes",
+        "low_rank",
+        "BT · warm",
+        "dpl",
+    ]
+    rows = [
+        (model, metric, size, at, at - 0.02, at + 0.02, *([None] * 2 if model != "VPL" else [size - 2.5, size + 1]))
+        for model in models
+        for metric, base in (("accuracy", 0.6), ("log_loss", 0.65))
+        for size in (0, 1, 2, 5, 10, 20, 50)
+        for at in [base + 0.01 * np.log1p(size)]
+    ]
+    names = ["model", "metric", "support", "estimate", "lo", "hi", "gain_lo", "gain_hi"]
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
@@ -99,6 +122,7 @@ def drawings(result, width):
         "reliability": reliability(result.reliability, width=width),
         "lorenz": lorenz(result.lorenz, result.overall, width=width),
         "comparison": comparison(compared(), width=width),
+        "few shot": few_shot(answered(), width=width),
     }
 
 
@@ -132,6 +156,11 @@ def test_axes_are_named_with_their_units(result):
     assert "probability" in figures["reliability"].get_supxlabel()
     assert figures["reliability"].get_supylabel()
     assert [axes.get_xlabel() for axes in figures["lorenz"].axes] == ["Users, worst served first (share)"] * 2
+    drawn = figures["few shot"]
+    assert drawn.get_supxlabel() == "Answers of the user"
+    assert [axes.get_ylabel() for axes in drawn.axes if axes.get_ylabel()] == [
+        "Accuracy (share\nof comparisons)"
+    ] * 2 + ["Log-loss (nats)"] * 2
     parts = figures["comparison"].subfigs
     assert [p.get_supxlabel() for p in parts] == ["Accuracy (share of comparisons)", "Log-loss (nats)"]
 

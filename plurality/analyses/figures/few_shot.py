@@ -1,8 +1,12 @@
 """How well a person is predicted after so many answers, beside what one reward for all would say."""
 
+import textwrap
+
 import matplotlib as mpl
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from plurality.analyses.audit.labels import axis_label, brief, control_of, shorten
 from plurality.analyses.figures.curves import scale_x
@@ -26,18 +30,26 @@ def few_shot(curves: pl.DataFrame, *, width: float = 7.0) -> Figure:
     across = min(len(models), 4 if width > 5 else 2)
     down = -(-len(models) // across)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, 0.6 + len(metrics) * (0.3 + 1.5 * down)), layout="constrained")
-        for part, metric in zip(figure.subfigures(len(metrics), 1, squeeze=False).ravel(), metrics, strict=True):
-            grid = part.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
-            rows = curves.filter(pl.col("metric") == metric)
-            for axes, model in zip(grid, models, strict=False):
-                _panel(axes, rows, model)
+        figure = Figure(figsize=(width, 0.6 + 1.6 * down * len(metrics)), layout="constrained")
+        grid = figure.subplots(len(metrics) * down, across, sharex=True, squeeze=False)
+        for metric, rows in zip(metrics, np.split(grid, len(metrics)), strict=True):
+            part = curves.filter(pl.col("metric") == metric)
+            for axes, model in zip(rows.ravel(), models, strict=False):
+                _panel(axes, part, model)
+                axes.sharey(rows[0, 0]) if axes is not rows[0, 0] else None
+                axes.label_outer()
                 axes.set_title(shorten(brief(model), 26), loc="left", fontsize=7, fontweight="bold")
-            close_gaps(grid, len(models), across)
-            part.supylabel(axis_label(str(metric)))
-        part.supxlabel("Answers of the user")
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=4 if width > 5 else 2, handlelength=3)
+            close_gaps(rows.ravel(), len(models), across)
+            for axes in rows[:, 0]:
+                axes.set_ylabel(textwrap.fill(axis_label(str(metric)), 16))
+        figure.supxlabel("Answers of the user")
+        entries = [
+            Line2D([], [], color=INK, lw=1, marker="o", ms=3, mfc="white", label="own code, with interval"),
+            Line2D([], [], color=INK, lw=0, marker="o", ms=3, label="surely not as the population's"),
+            Line2D([], [], color=INK, lw=0.8, ls="--", label="population's code"),
+            Line2D([], [], color=MUTED, lw=1, ls=":", label="Bradley–Terry"),
+        ]
+        figure.legend(handles=entries, loc="outside upper left", ncols=4 if width > 5 else 2, handlelength=3)
         titled(figure, "How many answers a new user has to give, with intervals")
     return figure
 
@@ -47,11 +59,11 @@ def _panel(axes: Axes, rows: pl.DataFrame, model: str) -> None:
         rows.filter(pl.col("model") == name).sort("support") for name in (model, f"{model} · population code", BASELINE)
     )
     axes.fill_between(own["support"], own["lo"], own["hi"], color=INK, alpha=0.1, lw=0)
-    axes.plot(
-        own["support"], own["estimate"], "o-", color=INK, lw=1, ms=3, mfc="white", clip_on=False, label="own code"
-    )
-    axes.plot(shared["support"], shared["estimate"], "--", color=INK, lw=0.8, label="population's code")
-    axes.plot(baseline["support"], baseline["estimate"], ":", color=MUTED, lw=1, label="Bradley–Terry")
-    shown = own.filter((pl.col("gain_lo") > 0) | (pl.col("gain_hi") < 0))
-    axes.plot(shown["support"], shown["estimate"], "o", color=INK, ms=3, clip_on=False, label="differs surely from it")
+    axes.plot(own["support"], own["estimate"], "o-", color=INK, lw=1, ms=3, mfc="white", clip_on=False)
+    for line, style, colour in ((shared, "--", INK), (baseline, ":", MUTED)):
+        if line.height:
+            axes.plot(line["support"], line["estimate"], ls=style, color=colour, lw=0.9)
+    surely = own.filter((pl.col("gain_lo") > 0) | (pl.col("gain_hi") < 0))
+    if surely.height:
+        axes.plot(surely["support"], surely["estimate"], "o", color=INK, ms=3, clip_on=False)
     scale_x(axes, own["support"], zero=0.3)
