@@ -107,6 +107,8 @@ def _scorer(name: str, value: Any, data: Comparisons) -> Scorer:
         case Prefers():
             return Learner(value)
         case Classifies():
+            if getattr(value, "predict_proba", None) is None:  # of some settings, as of SVC(probability=False)
+                raise InputError(f"compare: the scorer {name!r} gives no probabilities; set it so that it does")
             return Classifier(value)
         case torch.nn.Module():
             raise InputError(
@@ -206,7 +208,7 @@ class Classifier(Scorer):
     def stand(self, name: str, fold: Fold) -> Stood:
         weighs = has_fit_parameter(self.model, "sample_weight")
         with metered() as cost:
-            model = self._fitted(name, fold.train, weighs)
+            model = self._fitted(fold, weighs)
         odds = {}
         for cell, test in fold.tests.items():
             p, back = (model.predict_proba(sign * _differences(test))[:, 1] for sign in (1, -1))
@@ -214,7 +216,8 @@ class Classifier(Scorer):
         notes = () if weighs else ("takes no sample_weight, so ties are left out and weights are not looked at",)
         return Stood([Entry(name, name, odds)], cost, notes=notes)
 
-    def _fitted(self, name: str, train: Comparisons, weighs: bool) -> Classifies:
+    def _fitted(self, fold: Fold, weighs: bool) -> Any:
+        train = fold.train
         label = np.concatenate([np.ones(len(train)), np.zeros(len(train))])
         weight = np.concatenate([train.weight * train.label, train.weight * (1 - train.label)])
         keep = weight > 0 if weighs else np.concatenate([train.label > 0.5, train.label < 0.5])
@@ -222,14 +225,12 @@ class Classifier(Scorer):
         delta, label, weight = np.concatenate([delta, delta])[keep], label[keep], weight[keep]
         both, labels = np.concatenate([delta, -delta]), np.concatenate([label, 1 - label])
         model = clone(self.model)
+        random = [name for name, value in model.get_params().items() if name.endswith("random_state") and value is None]
+        model.set_params(**dict.fromkeys(random, fold.seed))
         if weighs:
             model.fit(both, labels, sample_weight=np.concatenate([weight, weight]))
         else:
             model.fit(both, labels)
-        if not isinstance(model, Classifies):
-            raise InputError(
-                f"compare: the scorer {name!r} has no probabilities once it is fitted; set it to give them"
-            )
         return model
 
 

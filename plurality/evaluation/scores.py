@@ -55,7 +55,7 @@ def _numbers(called: str, scores: Any) -> Float:
     except (TypeError, ValueError):
         raise InputError(
             f"{called} is {scores!r:.80}, which scores nothing; give scores, a function of texts, a fitted "
-            "RewardModel, a classifier, or an object with prefer"
+            "RewardModel, a classifier with predict_proba, or an object with prefer"
         ) from None
 
 

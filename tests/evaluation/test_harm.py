@@ -7,9 +7,14 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from plurality.evaluation.blocks import harm_block, harm_sentences, percent
-from plurality.evaluation.harm import Changes, harmed_table, share_harmed, surely_harmed
+from plurality.evaluation.harm import FEW, Changes, harmed_table, share_harmed, surely_harmed
 
 POPULATION = "population code"
+
+
+def measured(mean, variance, skewness=0.0, rows=100.0):
+    mean = np.asarray(mean)
+    return Changes(mean, *(np.broadcast_to(np.asarray(x, dtype=float), mean.shape) for x in (variance, skewness, rows)))
 
 
 def world(share, n_users, rows, seed, strength=1.0):
@@ -65,32 +70,49 @@ def test_the_share_by_hand_and_by_the_normal_curve():
     rng = np.random.default_rng(0)
     n, mu, tau = 200_000, -0.1, 0.15
     variance = rng.uniform(0.01, 0.05, n)
-    changes = Changes(mu + tau * rng.normal(size=n) + np.sqrt(variance) * rng.normal(size=n), variance)
+    changes = measured(mu + tau * rng.normal(size=n) + np.sqrt(variance) * rng.normal(size=n), variance)
     share, sd = share_harmed(changes, np.ones((1, n)))
     assert share[0] == pytest.approx(norm.cdf(mu / tau), abs=0.01)
     assert sd[0] == pytest.approx(tau, abs=0.005)
 
 
 def test_without_spread_beyond_noise_all_have_the_sign_of_the_mean():
-    changes = Changes(np.array([-0.1, 0.0, 0.05]), np.full(3, 1.0))
+    changes = measured([-0.1, 0.0, 0.05], 1.0)
     for sign, share in ((1, 0.0), (-1, 1.0)):
-        got, sd = share_harmed(Changes(sign * changes.mean, changes.variance), np.ones((1, 3)))
+        got, sd = share_harmed(measured(sign * changes.mean, 1.0), np.ones((1, 3)))
         assert (got[0], sd[0]) == (share, 0.0)
 
 
 def test_without_noise_people_are_counted():
     """One who is predicted as before is not harmed."""
-    changes = Changes(np.array([-0.1, 0.0, 0.2, 0.3]), np.zeros(4))
+    changes = measured([-0.1, 0.0, 0.2, 0.3], 0.0)
     assert share_harmed(changes, np.ones((1, 4)))[0][0] == 0.5
     assert share_harmed(changes, np.array([[0.0, 1, 3, 0]]))[0][0] == 0.75  # a user counts as often as drawn
 
 
-def test_the_lower_bound_by_hand_and_where_all_are_at_the_border():
-    changes = Changes(np.array([-1.0, 0.5, 1.5, 2.5]), np.ones(4))
-    expected = [(0.75 - 0.5) / 0.5, (0.5 - norm.cdf(-1)) / norm.cdf(1), (0.25 - norm.cdf(-2)) / norm.cdf(2)]
-    np.testing.assert_allclose(surely_harmed(changes, np.ones((1, 4)))[0], expected)
-    at_the_border = Changes(np.random.default_rng(0).normal(size=100_000), np.ones(100_000))
-    assert np.abs(surely_harmed(at_the_border, np.ones((1, 100_000)))).max() < 0.01
+def test_the_lower_bound_by_hand():
+    """Two of four beyond two standard errors and one beyond three; few rows are believed less."""
+    z = [-1.0, 0.5, 2.5, 3.5]
+    bound = surely_harmed(measured(z, 1.0, 0.6), np.ones((1, 4)))[0]
+    tails = [norm.sf(t) + norm.pdf(t) * (t * t - 1) * 0.6 / 6 for t in (2, 3)]
+    np.testing.assert_allclose(bound, [0.5 - tails[0], 0.25 - tails[1]])
+    few = surely_harmed(measured(z, 1.0, 0.6, FEW - 1), np.ones((1, 4)))[0]
+    np.testing.assert_allclose(few, [0.5 - 0.2, 0.25 - 0.1])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 10, 40])
+def test_skewed_noise_of_few_rows_harms_nobody(rows):
+    """Own codes as good as the population's, of labels that are nearly sure: losses are rare and large."""
+    rng = np.random.default_rng(rows)
+    user = np.repeat(np.arange(4000), rows)
+    true = np.full(len(user), 2.5)
+    label = (rng.random(len(user)) < expit(true)).astype(float)
+    own, shared = true + 0.3, true - 0.3
+    changes = Changes.of(own, shared, label, np.ones(len(user)), user)
+    expected = expit(true) * (np.logaddexp(0, -own) - np.logaddexp(0, -shared))
+    expected += expit(-true) * (np.logaddexp(0, own) - np.logaddexp(0, shared))
+    assert abs(expected[0]) < 1e-3
+    assert surely_harmed(changes, np.ones((1, 4000))).max() < 0.01
 
 
 def test_the_variance_is_that_of_new_labels():

@@ -35,10 +35,13 @@ def few_shot(curves: pl.DataFrame, *, width: float = 7.0) -> Figure:
         for metric, rows in zip(metrics, np.split(grid, len(metrics)), strict=True):
             part = curves.filter(pl.col("metric") == metric)
             for axes, model in zip(rows.ravel(), models, strict=False):
+                if axes is not rows[0, 0]:
+                    axes.sharey(rows[0, 0])
                 _panel(axes, part, model)
-                axes.sharey(rows[0, 0]) if axes is not rows[0, 0] else None
                 axes.label_outer()
-                axes.set_title(shorten(brief(model), 26), loc="left", fontsize=7, fontweight="bold")
+                axes.set_title(
+                    shorten(brief(model), 26 if width > 5 else 22), loc="left", fontsize=7, fontweight="bold"
+                )
             close_gaps(rows.ravel(), len(models), across)
             for axes in rows[:, 0]:
                 axes.set_ylabel(textwrap.fill(axis_label(str(metric)), 16))
@@ -50,7 +53,7 @@ def few_shot(curves: pl.DataFrame, *, width: float = 7.0) -> Figure:
             Line2D([], [], color=MUTED, lw=1, ls=":", label="Bradley–Terry"),
         ]
         figure.legend(handles=entries, loc="outside upper left", ncols=4 if width > 5 else 2, handlelength=3)
-        titled(figure, "How many answers a new user has to give, with intervals")
+        titled(figure, "How well a new user is predicted after so many answers, with intervals")
     return figure
 
 
