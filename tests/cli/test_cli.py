@@ -106,6 +106,33 @@ def test_fit_writes_the_fitted_model(road, model):
     assert printed["fit"]["seconds"] > 0
 
 
+def test_compare_of_sizes_and_scores_of_another(road, data, command, tmp_path):
+    """A table of scores by text and curves, as the Python API has them."""
+    scores = data.texts.select("prompt", "completion").with_columns(score=pl.col("completion").str.len_chars())
+    scores.write_csv(tmp_path / "scores.csv")
+    more = [
+        "--support",
+        "0,2,5",
+        "--support-draws",
+        3,
+        "--scorer",
+        f"length={tmp_path / 'scores.csv'}",
+        "--split",
+        "item",
+    ]
+    models = ["--models", "bradley_terry", "--n-bootstrap", 10, "--out", tmp_path / "out", "--json"]
+    done = command("compare", road[0] / "store", *more, *models)
+    assert done.code == 0, done.err
+    result = plurality.compare(
+        data, [], scorers={"length": scores}, support=[0, 2, 5], support_draws=3, split="item", n_bootstrap=10
+    )
+    table = pl.read_parquet(tmp_path / "out" / "table.parquet")
+    assert_frame_equal(table, result.table, abs_tol=1e-5)
+    assert_frame_equal(pl.read_parquet(tmp_path / "out" / "few_shot.parquet"), result.curves, abs_tol=1e-5)
+    assert (tmp_path / "out" / "few_shot.png").is_file()
+    assert strict(done.out)["about"]["notes"] == result.about["notes"]
+
+
 def test_compare_writes_the_table(road, data):
     folder, printed = road
     result = plurality.compare(data, {"pal": SPEC}, shuffled=False, n_bootstrap=40)
@@ -214,6 +241,10 @@ def test_help_names_every_command(capsys):
         ("compare STORE --set vpl.width=2", "--set width=2: vpl has the settings unit, n_codes"),
         ("compare STORE --test-size 1.5", "test share 1.5 must lie between 0 and 1"),
         ("compare STORE --unseen-users 1", "share of unseen users 1.0"),
+        ("compare STORE --support 1,x", "'x' is not a whole number of 0 or more"),
+        ("compare STORE --models bradley_terry --support 5,5", r"support=\[5, 5\] are not sizes"),
+        ("compare STORE --scorer length", "write NAME=FILE"),
+        ("compare STORE --scorer length=nowhere.csv", "nowhere.csv does not exist; give the path of the scores"),
         ("compare STORE --folds 6", r"folds=6, but a test share of 0.2 has 1 to 5"),
         ("compare STORE --folds 0", "'0' is not a whole number of 1 or more"),
         ("compare STORE --n-bootstrap none", "'none' is not a whole number of 1 or more"),

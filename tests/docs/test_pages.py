@@ -29,7 +29,7 @@ def reader(town, tmp_path, monkeypatch):
     return tmp_path
 
 
-LONG = ["howto/researcher.md", "start.md"]  # pages that fit for half a minute and more; the README is as start.md
+LONG = ["howto/researcher.md", "howto/comparing.md", "start.md"]  # half a minute and more; the README is as start.md
 RUN = [
     pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
     for name, text in PAGES.items()

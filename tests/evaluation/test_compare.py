@@ -245,8 +245,10 @@ def test_where_tastes_agree_nothing_is_gained(one_taste):
 def test_where_they_differ_the_gain_is_told(groups):
     gains = groups.gains.filter(pl.col("metric") == "accuracy")
     assert (gains["lo"] > 0).all()
-    assert len(groups.verdict) == 4
-    assert all(line.endswith(": a gain.") for line in groups.verdict)
+    gained, harmed = groups.verdict[:4], groups.verdict[4:]
+    assert all(line.endswith(": a gain.") for line in gained)
+    assert len(harmed) == 4
+    assert all("own code raises the log-loss of" in line and "none shown to be harmed" in line for line in harmed)
 
 
 def test_folds_test_every_prompt_once():
@@ -279,7 +281,9 @@ def test_saved_tables_come_back(groups, tmp_path):
     assert pl.read_parquet(folder / "gains.parquet").equals(groups.gains)
     assert pl.read_parquet(folder / "predictions.parquet").equals(groups.predictions)
     record = json.loads((folder / "comparison.json").read_text(), parse_constant=pytest.fail)  # NaN is not JSON
+    assert pl.read_parquet(folder / "harmed.parquet").equals(groups.harmed)
     assert record["about"]["seed"] == 0
+    assert len(record["harmed"]) == 4
     assert len(record["table"]) == groups.table.height
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
