@@ -17,9 +17,9 @@ from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
 from plurality.evaluation.comparison_table import POPULATION, Comparison, tabulate
 from plurality.evaluation.few_shot import Supports, curve_table, sizes_of
-from plurality.evaluation.fold import BASELINE, BASELINES, TRAIN, Fold, ModelLines
+from plurality.evaluation.fold import BASELINE, BASELINES, TRAIN, Fold, ModelLines, Scorer
 from plurality.evaluation.harm import harmed_table
-from plurality.evaluation.scorers import Scorer, scorers_of
+from plurality.evaluation.scorers import scorers_of
 from plurality.io.progress import Bar, stages
 from plurality.models.family import Spec
 from plurality.reward.reward_model import RewardModel

@@ -1,8 +1,9 @@
 """One fold of a comparison: every model is fitted on its training part and predicts its tests, beside its controls."""
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,9 +20,6 @@ from plurality.models.bradley_terry import BradleyTerry
 from plurality.models.family import Spec
 from plurality.reward.predictions import prediction_rows
 from plurality.reward.reward_model import RewardModel
-
-if TYPE_CHECKING:
-    from plurality.evaluation.scorers import Scorer
 
 BASELINE = "bradley_terry"
 TEMPERATURE = "bradley_terry · per-user temperature"
@@ -61,6 +59,18 @@ class Stood:
     users: int = 0
     scale: float | None = None
     notes: tuple[str, ...] = ()
+
+
+class Scorer(ABC):
+    """Something that can stand in the table and is no spec."""
+
+    @abstractmethod
+    def stand(self, name: str, fold: "Fold") -> Stood:
+        """Its lines on the tests of a fold, fitted on the training part where it can be.
+
+        name    of its line
+        fold    the split
+        """
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class Fold:
     device: str
     supports: Supports | None = None
 
-    def lines(self, name: str, model: "Spec | Scorer") -> "ModelLines":
+    def lines(self, name: str, model: Spec | Scorer) -> "ModelLines":
         """A model or scorer and its controls, put to the tests. Warnings come back with the rest.
 
         name     of the model

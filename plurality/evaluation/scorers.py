@@ -5,7 +5,6 @@ part. Everything else gives probabilities of its own.
 """
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -22,13 +21,13 @@ from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.evaluation import controls
 from plurality.evaluation.cost import Cost, metered
-from plurality.evaluation.fold import TRAIN, Entry, Fold, Stood
+from plurality.evaluation.fold import TRAIN, Entry, Fold, Scorer, Stood
 from plurality.evaluation.row_scores import losses
 from plurality.evaluation.scores import comparison_scores
 from plurality.models.family import Spec
 from plurality.reward.reward_model import RewardModel
 
-__all__ = ["Scorer", "scale_of", "scorers_of"]
+__all__ = ["scale_of", "scorers_of"]
 
 SURE = 1e-6  # probabilities are kept this far from 0 and 1, where one mistake is an endless loss
 WEAK = 1e-2  # prior precision of a scale, on scores whose differences have mean square 1
@@ -59,18 +58,6 @@ class Classifies(Protocol):
 
     def predict_proba(self, X: Any) -> Any:
         """(n, classes) probabilities."""
-
-
-class Scorer(ABC):
-    """Something that can stand in the table and is no spec."""
-
-    @abstractmethod
-    def stand(self, name: str, fold: Fold) -> Stood:
-        """Its lines on the tests of a fold, fitted on the training part where it can be.
-
-        name    of its line
-        fold    the split
-        """
 
 
 def scorers_of(scorers: Mapping[str, Any] | None, taken: Mapping[str, Spec], data: Comparisons) -> dict[str, Scorer]:
