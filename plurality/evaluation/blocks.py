@@ -35,7 +35,7 @@ def harm_block(harmed: pl.DataFrame) -> Block | None:
         ]
         for row in (new if new.height else harmed).iter_rows(named=True)
     ]
-    title = "Whom does it harm? Users whose own code raises their log-loss over the population's"
+    title = "Whom does it harm? Users whose own code raises their log-loss"
     return title, ("users", "nats", "harmed", "95 %", "loss up", ""), rows
 
 
