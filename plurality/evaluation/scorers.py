@@ -6,12 +6,11 @@ part. Everything else gives probabilities of its own.
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from scipy.special import logit
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
@@ -22,15 +21,14 @@ from plurality.errors import InputError
 from plurality.evaluation import controls
 from plurality.evaluation.cost import Cost, metered
 from plurality.evaluation.fold import TRAIN, Entry, Fold, Scorer, Stood
-from plurality.evaluation.row_scores import losses
 from plurality.evaluation.scores import comparison_scores
+from plurality.fitting.base_scale import base_scale
 from plurality.models.family import Spec
 from plurality.reward.reward_model import RewardModel
 
 __all__ = ["scale_of", "scorers_of"]
 
 SURE = 1e-6  # probabilities are kept this far from 0 and 1, where one mistake is an endless loss
-WEAK = 1e-2  # prior precision of a scale, on scores whose differences have mean square 1
 
 
 @runtime_checkable
@@ -120,7 +118,7 @@ class Scores(Scorer):
     def stand(self, name: str, fold: Fold) -> Stood:
         train, rows = fold.train, fold.rows
         with metered() as cost:
-            scale = scale_of(self.gap[rows[TRAIN]], train.label, train.weight)
+            scale = scale_of(self.gap[rows[TRAIN]], train)
         cost.seconds, cost.cpu_seconds = cost.seconds + self.cost.seconds, cost.cpu_seconds + self.cost.cpu_seconds
         cost.peak_mib = max(cost.peak_mib, self.cost.peak_mib)
         note = "raw scores, times a scale of 0 or more that is fitted on the training part"
@@ -243,28 +241,14 @@ def _bounded(name: str, prob: Any, count: int) -> Float:
     return odds
 
 
-def scale_of(gap: Float, label: Float, weight: Float) -> float:
-    """The scale a ≥ 0 under which score differences b are log-odds: least Σ w nll(a b, y), no intercept.
+def scale_of(gap: Float, data: Comparisons) -> float:
+    """The scale a ≥ 0 under which score differences are log-odds, as a base reward has it: `base_scale`.
 
-    A weak prior, half of WEAK (a · rms b)², keeps it finite where the scores make no mistake. 0 where scores do not
-    differ, or run against the labels.
+    0 where scores do not differ, or run against the labels. Warns (InputWarning) where they tell all labels.
 
-    gap       (N,) differences b of scores
-    label     (N,) P(first preferred) y
-    weight    (N,) positive
+    gap     (N,) differences of scores
+    data    the comparisons that they are of
     """
-    size = float(np.sqrt(np.average(np.square(gap), weights=weight)))
-    if not size > 0:
-        return 0.0
-    b = gap / size
-
-    def nats(a: float) -> float:
-        return float((weight * losses(a * b, label)).sum() + WEAK * a * a / 2)
-
-    slope = float((weight * b * (0.5 - label)).sum())  # at a = 0
-    if slope >= 0:
-        return 0.0
-    top = 1.0
-    while nats(2 * top) < nats(top):
-        top *= 2
-    return float(minimize_scalar(nats, bounds=(0, 2 * top), method="bounded", options={"xatol": 1e-9}).x) / size
+    n = len(data)
+    scored = replace(data, first=np.arange(n), second=np.arange(n, 2 * n), base=np.concatenate([gap, np.zeros(n)]))
+    return base_scale(scored)

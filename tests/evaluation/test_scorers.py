@@ -15,10 +15,11 @@ from sklearn.svm import SVC
 
 import plurality as pl8
 from plurality.datasets.simulated import populations as planted
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 from plurality.evaluation.compare import compare
 from plurality.evaluation.fold import BASELINE, Fold
-from plurality.evaluation.scorers import WEAK, Classifier, scale_of
+from plurality.evaluation.scorers import Classifier, scale_of
+from plurality.fitting.base_scale import PRIOR_SD
 from plurality.models import PAL, BradleyTerry
 
 ARGUMENTS = {"split": "row", "support": 5, "n_bootstrap": 20, "shuffled": False}
@@ -85,7 +86,7 @@ def parts(data):
 def test_scores_are_the_same_however_they_are_given(found, data, scores):
     train, tests = parts(data)
     b = np.concatenate([scores[t.first] - scores[t.second] for t in tests.values()])
-    scale = scale_of(scores[train.first] - scores[train.second], train.label, train.weight)
+    scale = scale_of(scores[train.first] - scores[train.second], train)
     np.testing.assert_allclose(gaps(found, "items"), scale * b, rtol=1e-9)
     for line in ("comparisons", "table", "function", "in percent"):
         np.testing.assert_allclose(gaps(found, line), gaps(found, "items"), rtol=1e-6, atol=1e-9)
@@ -101,17 +102,21 @@ def test_scores_that_run_against_people_say_nothing_rather_than_the_opposite(fou
     assert "it is 0, as they run against" in " ".join(str(found).split())
 
 
-def test_the_scale_is_logistic_regression_without_an_intercept():
+def test_the_scale_is_logistic_regression_without_an_intercept(data):
     rng = np.random.default_rng(0)
     b, weight = rng.normal(size=500) * 40, rng.uniform(0.5, 2, 500)
     label = (rng.random(500) < expit(b / 50)).astype(float)
     size = np.sqrt(np.average(b**2, weights=weight))
-    model = LogisticRegression(C=1 / WEAK, fit_intercept=False, tol=1e-12).fit((b / size)[:, None], label, weight)
-    assert scale_of(b, label, weight) == pytest.approx(model.coef_[0, 0] / size, rel=1e-6)
-    assert scale_of(-b, 1 - label, weight) == pytest.approx(scale_of(b, label, weight))
-    assert scale_of(-b, label, weight) == 0
-    assert scale_of(np.zeros(500), label, weight) == 0
-    assert 0 < scale_of(b, (b > 0).astype(float), weight) < np.inf  # never a mistake
+    model = LogisticRegression(C=PRIOR_SD**2, fit_intercept=False, tol=1e-12).fit((b / size)[:, None], label, weight)
+
+    def scale(gap, label):
+        return scale_of(gap, replace(data.take(np.arange(500)), label=label, weight=weight))
+
+    assert scale(b, label) == pytest.approx(model.coef_[0, 0] / size, rel=1e-5)
+    assert scale(-b, 1 - label) == pytest.approx(scale(b, label))
+    assert scale(-b, label) == scale(np.zeros(500), label) == 0
+    with pytest.warns(InputWarning, match="tell nearly all labels"):
+        assert 0 < scale(b, (b > 0).astype(float)) < np.inf
 
 
 def test_a_classifier_by_hand(found, data):
