@@ -62,7 +62,7 @@ class Plan:
         about, digits = self.about, 3
         said = [
             f"To know each gap in {about['metric']} within ±{about['within']:g} ({about['confidence']:.0%}). "
-            f"People differ by {about['between']:.{digits}f} (sd), one's answers by {about['within_person']:.{digits}f}."
+            f"People differ by {about['between']:.{digits}f} (sd), answers by {about['within_person']:.{digits}f}."
         ]
         for row in self.table.iter_rows(named=True):
             need = "no number of people does, as the rest is not known well enough"

@@ -17,7 +17,7 @@ from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
 from plurality.evaluation.comparison_table import POPULATION, Comparison, tabulate
 from plurality.evaluation.few_shot import Supports, curve_table, sizes_of
-from plurality.evaluation.fold import BASELINE, BASELINES, TRAIN, Fold, ModelLines, Scorer
+from plurality.evaluation.fold import BASE, BASELINE, BASELINES, TRAIN, Fold, ModelLines, Scorer
 from plurality.evaluation.harm import harmed_table
 from plurality.evaluation.scorers import scorers_of
 from plurality.io.progress import Bar, stages
@@ -53,6 +53,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     """Fit every model on one training part, adapt to unseen users' supports, and score four cells.
 
     Cells are {seen, unseen} user × {seen, unseen} `split` unit ("prompt", "group", "item", "row", "time").
+    Comparisons with base scores have them as a line, "base", which all others start from and are compared with.
     Bradley–Terry and Bradley–Terry with a per-user temperature always take part; every model with codes brings its
     controls: the population's code for all users, another user's, and (`shuffled`) itself fitted on shuffled users.
     `folds` > 1 repeats on disjoint test parts and pools the predictions. A model that cannot work on the data is an
@@ -98,7 +99,8 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         raise InputError(
             f"compare: folds={folds}, but a test share of {test_size} has 1 to {round(1 / test_size)}; change either"
         )
-    standing = scorers_of(scorers, specs, data)
+    standing = scorers_of(_with_base(scorers, data), specs, data)
+    baseline = BASELINE if data.base is None else BASE
     most = sizes[-1] if sizes else cast(int, support)
     parts = []
     for number in range(folds):
@@ -139,10 +141,11 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         "models": {name: repr(spec) for name, spec in specs.items()},
         "scorers": {name: type(scorer).__name__ for name, scorer in standing.items()},
         "left_out": left_out,
+        "baseline": baseline,
         "notes": {lines.model: "; ".join(lines.notes) for lines in reversed(found) if lines.notes},
     }
     drawn = {"n_bootstrap": n_bootstrap, "seed": seed}
-    table, gains = tabulate(predictions, baseline=BASELINE, **drawn)
+    table, gains = tabulate(predictions, baseline=baseline, **drawn)
     fits = pl.DataFrame([lines.fit for lines in found], schema_overrides={"scale": pl.Float64})
     harmed = harmed_table(predictions, population=POPULATION, **drawn)
     curves = pl.DataFrame()
@@ -150,6 +153,15 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         curves = _same_lines(found, lambda lines: lines.curves)
         curves = curve_table(curves, baseline=BASELINE, population=POPULATION, **drawn)
     return Comparison(table, gains, predictions, fits, about, harmed, curves)
+
+
+def _with_base(scorers: Mapping[str, Any] | None, data: Comparisons) -> Mapping[str, Any] | None:
+    """The scorers and, where all models start from a base reward, that alone."""
+    if data.base is None or (scorers is not None and not isinstance(scorers, Mapping)):
+        return scorers
+    if scorers and BASE in scorers:
+        raise InputError(f"compare: {BASE!r} is the base reward of these comparisons; give the scorer another name")
+    return {BASE: data.base} | dict(scorers or {})
 
 
 def _numbered(data: Comparisons) -> Comparisons:

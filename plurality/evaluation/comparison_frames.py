@@ -11,7 +11,8 @@ class ComparisonFrames:
     """What `compare` found, without methods.
 
     table         tidy: model, control, cell, metric, n_users, n_comparisons, estimate, lo, hi, null_expectation,
-                  diff, diff_lo, diff_hi (paired difference to Bradley–Terry); intervals resample users
+                  diff, diff_lo, diff_hi (paired difference to Bradley–Terry, or where all models start from a base
+                  reward to that); intervals resample users
     gains         model, cell, metric, gain, lo, hi: users' own codes against the population's, same rows and draws
     predictions   tidy: model, control, fold, cell, user_id, pair, prob_first, gap, label, weight
     fits          a row a fit: model, fold, seconds, cpu_seconds, peak_mib, users, scale (of raw scores)

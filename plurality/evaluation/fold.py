@@ -22,6 +22,7 @@ from plurality.reward.predictions import prediction_rows
 from plurality.reward.reward_model import RewardModel
 
 BASELINE = "bradley_terry"
+BASE = "base"  # line of the reward that models start from
 TEMPERATURE = "bradley_terry · per-user temperature"
 TRAIN = "train"  # the training part among the rows of a fold
 BASELINES: dict[str, Spec] = {BASELINE: BradleyTerry(), TEMPERATURE: BradleyTerry(temperature=True)}

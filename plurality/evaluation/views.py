@@ -16,7 +16,6 @@ from plurality.escaping import markup, visible
 from plurality.evaluation.blocks import Block, curve_blocks, harm_block, short
 from plurality.evaluation.comparison_frames import ComparisonFrames
 
-HEAD = ("Accuracy", "vs BT", "Nats", "vs BT", "ECE", "Worst⅒", "Pop.", "Other", "Shuf.")
 WIDTH, NAME_WIDTH = 80, 18  # a long name is cut, the numbers beside it never
 SMALL_ACCURACY, SMALL_NATS = 0.002, 0.002  # differences too small to matter, however sure they are
 
@@ -30,7 +29,7 @@ def as_text(comparison: ComparisonFrames) -> str:
 
 def as_html(comparison: ComparisonFrames) -> str:
     """A fragment for notebooks, in the colours of the page around it."""
-    parts = [_html_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
+    parts = [_html_table(title, _head(comparison), rows) for title, rows in _blocks(comparison)]
     parts += [_html_table(*block) for block in _below(comparison)]
     said = [_costs(comparison), *_left_out(comparison), *_notes(comparison), _legend(comparison)]
     return "".join(parts) + "".join(f"<p>{markup(line)}</p>" for line in said)
@@ -47,10 +46,22 @@ def _td(text: str, column: int) -> str:
 
 
 def _render(comparison: ComparisonFrames) -> RenderableType:
-    parts: list[RenderableType] = [_text_table(title, HEAD, rows) for title, rows in _blocks(comparison)]
+    parts: list[RenderableType] = [_text_table(title, _head(comparison), rows) for title, rows in _blocks(comparison)]
     parts += [_text_table(*block) for block in _below(comparison)]
     said = [_costs(comparison), *_left_out(comparison), *_notes(comparison)]
     return Group(*parts, *map(_plain, said), Text(_legend(comparison)))
+
+
+def _head(comparison: ComparisonFrames) -> tuple[str, ...]:
+    versus = f"vs {_baseline(comparison)[0]}"
+    return "Accuracy", versus, "Nats", versus, "ECE", "Worst⅒", "Pop.", "Other", "Shuf."
+
+
+def _baseline(comparison: ComparisonFrames) -> tuple[str, str]:
+    """What all lines are compared with, in a heading and in a sentence."""
+    if comparison.about.get("baseline") == "base":
+        return "base", "the base reward alone, which every other line starts from"
+    return "BT", "Bradley–Terry"
 
 
 def _below(comparison: ComparisonFrames) -> Iterator[Block]:
@@ -142,9 +153,11 @@ def _legend(comparison: ComparisonFrames) -> str:
         "By number of answers: on new units, means over draws of which answers, then over users; who has fewer gives "
         "all; * where the interval of the difference to the population's code (Pop.) leaves out 0. "
     )
+    brief_baseline, baseline = _baseline(comparison)
     return (
-        "Accuracy and nats (log-loss) are means over users, ± half the 95 % interval, which resamples users. vs BT: "
-        "paired difference to Bradley–Terry, * where its interval leaves out 0. ECE: folded calibration error, * above "
+        "Accuracy and nats (log-loss) are means over users, ± half the 95 % interval, which resamples users. "
+        f"vs {brief_baseline}: paired difference to {baseline}, * where its interval leaves out 0. ECE: folded "
+        "calibration error, * above "
         "what a calibrated model shows. Worst⅒: accuracy of the worst tenth of users. Pop., Other, Shuf.: accuracy of "
         "the same model with the population's code for all users, with another user's, and fitted on shuffled users; "
         f"what does not beat them is not personal. {harmed if comparison.harmed.height else ''}"

@@ -108,9 +108,9 @@ class Posterior:
             return self.codes[:, None]
         root: Tensor
         root, failed = torch.linalg.cholesky_ex(self.covariance)
-        if failed.any():  # a covariance without full rank
+        if failed.any():  # covariances without full rank; the others' draws do not know of them
             values, vectors = torch.linalg.eigh(self.covariance)
-            root = vectors * values.clamp_min(0).sqrt()[:, None, :]
+            root = torch.where(failed.bool()[:, None, None], vectors * values.clamp_min(0).sqrt()[:, None, :], root)
         return self.codes[:, None] + _normal_draws(width).to(root) @ root.mT
 
 

@@ -309,3 +309,23 @@ def test_scorers_side_by_side_with_models_and_in_folds(data, scores):
     found = compare(data, [], scorers={"it": scores, "logistic": LogisticRegression()}, folds=2, **ARGUMENTS)
     assert found.fits.filter(model="it").height == 2
     assert found.predictions.filter(model="it").height == found.predictions.filter(model=BASELINE).height
+
+
+def test_a_base_reward_is_the_line_that_all_are_compared_with():
+    population, _ = planted.taste_groups(n_users=30, shares=(0.5, 0.5), width=4, seed=2)
+    sample = population.sample(20, seed=0)
+    rng = np.random.default_rng(0)
+    data = replace(sample.data, base=4 * rng.normal(size=len(sample.data.items)))
+    gap = sample.gap + 0.3 * data.base_gap
+    data = replace(data, label=(rng.random(len(gap)) < 1 / (1 + np.exp(-gap))).astype(float))
+    found = compare(data, [pl8.LowRank(rank=1, decay=1.0)], split="row", support=5, shuffled=False, n_bootstrap=50)
+    lines = found.table.filter(metric="accuracy", cell="seen user, unseen row")
+    by = {row["model"]: row for row in lines.iter_rows(named=True)}
+    assert by["base"]["diff"] is None
+    assert by["low_rank"]["diff_lo"] > 0.05  # people differ beside what the base knows
+    assert by["bradley_terry"]["diff"] < 0.02
+    assert found.fits.filter(model="base")["scale"][0] == pytest.approx(0.2, abs=0.1)
+    assert "vs base" in str(found)
+    assert "vs base" in found._repr_html_()
+    with pytest.raises(InputError, match="'base' is the base reward"):
+        compare(data, [pl8.LowRank(rank=1)], scorers={"base": np.zeros(len(data.items))})

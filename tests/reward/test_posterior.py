@@ -238,3 +238,11 @@ def test_empirical_bayes_of_nobody_or_one_stays_proper():
     one = torch.tensor([[0.1, 0.2, 0.3]], dtype=torch.float64)
     updated = prior.updated(one, torch.zeros(1, 3, 3, dtype=torch.float64), one[0])
     np.testing.assert_allclose(torch.linalg.inv(updated.precision), 5 / 6 * np.eye(3), rtol=1e-12)
+
+
+def test_draws_of_a_user_do_not_know_who_else_is_there():
+    alone = Posterior(torch.zeros(1, 2).double(), torch.tensor([[[2.0, 0.9], [0.9, 1.0]]]).double())
+    nobody = Posterior(torch.zeros(1, 2).double(), torch.zeros(1, 2, 2).double())  # as rows of absent users are
+    together = alone.concat(nobody).normal_points()
+    torch.testing.assert_close(together[:1], alone.normal_points(), rtol=0, atol=0)
+    assert not together[1].any()
