@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from plurality.cli.settings import add_device, add_former, add_no_verify, add_seed, at_least, say, spec_of
+from plurality.io.experiment_log import TRACKERS
 from plurality.io.paths import expanded
 
 EXAMPLE = "plurality compare store/ --models pal,low_rank --split prompt --out compare/"
@@ -58,6 +59,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--n-bootstrap", type=at_least(1), default=1000, help="number of bootstrap resamples of users (default 1000)"
     )
     parser.add_argument("--jobs", type=at_least(1), default=1, help="number of models fitted side by side (default 1)")
+    parser.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="begin no further model or fold after these"
+    )
+    parser.add_argument("--log", choices=TRACKERS, help="experiment tracker, if installed, that is told of all of it")
     add_former(parser, "--test", "--test-size")
     add_former(parser, "--draws", "--n-bootstrap")
     add_device(parser)
@@ -130,6 +135,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         shuffled=not args.no_shuffled,
         leave_out=everything,
         n_bootstrap=args.n_bootstrap,
+        time_limit=args.time_limit,
+        log=args.log,
         n_jobs=args.jobs,
         seed=args.seed,
         device=args.device,

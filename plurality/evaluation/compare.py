@@ -1,14 +1,12 @@
 """Several models and their controls on one split, one table: who predicts whom, seen and unseen, how surely."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import polars as pl
-from sklearn.utils.parallel import Parallel, delayed
 
 from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
@@ -17,10 +15,12 @@ from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
 from plurality.evaluation.comparison_table import POPULATION, Comparison, tabulate
 from plurality.evaluation.few_shot import Supports, curve_table, sizes_of
-from plurality.evaluation.fold import BASE, BASELINE, BASELINES, TRAIN, Fold, ModelLines, Scorer
+from plurality.evaluation.fold import BASE, BASELINE, BASELINES, TRAIN, Fold, ModelLines
 from plurality.evaluation.harm import harmed_table
 from plurality.evaluation.scorers import scorers_of
-from plurality.io.progress import Bar, stages
+from plurality.evaluation.side_by_side import side_by_side, whole_folds
+from plurality.io.experiment_log import Log, logged, note
+from plurality.io.progress import stages
 from plurality.models.family import Spec
 from plurality.reward.reward_model import RewardModel
 from plurality.reward.tensors import check_device
@@ -49,6 +49,8 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
+    time_limit: float | None = None,
+    log: Log | str | None = None,
 ) -> Comparison:
     """Fit every model on one training part, adapt to unseen users' supports, and score four cells.
 
@@ -82,7 +84,10 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     n_jobs          models that are fitted side by side, each in a process of its own; -1 for one a core
     seed            of the split, the fits and the resamples
     device          where torch computes, such as "cpu" or "cuda"
-    progress        show a progress bar; off by default
+    progress        show a progress bar, with the time left; off by default
+    time_limit      seconds after which no further model or fold is begun; what is left out is said; None: no limit
+    log             called with a step and values of each stage of a fit, of each model that is done and of the table;
+                    or the name of an installed tracker, "trackio", "wandb" or "mlflow"; None: nobody
 
     >>> import plurality as pl8
     >>> from plurality.datasets.simulated.populations import taste_groups
@@ -120,8 +125,11 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
             left_out[name] = str(reason)
             del specs[name]
     everybody = specs | standing
-    with stages("compare", folds * len(everybody), show=progress) as bar:
-        found = list(_side_by_side(parts, everybody, n_jobs, bar))
+    always = {BASE, *BASELINES}
+    with logged(log), stages("compare", folds * len(everybody), show=progress) as bar:
+        found = list(side_by_side(parts, everybody, n_jobs, bar, time_limit, always))
+    found, late = whole_folds(found, list(everybody))
+    left_out |= dict.fromkeys(late, f"the time limit of {time_limit} s had passed")
     for message in {str(said): said for lines in found for said in lines.warnings}.values():  # each of them once
         warnings.warn(message, stacklevel=3)
     predictions = _same_lines(found, lambda lines: lines.frames)
@@ -132,7 +140,7 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         "support": most,
         "supports": list(sizes),
         "support_draws": support_draws,
-        "folds": folds,
+        "folds": len({lines.fit["fold"] for lines in found}),
         "seed": seed,
         "draws": n_bootstrap,
         "source": data.source,
@@ -152,7 +160,10 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     if sizes:
         curves = _same_lines(found, lambda lines: lines.curves)
         curves = curve_table(curves, baseline=BASELINE, population=POPULATION, **drawn)
-    return Comparison(table, gains, predictions, fits, about, harmed, curves)
+    comparison = Comparison(table, gains, predictions, fits, about, harmed, curves)
+    with logged(log):
+        note(comparison.headline)
+    return comparison
 
 
 def _with_base(scorers: Mapping[str, Any] | None, data: Comparisons) -> Mapping[str, Any] | None:
@@ -199,24 +210,6 @@ def _supports(
             f"{split} is new; split by item, or hold out more users"
         )
     return Supports(sizes, draws, pool, tests[cell], cell, seed)
-
-
-def _side_by_side(
-    parts: Sequence[Fold], models: Mapping[str, Spec | Scorer], n_jobs: int, bar: Bar
-) -> Iterator[ModelLines]:
-    def work() -> Iterator[Any]:
-        for fold in parts:
-            for name, model in models.items():
-                bar(name)
-                yield delayed(Fold.lines)(fold, name, model)
-
-    try:  # large arrays are shared through files; nothing is handed out before somebody is there to take it
-        yield from Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs", return_as="generator")(work())
-    except BrokenProcessPool as error:
-        raise InputError(
-            f"compare: n_jobs={n_jobs}: a process could not take its work over, or was ended for want of memory "
-            f"({str(error).splitlines()[0]}); give n_jobs=1"
-        ) from error
 
 
 def _same_lines(found: Sequence[ModelLines], frames: Callable[[ModelLines], dict[str, pl.DataFrame]]) -> pl.DataFrame:

@@ -84,6 +84,12 @@ class Comparison(ComparisonFrames):
         return few_shot(self.curves)
 
     @property
+    def headline(self) -> dict[str, float]:
+        """Accuracy and log-loss of every model that is no control, by "model/cell/metric"."""
+        rows = self.table.filter(~pl.col("control") & pl.col("metric").is_in(["accuracy", "log_loss"]))
+        return {f"{r['model']}/{r['cell']}/{r['metric']}": r["estimate"] for r in rows.iter_rows(named=True)}
+
+    @property
     def verdict(self) -> list[str]:
         """Whether knowing the user gained anything, and whom it harms: a sentence each for every model and cell."""
         return [*views.verdict(self.gains), *harm_sentences(self.harmed)]

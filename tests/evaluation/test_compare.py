@@ -380,3 +380,17 @@ def test_a_spec_that_another_process_cannot_make_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "here_alone", here)
     with pytest.raises(InputError, match=r"n_jobs=2: .*; give n_jobs=1"):
         compare(data, {"local": here.Local()}, n_jobs=2, split="row", support=5, n_bootstrap=20)
+
+
+def test_a_time_limit_leaves_out_what_was_not_begun_and_a_log_hears_what_was_done():
+    heard, data = [], planted.taste_groups(20, shares=(0.5, 0.5), width=3)[0].sample(20, seed=0).data
+    found = compare(
+        data, [PAL(n_prototypes=2, decay=1.0)], split="row", support=5, shuffled=False, n_bootstrap=10, folds=2, time_limit=0,
+        log=lambda step, values: heard.append(values),
+    )  # fmt: skip
+    assert "time limit" in found.about["left_out"]["pal"]
+    assert found.about["folds"] == 1
+    assert set(found.table.filter(~pl.col("control"))["model"]) == {"bradley_terry"}
+    assert any(values.get("model") == "bradley_terry" for values in heard)
+    assert heard[-1] == found.headline
+    assert heard[-1]["bradley_terry/seen user, unseen row/accuracy"] > 0.4
