@@ -91,7 +91,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, try once, listen until SIGINT or SIGTERM; requests that are under way are answered first."""
-    from plurality.reward.reward_model import Unknown, load
+    from plurality.reward.reward_model import load
+    from plurality.reward.scoring import Unknown
     from plurality.rl.openrlhf_protocol import END_TOKENS, OpenRLHFProtocol
     from plurality.rl.reward_function import RewardFunction
     from plurality.serving.app import Limits, Served, create_app

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from plurality.arrays import Array, Int
 from plurality.errors import InputError
-from plurality.reward.reward_model import RewardModel, Unknown
+from plurality.reward.reward_model import RewardModel
+from plurality.reward.scoring import Unknown
 
 Float = NDArray[np.float64]
 MOST_SETS = 50_000  # tried one by one; beyond, greedily and by exchange

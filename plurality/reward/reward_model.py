@@ -2,10 +2,10 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
 from plurality.deprecation import renamed
 from plurality.encoders.protocol import Encoder
@@ -21,22 +20,20 @@ from plurality.errors import InputError
 from plurality.io.paths import expanded
 from plurality.reward import hub, persistence
 from plurality.reward.adapting import adapted
-from plurality.reward.base import OnBase, on_base
+from plurality.reward.base import on_base
 from plurality.reward.compatibility import check_encoder
-from plurality.reward.fitted import Fitted, Parts
-from plurality.reward.heads import Head
-from plurality.reward.item_features import BLOCK, check_width, item_features
-from plurality.reward.links import log_predictive, prob, win
+from plurality.reward.fitted import Fitted
+from plurality.reward.item_features import BLOCK, check_width
+from plurality.reward.links import log_predictive, prob
 from plurality.reward.model_card import CardDetails
 from plurality.reward.posterior import Posterior
 from plurality.reward.predictions import prediction_rows
+from plurality.reward.scoring import Scoring, Unknown
 from plurality.reward.settings import Settings
 from plurality.reward.tensors import Tensors
 
-Unknown = Literal["error", "population"]
 
-
-class RewardModel(Parts):
+class RewardModel(Scoring):
     """A reward that knows whose preference it predicts: P(first ≻ second | user) = E_z σ(u(x₁, z) − u(x₂, z)).
 
     The expectation is over what is believed of the user's code z. Users are the values of the column `spec.unit` of
@@ -88,38 +85,6 @@ class RewardModel(Parts):
     def population(self) -> dict[str, float]:
         """The population's code as a person reads it; what a zero-shot user gets."""
         return {k: float(v[0]) for k, v in self.head.show(self.prior.mean[None]).items()}
-
-    def codes(self, users: Sequence[str] | pl.DataFrame, unknown: Unknown = "error") -> Tensor:
-        """Codes of these users (n, C), the mode or mean of `beliefs`."""
-        return self.beliefs(users, unknown).codes
-
-    def beliefs(self, users: Sequence[str] | pl.DataFrame, unknown: Unknown = "error") -> Posterior:
-        """What is believed of these users' codes; for users it does not know the population's prior, if asked.
-
-        Give a frame with `user_id` and demographics, and a model that uses them has its prior from them.
-        Raises InputError that names the first unknown user and the remedy, unless all have one reward (no codes).
-        """
-        if unknown not in get_args(Unknown):
-            raise InputError(f"unknown={unknown!r} is not a valid option; give one of {', '.join(get_args(Unknown))}")
-        frame = (
-            users if isinstance(users, pl.DataFrame) else pl.DataFrame({"user_id": pl.Series(users, dtype=pl.String)})
-        )
-        ids = frame["user_id"].to_list()
-        index = {u: i for i, u in enumerate(self.user_ids)}
-        rows = torch.as_tensor([index.get(u, -1) for u in ids], dtype=torch.int64)
-        unknown_rows = rows < 0
-        if unknown_rows.any() and unknown == "error" and self.head.n_codes:
-            new = [u for u, i in zip(ids, rows.tolist(), strict=True) if i < 0]
-            raise InputError(
-                f"{len(set(new))} users are not known to this model, first "
-                f"{new[0]!r}; call adapt with some of their comparisons, "
-                "or score them with unknown='population' (--unknown population)"
-            )
-        known = self.posterior.of(rows[~unknown_rows])
-        prior = self.head.prior_of(self.prior, frame.filter(pl.Series(unknown_rows.numpy(), dtype=pl.Boolean)))
-        both = known.concat(Posterior.of_prior(prior, int(unknown_rows.sum())))
-        place = torch.where(unknown_rows, unknown_rows.cumsum(0) + len(known.codes), (~unknown_rows).cumsum(0)) - 1
-        return both.of(place)
 
     def gap(self, data: Comparisons, *, unknown: Unknown = "error") -> NDArray[np.float64]:
         """Utility gap u(x₁, z) − u(x₂, z) of every comparison at its user's code, in log-odds: (N,).
@@ -192,76 +157,6 @@ class RewardModel(Parts):
                 "embeddings and embed their texts again"
             )
         return out
-
-    @property
-    def whole_head(self) -> Head:
-        """What turns `features` and codes into utilities: the head, on top of the base reward where there is one."""
-        return self.head if self.base is None else OnBase(self.head)
-
-    def features(self, items: Array, prompts: Array | None = None, base: Array | None = None) -> Tensor:
-        """φ of embeddings (M, d), with their prompts' (M, d) where the head looks at them: (M, F).
-
-        base    (M,) scores of the base reward, where the model starts from one: the last of the features
-        """
-        return item_features(self, items, prompts, base)
-
-    def utility(
-        self,
-        items: Array,
-        users: Sequence[str] | None = None,
-        *,
-        prompts: Array | None = None,
-        base: Array | None = None,
-        unknown: Unknown = "error",
-    ) -> NDArray[np.float32]:
-        """Utility of every item to every user, in log-odds up to a shift per user: (M, d) -> (U, M).
-
-        One matrix product for bilinear heads. Without `users`, all the model knows, in the order of `.users`.
-        """
-        codes = self.posterior.codes if users is None else self.codes(users, unknown)
-        with torch.no_grad():
-            return self.whole_head.population(self.features(items, prompts, base), codes.float()).numpy()
-
-    def score(
-        self,
-        items: Array,
-        rows: Array,
-        user_ids: Sequence[str],
-        *,
-        prompts: Array | None = None,
-        base: Array | None = None,
-        unknown: Unknown = "error",
-    ) -> NDArray[np.float64]:
-        """Reward of items[rows[i]] to user_ids[i], in log-odds up to a shift per user and prompt: (n,).
-
-        Features are computed once an item, whoever it is scored for.
-        """
-        features = self.features(items, prompts, base)[torch.as_tensor(np.asarray(rows))]
-        with torch.no_grad():
-            return self.whole_head.utility(features, self.codes(user_ids, unknown).to(features.dtype)).double().numpy()
-
-    def win_probability(
-        self,
-        items: Array,
-        reference: Array,
-        users: Sequence[str] | None = None,
-        *,
-        prompts: Array | None = None,
-        reference_prompts: Array | None = None,
-        base: Array | None = None,
-        reference_base: Array | None = None,
-        unknown: Unknown = "error",
-    ) -> NDArray[np.float32]:
-        """Mean probability that an item beats a reference item, E_r σ(u(x, z) − u(r, z)): (M, d), (R, d) -> (U, M).
-
-        A reward in [0, 1] that means the same to all users, whatever the scale of their utility. Source: VPL-SPO,
-        arXiv 2408.10075, §4.3. Raises InputError where there is no reference.
-        """
-        if not len(reference):
-            raise InputError("win_probability: there is no reference item to win against; give some embeddings")
-        u = torch.as_tensor(self.utility(items, users, prompts=prompts, base=base, unknown=unknown))
-        against = self.utility(reference, users, prompts=reference_prompts, base=reference_base, unknown=unknown)
-        return win(u, torch.as_tensor(against)).numpy()
 
     def text_encoder(self) -> Encoder:
         """The encoder the model was fitted with; InputError if it was fitted on ready-made embeddings."""

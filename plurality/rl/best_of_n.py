@@ -13,7 +13,8 @@ from plurality.data.read import Completions, read_completions
 from plurality.errors import InputError
 from plurality.io.visible import THOUGHT_TAGS, Tags
 from plurality.reward.links import win
-from plurality.reward.reward_model import RewardModel, Unknown
+from plurality.reward.reward_model import RewardModel
+from plurality.reward.scoring import Unknown
 from plurality.rl.people import UserPopulation
 from plurality.rl.rules.registry import ExponentiatedGradient, GroupMaxMin, Rule, people_rule
 from plurality.rl.rules.welfare import Float, Int

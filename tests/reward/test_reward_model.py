@@ -11,6 +11,7 @@ from scipy.special import expit
 from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError
 from plurality.models import PAL, BradleyTerry
+from plurality.reward import item_features
 from plurality.reward import reward_model as reward_module
 from plurality.reward.posterior import Posterior
 
@@ -65,7 +66,8 @@ def test_all_doors_give_the_same_utility(data, model):
 
 def test_blocks_change_nothing(data, model, monkeypatch):
     whole, scored = model.gap(data), model.utility(data.items)
-    monkeypatch.setattr(reward_module, "BLOCK", 7)
+    for module in (reward_module, item_features):
+        monkeypatch.setattr(module, "BLOCK", 7)
     np.testing.assert_allclose(model.gap(data), whole, atol=1e-5)
     np.testing.assert_allclose(model.utility(data.items), scored, atol=1e-5)
 
