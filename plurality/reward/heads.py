@@ -64,6 +64,13 @@ class Head(nn.Module, ABC):
     def standardise(self, first: Tensor, second: Tensor, prompts: Tensor | None, weight: Tensor) -> None:
         """Learn the scale of inputs from a sample of comparisons, (n, d) a side, weight (n,), before the first step."""
 
+    def centre(self, prompts: Tensor | None) -> Tensor | None:
+        """φ of the mean item it was fitted on, (1, F), or under each of M prompts (M, d); None where none is kept.
+
+        It is what a standard deviation of a utility is a gap to: see `plurality.reward.spread`.
+        """
+        return None
+
     def mean_code(self, codes: Tensor) -> Tensor:
         """The population's code, which a user nothing is known of gets: (U, C) -> (C,)."""
         return codes.mean(0)
@@ -235,6 +242,10 @@ class Projected(Head):
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
         features: Tensor = self.projector(items)
         return features
+
+    def centre(self, prompts: Tensor | None) -> Tensor | None:
+        prompts = prompts if self.uses_prompts else None
+        return self.features(self.projector.mean.expand(1 if prompts is None else len(prompts), -1), prompts)
 
 
 class PooledHead(Projected):

@@ -30,6 +30,7 @@ from plurality.reward.posterior import Posterior
 from plurality.reward.predictions import prediction_rows
 from plurality.reward.scoring import Scoring, Unknown
 from plurality.reward.settings import Settings
+from plurality.reward.spread import utility_sd
 from plurality.reward.tensors import Tensors
 
 
@@ -96,6 +97,23 @@ class RewardModel(Scoring):
 
         def of_block(block: Tensors) -> Tensor:
             return block.gap(self.head, codes.to(block.items.dtype))
+
+        return self._by_blocks(data, of_block)
+
+    def gap_sd(self, data: Comparisons, *, unknown: Unknown = "error") -> NDArray[np.float64]:
+        """Standard deviation of every comparison's utility gap, from what is not known of its user's code: (N,).
+
+        Shared weights are taken as they are, but for an `Ensemble`. Raises InputError as `gap` does, and where all
+        users have one reward.
+        """
+        data = self._ready(data)
+        beliefs = self._by_row(data, self.beliefs(data.users[data.present], unknown))
+
+        def of_block(block: Tensors) -> Tensor:
+            features = self.head.features(block.items, block.prompts)
+            first, second = features[block.first][:, None], features[block.second][:, None]
+            user = block.user.cpu()
+            return utility_sd(self.head, first, second, beliefs.codes[user], beliefs.covariance[user])[:, 0]
 
         return self._by_blocks(data, of_block)
 

@@ -1,7 +1,7 @@
 """Rewards of items: what is believed of users' codes, features of embeddings, and the utilities that both give."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,8 @@ from plurality.reward.heads import Head
 from plurality.reward.item_features import item_features
 from plurality.reward.links import win
 from plurality.reward.posterior import Posterior
+from plurality.reward.spread import utility_sd
+from plurality.reward.tensors import to_tensor
 
 Unknown = Literal["error", "population"]
 
@@ -68,6 +70,24 @@ class Scoring(Parts):
         """
         return item_features(self, items, prompts, base)
 
+    def centre(self, prompts: Array | None = None) -> Tensor:
+        """φ of the mean item of the fit, to which a standard deviation is a gap: (1, F), or under each prompt (M, F).
+
+        Raises InputError for a head that keeps no mean item.
+        """
+        like = next(self.head.parameters())
+        with torch.no_grad():
+            found = self.head.centre(
+                to_tensor(prompts, like) if prompts is not None and self.head.uses_prompts else None
+            )
+        if found is None:
+            raise InputError(
+                f"{type(self.head).__name__} keeps no mean item, so no utility has a standard deviation; write its "
+                "method centre, or take the sd of a gap of two items by gap_sd"
+            )
+        return found
+
+    @overload
     def utility(
         self,
         items: Array,
@@ -76,14 +96,75 @@ class Scoring(Parts):
         prompts: Array | None = None,
         base: Array | None = None,
         unknown: Unknown = "error",
-    ) -> NDArray[np.float32]:
+        return_sd: Literal[False] = False,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def utility(
+        self,
+        items: Array,
+        users: Sequence[str] | None = None,
+        *,
+        prompts: Array | None = None,
+        base: Array | None = None,
+        unknown: Unknown = "error",
+        return_sd: Literal[True],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+    def utility(
+        self,
+        items: Array,
+        users: Sequence[str] | None = None,
+        *,
+        prompts: Array | None = None,
+        base: Array | None = None,
+        unknown: Unknown = "error",
+        return_sd: bool = False,
+    ) -> NDArray[np.float32] | tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Utility of every item to every user, in log-odds up to a shift per user: (M, d) -> (U, M).
 
         One matrix product for bilinear heads. Without `users`, all the model knows, in the order of `.users`.
+
+        return_sd    also the standard deviation (U, M) of the gap u(x, z) − u(x₀, z) to the mean item x₀ of the fit,
+                     under the prompt of x for heads that look at it: the shift that is not known is in neither. Of the
+                     code alone, shared weights as they are; of an `Ensemble` of these too. Raises InputError where all
+                     users have one reward, which is then taken as known
         """
-        codes = self.posterior.codes if users is None else self.codes(users, unknown)
+        features = self.features(items, prompts, base)
+        beliefs = self.posterior if users is None else self.beliefs(users, unknown)
         with torch.no_grad():
-            return self.whole_head.population(self.features(items, prompts, base), codes.float()).numpy()
+            utility = self.whole_head.population(features, beliefs.codes.float()).numpy()
+        if not return_sd:
+            return utility
+        own, centre = self._own(features), self.centre(prompts)
+        sd = utility_sd(self.head, own, centre, beliefs.codes, beliefs.covariance)
+        return utility, sd.float().numpy()
+
+    @overload
+    def score(
+        self,
+        items: Array,
+        rows: Array,
+        user_ids: Sequence[str],
+        *,
+        prompts: Array | None = None,
+        base: Array | None = None,
+        unknown: Unknown = "error",
+        return_sd: Literal[False] = False,
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def score(
+        self,
+        items: Array,
+        rows: Array,
+        user_ids: Sequence[str],
+        *,
+        prompts: Array | None = None,
+        base: Array | None = None,
+        unknown: Unknown = "error",
+        return_sd: Literal[True],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 
     def score(
         self,
@@ -94,14 +175,28 @@ class Scoring(Parts):
         prompts: Array | None = None,
         base: Array | None = None,
         unknown: Unknown = "error",
-    ) -> NDArray[np.float64]:
+        return_sd: bool = False,
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Reward of items[rows[i]] to user_ids[i], in log-odds up to a shift per user and prompt: (n,).
 
         Features are computed once an item, whoever it is scored for.
+
+        return_sd    also the standard deviation (n,) of each reward, as in `utility`
         """
-        features = self.features(items, prompts, base)[torch.as_tensor(np.asarray(rows))]
+        place = torch.as_tensor(np.asarray(rows))
+        features, beliefs = self.features(items, prompts, base)[place], self.beliefs(user_ids, unknown)
         with torch.no_grad():
-            return self.whole_head.utility(features, self.codes(user_ids, unknown).to(features.dtype)).double().numpy()
+            reward = self.whole_head.utility(features, beliefs.codes.to(features.dtype)).double().numpy()
+        if not return_sd:
+            return reward
+        centre = self.centre(prompts)
+        centre = centre[None] if len(centre) == 1 and not self.head.uses_prompts else centre[place][:, None]
+        sd = utility_sd(self.head, self._own(features)[:, None], centre, beliefs.codes, beliefs.covariance)
+        return reward, sd[:, 0].numpy()
+
+    def _own(self, features: Tensor) -> Tensor:
+        """What the head sees of features: all but the base reward, which is taken as known."""
+        return features if self.base is None else features[..., :-1]
 
     def win_probability(
         self,
