@@ -30,6 +30,8 @@ class Head(nn.Module, ABC):
     n_codes: int  # C, the width of a user's unconstrained code z
     n_embedding: int  # d
     uses_prompts: bool = False
+    objectives: tuple[str, ...] = ()  # names of K rewards that it holds beside users', `by_objective`
+    n_members: int = 0  # of an ensemble, whose rewards are `by_member`
 
     @abstractmethod
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
@@ -55,6 +57,14 @@ class Head(nn.Module, ABC):
         base    gap (...) of the reward that utilities come on top of, in log-odds
         """
         return self.utility(first, codes) - self.utility(second, codes) + base
+
+    def by_objective(self, features: Tensor) -> Tensor:
+        """Reward by each of the `objectives`: (M, F) -> (M, K)."""
+        raise NotImplementedError(f"{type(self).__name__} has no objectives")
+
+    def by_member(self, features: Tensor, codes: Tensor) -> Tensor:
+        """Utility by each of `n_members` of an ensemble: (..., F), (..., C) -> (K, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} is no ensemble")
 
     @abstractmethod
     def penalty(self, decay: float) -> Tensor:

@@ -1,6 +1,7 @@
 """Rewards of items: what is believed of users' codes, features of embeddings, and the utilities that both give."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args, overload
 
 import numpy as np
@@ -70,6 +71,22 @@ class Scoring(Parts):
         """
         return item_features(self, items, prompts, base)
 
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of the K rewards that a model of several objectives has, such as `MORE(multi_head=True)`; else none."""
+        return self.head.objectives
+
+    def by_objective(self, items: Array, *, prompts: Array | None = None) -> NDArray[np.float64]:
+        """Reward of items by each of `objectives`, up to a shift each: (M, d) -> (M, K), in units of its own spread.
+
+        Raises InputError for a model without objectives.
+        """
+        if not self.objectives:
+            raise InputError("this model has no objectives; fit MORE(multi_head=True) to comparisons of several")
+        features = item_features(replace(self, base=None), items, prompts, None)  # objectives are beside the base
+        with torch.no_grad():
+            return self.head.by_objective(features).double().numpy()
+
     def centre(self, prompts: Array | None = None) -> Tensor:
         """φ of the mean item of the fit, to which a standard deviation is a gap: (1, F), or under each prompt (M, F).
 
@@ -77,9 +94,8 @@ class Scoring(Parts):
         """
         like = next(self.head.parameters())
         with torch.no_grad():
-            found = self.head.centre(
-                to_tensor(prompts, like) if prompts is not None and self.head.uses_prompts else None
-            )
+            used = prompts if self.head.uses_prompts else None
+            found = self.head.centre(None if used is None else to_tensor(used, like))
         if found is None:
             raise InputError(
                 f"{type(self.head).__name__} keeps no mean item, so no utility has a standard deviation; write its "

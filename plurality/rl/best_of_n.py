@@ -9,6 +9,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from plurality.arrays import Array
 from plurality.data.read import Completions, read_completions
 from plurality.errors import InputError
 from plurality.io.visible import THOUGHT_TAGS, Tags
@@ -16,7 +17,8 @@ from plurality.reward.links import win
 from plurality.reward.reward_model import RewardModel
 from plurality.reward.scoring import Unknown
 from plurality.rl.people import UserPopulation
-from plurality.rl.rules.registry import ExponentiatedGradient, GroupMaxMin, Rule, people_rule
+from plurality.rl.rules.asked import Weights, rule_for
+from plurality.rl.rules.rows import Rule, batch_of, by_prompt, rows_of
 from plurality.rl.rules.welfare import Float, Int
 
 if TYPE_CHECKING:
@@ -51,16 +53,19 @@ def best_of_n(  # noqa: PLR0913
     unknown: Unknown = "error",
     n: int | None = None,
     rule: str | Rule | None = None,
+    objective: str | None = None,
+    direction: Weights | None = None,
     population: pl.DataFrame | None = None,
     thought_tags: Tags = THOUGHT_TAGS,
 ) -> Best:
     """The candidate with the highest reward for each prompt: to its user, or to a population under a welfare rule.
 
-    With a `rule` (see `rule_of`), user_ids is None, and the people are those of `population`, a frame of user_id with
-    optional `weight` and `group`, or all that the model knows. A person's utility of a candidate is then the mean
-    probability that they prefer it to another candidate of the prompt, which has one scale for all users; the rule
-    sees one prompt after another. Over the candidates that mean is ½ for every user, so rules that look for who is
-    worst off over a batch cannot choose here; "pointwise_min" and "rmod" can.
+    With a `rule` (see `rule_of`), which sees one prompt after another, user_ids is None but for a rule of an ensemble's
+    members, which is each user's. The people are those of `population`, a frame of user_id with optional `weight` and
+    `group`, or all that the model knows. A person's utility of a candidate is then the mean probability that they
+    prefer it to another candidate of the prompt, which has one scale for all users. Over the candidates that mean is ½
+    for every user, so rules that look for who is worst off over a batch cannot choose here; "pointwise_min" and "rmod"
+    can. A rule of members or of objectives has their own rewards, of members as a gap to the mean item of the fit.
     `n` looks at the first n candidates only. Each text is embedded once, by the model's own encoder unless another copy
     of it is given. Raises InputError for such a rule, unknown users, lengths that differ, a prompt with fewer than n
     candidates, a prompt whose candidates are all blank, or an encoder that is not the model's.
@@ -72,26 +77,30 @@ def best_of_n(  # noqa: PLR0913
     encoder       another copy of the model's encoder
     unknown       what a user that the model does not know gets: "error" raises InputError, "population" the
                   population's code
+    objective     name of the one objective to choose by, of a model that has some
+    direction     objective -> weight, put on the unit sphere
     thought_tags  (opening, closing) of thoughts, which nobody sees and which are not judged; a candidate of which
                   nothing else is there, or that is blank, is never the best
     """
-    flat = _flat(prompts, candidates, user_ids, n, rule is not None, thought_tags)
-    if rule is None:
-        if population is not None:
-            raise InputError("a population chooses by a rule; give rule=, such as 'mean', or leave out population")
+    chooser = rule_for(reward.head, rule, objective=objective, direction=direction)
+    kind = "nobody" if chooser is None else rows_of(chooser)
+    flat = _flat(prompts, candidates, user_ids, n, kind not in ("nobody", "members"), thought_tags)
+    people = None
+    if kind == "people":
+        people = UserPopulation.of(reward, population, unknown=unknown)
+    elif population is not None:
+        raise InputError("a population chooses by a rule of people; give rule=, such as 'mean', or leave it out")
+    if chooser is not None:
+        _check_chooser(chooser)
+    if kind in ("nobody", "members"):
         reward.codes(flat.user_ids, unknown)  # raises for unknown users before any text is embedded
-    else:
-        chooser, people = _chooser(rule), UserPopulation.of(reward, population, unknown=unknown)
     items, of_prompt = _embedded(reward, flat.candidates, encoder)
-    if rule is None:
+    if chooser is None:
         values = reward.score(items, flat.candidates.item, flat.user_ids, prompts=of_prompt, unknown=unknown)
     else:
-        features = reward.features(items, of_prompt)
+        seen = np.flatnonzero(flat.candidates.item >= 0)
         values = np.empty(len(flat.prompt))
-        for rows in np.split(np.arange(len(values)), flat.starts[1:]):
-            seen = rows[flat.candidates.item[rows] >= 0]
-            wins = _wins(reward, people, features[flat.candidates.item[seen]])
-            values[seen] = chooser(wins, people.weights, people.groups)
+        values[seen] = _chosen(reward, chooser, people, flat, seen, items, of_prompt, unknown)
     values[flat.candidates.item < 0] = -np.inf
     return _best(values, flat)
 
@@ -138,14 +147,43 @@ def ranks(group: Int, reward: Float) -> Int:
     return rank
 
 
-def _chooser(rule: str | Rule) -> Rule:
-    chooser = people_rule(rule, one_prompt=True)
-    if isinstance(chooser, GroupMaxMin | ExponentiatedGradient):
+def _check_chooser(chooser: Rule) -> None:
+    if rows_of(chooser) == "people" and batch_of(chooser) == "whole":
         raise InputError(
             f"rule {chooser.name} looks for who fares worst over a batch, and over one prompt's candidates "
             "every user's candidates win half of the time; choose by pointwise_min or rmod"
         )
-    return chooser
+
+
+def _chosen(
+    reward: RewardModel,
+    chooser: Rule,
+    people: UserPopulation | None,
+    flat: "_Flat",
+    seen: Int,
+    items: Array,
+    of_prompt: Array | None,
+    unknown: Unknown,
+) -> Float:
+    """What a rule gives the candidates at these rows, one prompt after another."""
+    place = torch.as_tensor(flat.candidates.item[seen])
+    features = reward.features(items, of_prompt)[place]
+    if people is not None:
+        whole, weights, groups = people, people.weights, people.groups
+        return by_prompt(
+            lambda rows: chooser(_wins(reward, whole, features[torch.as_tensor(rows)]), weights, groups),
+            flat.prompt[seen],
+        )
+    with torch.no_grad():
+        if rows_of(chooser) == "objectives":
+            each = reward.head.by_objective(features).T
+        else:
+            centre = reward.centre(of_prompt)
+            centre = centre[place] if reward.head.uses_prompts else centre.expand(len(place), -1)
+            codes = reward.codes([flat.user_ids[i] for i in seen.tolist()], unknown).to(features.dtype)
+            each = reward.head.by_member(features, codes) - reward.head.by_member(centre, codes)
+    utilities, k = each.double().numpy(), len(each)
+    return by_prompt(lambda rows: chooser(utilities[:, rows], np.ones(k), np.arange(k)), flat.prompt[seen])
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from plurality.errors import InputError
 from plurality.io.visible import THOUGHT_TAGS, Tags, tags_of
 from plurality.rl.openrlhf_protocol import END_TOKENS
 from plurality.rl.reward_function import RewardFunction
+from plurality.rl.rules.rows import check_alone
 
 PREFIX = "PLURALITY_"
 OTHERS = {"PLURALITY_CACHE"}  # variables of other parts of the package
@@ -31,8 +32,9 @@ class EnvironmentSettings:
     unknown      population (default), error or none
     normalise    raw (default), win or z
     reference    a table with the columns prompt and completion, or "column:NAME"
-    rule         name of a welfare rule, such as mean or cvar:0.2
+    rule         name of a rule, such as mean, cvar:0.2 or direction:helpful=0.8,honest=0.6
     population   a table of user_id and optionally weight and group
+    lower        standard deviations below what is expected, 0 (default) or more
     blank        reward of a completion of which nothing can be seen, such as a thought that has not ended
     name         what metrics are called by
     ends         tokens that may end a completion, cut off where a trainer leaves them on, a space between
@@ -46,6 +48,7 @@ class EnvironmentSettings:
     reference: str = ""
     rule: str = ""
     population: str = ""
+    lower: str = ""
     blank: str = ""
     name: str = ""
     ends: str = " ".join(END_TOKENS)
@@ -101,6 +104,17 @@ def function_of(settings: EnvironmentSettings) -> RewardFunction:
         return _load(settings)
 
 
+def function_alone(settings: EnvironmentSettings, trainer: str) -> RewardFunction:
+    """The reward function for a trainer that hands completions over one by one.
+
+    Raises InputError for a rule that compares the candidates of a prompt.
+    """
+    function = function_of(settings)
+    if function.rule is not None:
+        check_alone(function.rule, trainer)
+    return function
+
+
 @lru_cache(maxsize=8)
 def _load(settings: EnvironmentSettings) -> RewardFunction:
     if not settings.reward:
@@ -113,7 +127,8 @@ def _load(settings: EnvironmentSettings) -> RewardFunction:
         reference=_reference(settings.reference),
         rule=settings.rule or None,
         population=settings.population or None,
-        blank=_number(settings.blank),
+        lower=_number("LOWER", settings.lower) or 0.0,
+        blank=_number("BLANK", settings.blank),
         thought_tags=settings.tags(),
         name=settings.name or None,
     )
@@ -132,7 +147,7 @@ def _reference(text: str) -> Any:
     return columns.column(frame, "prompt", place).to_list(), columns.column(frame, "completion", place).to_list()
 
 
-def _number(text: str) -> float | None:
+def _number(name: str, text: str) -> float | None:
     if not text:
         return None
     try:
@@ -140,5 +155,5 @@ def _number(text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"PLURALITY_BLANK={text!r} is not a finite number; give one, or leave it out")
+        raise InputError(f"PLURALITY_{name}={text!r} is not a finite number; give one, or leave it out")
     return value

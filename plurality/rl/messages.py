@@ -69,6 +69,24 @@ class Pairs:
         return [self.prompts[p] for p in self.prompt]
 
 
+def prompt_codes(prompts: Sequence[Any]) -> Rows:
+    """Which completions answer the same prompt: a code each, (n,); turns of a completion do not count.
+
+    prompts    (n,) strings or message lists
+    """
+    codes: dict[Any, int] = {}
+    return np.array(
+        [codes.setdefault(_same(prompt, i), len(codes)) for i, prompt in enumerate(prompts)], dtype=np.int64
+    )
+
+
+def _same(prompt: Any, i: int) -> Any:
+    try:
+        return prompt if isinstance(prompt, str) else _key(prompt, i)
+    except InputError:  # no text, and of no reward
+        return None
+
+
 def check_lists(prompts: Sequence[Any], completions: Sequence[Any]) -> None:
     """Raise InputError unless there is a list of prompts and one of as many completions."""
     for name, given in (("prompts", prompts), ("completions", completions)):

@@ -35,14 +35,14 @@ def reward_func(
     import torch
 
     from plurality.reward.links import prob
-    from plurality.rl.environment import function_of, settings_here
+    from plurality.rl.environment import function_alone, settings_here
 
     settings = settings_here()
     settings.check_numbers()
-    function = function_of(settings)
+    function = function_alone(settings, "OpenRLHF")
     protocol = OpenRLHFProtocol(
         user_key=function.user_column,
-        needs_user=function.rule is None,
+        needs_user=function.needs_user,
         reads_prompts=function.reads_prompts,
         end_tokens=tuple(settings.ends.split()),
         thought_tags=function.thought_tags,

@@ -24,18 +24,21 @@ NEW_USER = ""  # no user has a blank id
 class KnownUsers:
     """The users a model knows, looked up without work that grows with their number.
 
-    place   row in codes by user id
-    codes   (U + 1, C) float32, the last row the population's code
+    place        row in codes by user id
+    codes        (U + 1, C) float32, the last row the population's code
+    covariance   (U + 1, C, C) of what is believed of each
     """
 
     place: dict[str, int]
     codes: Tensor
+    covariance: Tensor
 
     @staticmethod
     def of(reward: RewardModel) -> "KnownUsers":
         """All users that `reward` knows, and one it does not."""
-        codes = reward.codes([*reward.user_ids, NEW_USER], "population").float()
-        return KnownUsers({user: row for row, user in enumerate(reward.user_ids)}, codes)
+        beliefs = reward.beliefs([*reward.user_ids, NEW_USER], "population")
+        place = {user: row for row, user in enumerate(reward.user_ids)}
+        return KnownUsers(place, beliefs.codes.float(), beliefs.covariance)
 
     def rows(self, ids: Sequence[Any], unknown: Unknown) -> NDArray[np.int64]:
         """Row in codes of each id (n,); of a user the model does not know the population's, or −1 for "none".
@@ -63,9 +66,10 @@ def _id(value: Any, row: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class UserPopulation:
-    """Whom a rule serves: codes (P, C) float32, weights (P,), group codes (P,), and the groups' names (G)."""
+    """Whom a rule serves: codes (P, C) float32 and their covariance, weights (P,), groups (P,) and their names (G)."""
 
     codes: Tensor
+    covariance: Tensor
     weights: NDArray[np.float64]
     groups: NDArray[np.int64]
     names: tuple[str, ...]
@@ -79,8 +83,11 @@ class UserPopulation:
         Raises InputError for users twice in the table, and for weights that are negative or all 0.
         """
         if source is None:
-            codes = reward.codes(list(reward.user_ids)).float()
-            return UserPopulation(codes, np.ones(len(codes)), np.zeros(len(codes), dtype=np.int64), ("everybody",))
+            known = reward.posterior
+            n = len(known.codes)
+            return UserPopulation(
+                known.codes.float(), known.covariance, np.ones(n), np.zeros(n, dtype=np.int64), ("everybody",)
+            )
         frame, place = open_frame(source, "users")
         place = place if isinstance(source, str | Path) else "population"
         ids = columns.ids(frame, "user_id", place)
@@ -103,8 +110,9 @@ class UserPopulation:
         names = ["everybody"] if groups is None else sorted(groups.unique())
         number = {name: code for code, name in enumerate(names)}
         member = [0] * frame.height if groups is None else [number[g] for g in groups]
-        codes = reward.codes(frame.with_columns(ids), "population").float()
-        return UserPopulation(codes, weights, np.array(member, dtype=np.int64), tuple(names))
+        beliefs = reward.beliefs(frame.with_columns(ids), "population")
+        groups_of = np.array(member, dtype=np.int64)
+        return UserPopulation(beliefs.codes.float(), beliefs.covariance, weights, groups_of, tuple(names))
 
 
 def _weights(frame: pl.DataFrame, place: str) -> NDArray[np.float64]:

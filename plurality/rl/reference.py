@@ -10,7 +10,7 @@ from plurality.arrays import Array
 from plurality.errors import InputError
 from plurality.io.visible import THOUGHT_TAGS, Tags
 from plurality.rl.messages import Pairs
-from plurality.rl.scoring import Normalise
+from plurality.rl.scales import Normalise
 
 
 @dataclass(frozen=True, eq=False)

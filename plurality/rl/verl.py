@@ -12,7 +12,7 @@ from typing import Any
 from plurality.errors import InputError
 from plurality.io.paths import expanded
 from plurality.rl.batching import MicroBatcher
-from plurality.rl.environment import EnvironmentSettings, function_of, settings_here
+from plurality.rl.environment import EnvironmentSettings, function_alone, settings_here
 from plurality.rl.messages import Pairs
 from plurality.rl.reward_function import RewardFunction
 
@@ -38,7 +38,7 @@ def compute_score(
     ground_truth    not looked at
     """
     settings = _settings(reward_kwargs)
-    function = function_of(settings)
+    function = function_alone(settings, "verl")
     sample = _sample(function, solution_str, extra_info)
     return _answer(function, sample, _score(function, [sample])[0])
 
@@ -57,7 +57,7 @@ async def compute_score_async(
     reward_kwargs    settings, as in `compute_score`
     """
     settings = _settings(reward_kwargs)
-    function = function_of(settings)
+    function = function_alone(settings, "verl")
     sample = _sample(function, solution_str, extra_info)
     return _answer(function, sample, await _batcher(settings, asyncio.get_running_loop()).submit(sample))
 
@@ -70,7 +70,7 @@ def _settings(reward_kwargs: Mapping[str, Any]) -> EnvironmentSettings:
 
 @lru_cache(maxsize=8)
 def _batcher(settings: EnvironmentSettings, loop: asyncio.AbstractEventLoop) -> MicroBatcher[Sample, Outcome]:
-    function = function_of(settings)
+    function = function_alone(settings, "verl")
     return MicroBatcher(lambda samples: _score(function, samples))
 
 
@@ -95,7 +95,7 @@ def _answer(function: RewardFunction, sample: Sample, outcome: Outcome) -> dict[
 def _sample(function: RewardFunction, solution: str, extra_info: Any) -> Sample:
     info = extra_info if isinstance(extra_info, Mapping) else {}
     user = info.get(function.user_column, info.get("user_id"))
-    if user is None and function.rule is None:
+    if user is None and function.needs_user:
         raise InputError(
             f"extra_info has no {function.user_column} (it has {', '.join(map(str, info)) or 'nothing'}); write the "
             "training set with plurality.rl.verl.to_parquet"
@@ -198,7 +198,7 @@ def _reward_manager() -> type:
             text = await asyncio.to_thread(self.tokenizer.decode, response[:written], skip_special_tokens=True)
             info = {**(columns.get("extra_info") or {})}
             settings = settings_here()
-            key = function_of(settings).user_column
+            key = function_alone(settings, "verl").user_column
             info |= {k: columns[k] for k in (key,) if columns.get(k) is not None}
             if columns.get("raw_prompt") is not None:
                 info["prompt"] = columns["raw_prompt"]

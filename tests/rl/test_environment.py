@@ -9,7 +9,7 @@ import pytest
 
 from plurality.encoders import TransformersEncoder, TransformersSpec
 from plurality.errors import InputError, InputWarning
-from plurality.rl import reward_function, trl
+from plurality.rl import rewards, trl
 from plurality.rl.environment import EnvironmentSettings, from_environment, function_of
 from plurality.rl.reward_function import RewardFunction
 
@@ -69,8 +69,8 @@ def test_threads_that_come_at_once_load_once(policy, plant, tmp_path, monkeypatc
     z = np.random.default_rng(0).normal(size=16)
     encoder = TransformersEncoder(TransformersSpec(str(policy), max_length=8), cache=False)
     folder = plant(encoder, {"ann": z}, z, width=16).save_pretrained(tmp_path / "reward")
-    loads, load = [], reward_function.load
-    monkeypatch.setattr(reward_function, "load", lambda folder: loads.append(folder) or load(folder))
+    loads, load = [], rewards.load
+    monkeypatch.setattr(rewards, "load", lambda folder: loads.append(folder) or load(folder))
     said = ["ab " * i + "b" for i in range(1, 9)] * 4  # some too long
 
     def score(text):

@@ -1,5 +1,8 @@
 """No door takes people for members of an ensemble, for objectives or for one prompt's candidates."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -9,18 +12,20 @@ from plurality.rl.best_of_n import best_of_n
 from plurality.rl.environment import EnvironmentSettings, function_of
 from plurality.rl.remote import EmbeddingServer
 from plurality.rl.reward_function import AsyncRewardFunction, RewardFunction
-from plurality.rl.rules.registry import BRME, RMOD, Consensus, Directional
+from plurality.rl.rules.registry import BRME, RMOD, Consensus, Directional, Pareto
 
 K = 3  # as many weights as there are people: the shapes fit
+MEMBERS, OBJECTIVES = "members.*fit Ensemble", r"an objective.*fit MORE\(multi_head=True\)"
 RULES = {
-    "brme:0.3": "members",
-    "rmod:1": "one prompt",
-    "direction:1,2,3": "objective",
-    "consensus:1,2,3": "objective",
-    BRME(): "members",
-    RMOD(): "one prompt",
-    Directional((1.0,) * K): "objective",
-    Consensus((1.0,) * K): "objective",
+    "brme:0.3": MEMBERS,
+    "direction:1,2,3": OBJECTIVES,
+    "simplex:1,2,3": OBJECTIVES,
+    "consensus:1,2,3": OBJECTIVES,
+    "pareto": OBJECTIVES,
+    BRME(): MEMBERS,
+    Directional((1.0,) * K): OBJECTIVES,
+    Consensus((1.0,) * K): OBJECTIVES,
+    Pareto(): OBJECTIVES,
 }
 
 
@@ -31,9 +36,8 @@ def test_every_door_says_what_the_rule_needs(model, folder, rule, monkeypatch):
         RewardFunction(model, rule=rule)
     with pytest.raises(InputError, match=RULES[rule]):
         AsyncRewardFunction(model, EmbeddingServer("http://x", "m"), rule=rule)
-    if RULES[rule] != "one prompt":
-        with pytest.raises(InputError, match=RULES[rule]):
-            best_of_n(model, ["q"], [["red", "blue"]], None, rule=rule)
+    with pytest.raises(InputError, match=RULES[rule]):
+        best_of_n(model, ["q"], [["red", "blue"]], None, rule=rule)
     if not isinstance(rule, str):
         return
     with pytest.raises(InputError, match=RULES[rule]):
@@ -46,6 +50,55 @@ def test_every_door_says_what_the_rule_needs(model, folder, rule, monkeypatch):
         trl.reward(["q"], ["red"], user_id=["ann"])
     with pytest.raises(InputError, match=RULES[rule]):
         openrlhf.reward_func(["q red"], ["q "], ["ann"])
+
+
+def test_trainers_that_hand_completions_over_one_by_one_have_no_candidates(folder, monkeypatch):
+    with pytest.raises(InputError, match="candidates of one prompt, and verl hands completions over one by one"):
+        verl.compute_score("", "red", "", {"user_id": "ann"}, reward=str(folder), rule="rmod", blank=0)
+    for name, value in {"REWARD": folder, "RULE": "rmod", "BLANK": "-5"}.items():
+        monkeypatch.setenv(f"PLURALITY_{name}", str(value))
+    with pytest.raises(InputError, match="and OpenRLHF hands"):
+        openrlhf.reward_func(["q red"], ["q "], ["ann"])
+
+
+def test_a_prompts_candidates_are_solved_by_themselves(model, texts):
+    """A batch of two prompts, mixed, gives what each prompt gives alone; once all of a batch were one problem."""
+    said = texts(8, 5)
+    asked = ["p", "q"] * 4
+    fair = RewardFunction(model, rule=RMOD(3.0), population=_groups(model))
+    both = fair(asked, said)
+    for prompt in "pq":
+        rows = [i for i, other in enumerate(asked) if other == prompt]
+        alone = fair([prompt] * 4, [said[i] for i in rows])
+        np.testing.assert_allclose([both[i] for i in rows], alone, rtol=1e-9)
+    together = fair(["p"] * 8, said)
+    assert np.abs(np.subtract(both, together)).max() > 1e-3
+    messages = [[{"role": "user", "content": prompt}] for prompt in asked]
+    np.testing.assert_allclose(fair(messages, said), both, rtol=1e-6)
+    with pytest.raises(InputError, match="each prompt of this call has one"):
+        fair(["p", "q"], said[:2])
+
+
+def _groups(model):
+    import polars as pl
+
+    return pl.DataFrame({"user_id": list(model.user_ids), "group": list("abc")})
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A rule of rows that nothing has."""
+
+    name: str = "odd"
+    rows: ClassVar[str] = "judges"
+
+    def __call__(self, utilities, weights, groups):
+        return utilities[0]
+
+
+def test_a_rule_of_ones_own_says_what_its_rows_are(model):
+    with pytest.raises(InputError, match="its rows are 'judges'; give one of people, members, objectives"):
+        RewardFunction(model, rule=Odd())
 
 
 def test_the_functions_themselves_take_what_their_docstrings_say():

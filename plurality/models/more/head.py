@@ -14,16 +14,19 @@ class Objectives(Projected):
 
     scale: Tensor
 
-    def __init__(self, width: int, *, objectives: int, generator: torch.Generator) -> None:
+    def __init__(self, width: int, *, objectives: tuple[str, ...], generator: torch.Generator) -> None:
         super().__init__()
-        self.n_embedding, self.n_codes = width, objectives
-        self.projector = Projector(width, objectives, 0, generator)
+        self.n_embedding, self.n_codes, self.objectives = width, len(objectives), objectives
+        self.projector = Projector(width, self.n_codes, 0, generator)
         torch.nn.init.zeros_(self.projector.linear)
-        self.register_buffer("scale", torch.ones(objectives))
+        self.register_buffer("scale", torch.ones(self.n_codes))
 
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
         """Reward by every objective, of unit spread between compared items once fitted: (M, m)."""
         return self.projector(items) / self.scale
+
+    def by_objective(self, features: Tensor) -> Tensor:
+        return features
 
     def coefficients(self, codes: Tensor) -> Tensor:
         return codes

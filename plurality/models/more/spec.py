@@ -43,6 +43,7 @@ class MORE(Spec):
 
     hidden       units of a hidden layer; 0 is linear
     n_sources    number of sources; None takes it from the data
+    names        of the sources, by which a multi-head reward is asked for one; the fit takes them from the data
     """
 
     source: str = "objective"
@@ -54,6 +55,7 @@ class MORE(Spec):
     steps: int = 300
     decay: float | None = None
     n_sources: int | None = None
+    names: tuple[str, ...] = ()
 
     name: ClassVar[str] = "more"
 
@@ -69,8 +71,14 @@ class MORE(Spec):
 
     def head(self, width: int, generator: torch.Generator) -> Head:
         if self.multi_head:
-            return Objectives(width, objectives=self.n_sources or 1, generator=generator)
+            return Objectives(width, objectives=self._objectives, generator=generator)
         return PooledHead(width, hidden=self.hidden, temperature=False, generator=generator)
+
+    @property
+    def _objectives(self) -> tuple[str, ...]:
+        """Names of the rewards; numbers in a model of before names were kept."""
+        count = self.n_sources or 1
+        return self.names if len(self.names) == count else tuple(f"objective_{k}" for k in range(count))
 
     def check(self, data: Comparisons) -> None:
         names, source = self._sources(data)
@@ -100,7 +108,7 @@ class MORE(Spec):
     def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         names, source = self._sources(data)
         names, source = [names[k] for k in np.unique(source)], np.unique(source, return_inverse=True)[1]
-        spec, trace = replace(self, n_sources=len(names)), Trace()
+        spec, trace = replace(self, n_sources=len(names), names=tuple(names)), Trace()
         with threads_for(2 * self.batch * len(names) * data.dim * 8.0), stages("fit", 3, show=run.progress) as bar:
             bar("weight decay")
             decay = spec._decay(data, source, run, trace)
@@ -143,7 +151,8 @@ class MORE(Spec):
         return descend(nats, FitPlan.decays, POOLED_DECAY)
 
     def _finished(self, fit: MultiSourceFit, data: Comparisons, trace: Trace, report: dict[str, Any]) -> Fitted:
-        head, chosen = fit.head.cpu().float().requires_grad_(False).eval(), {"n_sources": self.n_sources}
+        head = fit.head.cpu().float().requires_grad_(False).eval()
+        chosen = {"n_sources": self.n_sources, "names": self.names}
         if not isinstance(head, Objectives):
             prior = Prior.isotropic(0, 1.0)
             unseen = Posterior.of_prior(prior, data.users.height)

@@ -1,5 +1,4 @@
 from .consensus import Consensus as Consensus
-from .consensus import Directional as Directional
 from .consensus import borda as borda
 from .consensus import nearest as nearest
 from .consensus import neighbourhood as neighbourhood
@@ -8,12 +7,14 @@ from .ensembles import RMOD as RMOD
 from .maxmin import ExponentiatedGradient as ExponentiatedGradient
 from .maxmin import GroupMaxMin as GroupMaxMin
 from .maxmin import PointwiseMin as PointwiseMin
-from .registry import Rule as Rule
+from .objectives import Directional as Directional
+from .objectives import Pareto as Pareto
+from .objectives import Simplex as Simplex
 from .registry import Stateful as Stateful
 from .registry import load_state as load_state
-from .registry import people_rule as people_rule
 from .registry import rule_of as rule_of
 from .registry import save_state as save_state
+from .rows import Rule as Rule
 from .welfare import CVaR as CVaR
 from .welfare import Mean as Mean
 from .welfare import Nash as Nash

@@ -1,72 +1,43 @@
-"""A user who is a direction: objectives weighed by a unit vector, and what directions near it agree on."""
+"""A user who is a direction over objectives: what directions near it agree on."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from plurality.errors import InputError
-from plurality.rl.rules.welfare import Float, Int, checked
-
-
-def unit(direction: Float) -> Float:
-    """A direction on the sphere, v / ‖v‖: (..., K). Raises InputError for one without length."""
-    direction = np.asarray(direction, float)
-    length = np.linalg.norm(direction, axis=-1, keepdims=True)
-    if not (np.isfinite(length) & (length > 0)).all():
-        raise InputError("a direction must be finite and not all 0; give a weight to some objective")
-    return direction / length
+from plurality.rl.rules.objectives import Weighed, objectives, unit
+from plurality.rl.rules.rows import Batch
+from plurality.rl.rules.welfare import Float, Int
 
 
 @dataclass(frozen=True)
-class Directional:
-    """r = vᵀ x of objectives x (K, n) under a user's direction v (K,), put on the unit sphere.
-
-    Rows of the utilities are objectives, on one scale: standardise them (normalise="z"), or the larger one turns v
-    towards itself. Population weights and groups say nothing here. Source: DPA, arXiv 2402.18571.
-
-    direction    (K,) of the user; its length says nothing
-    """
-
-    direction: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        unit(np.array(self.direction))
-
-    @property
-    def name(self) -> str:
-        return "direction:" + ",".join(f"{v:g}" for v in self.direction)
-
-    def __call__(self, utilities: Float, weights: Float, groups: Int) -> Float:
-        return unit(np.array(self.direction)) @ _objectives(utilities, len(self.direction))
-
-
-@dataclass(frozen=True)
-class Consensus:
+class Consensus(Weighed):
     """Mean rank in [0, 1] that `size` directions within `degrees` of the user's give each completion (Borda count).
 
     A completion that wins in one direction only loses to one that is good in all near it. Ties share their rank. RPS
     (arXiv 2510.20498) has neighbours' directions *write* the candidates and judges them by the user's own, which is
     `Directional` over the candidates of `neighbourhood`; the vote over given candidates is ours.
 
-    direction    (K,) of the user
+    size         directions that vote, the user's own among them
+    degrees      how far they are from it at most
     seed         of the neighbours' directions
     """
 
-    direction: tuple[float, ...]
     size: int = 5
     degrees: float = 30.0
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        neighbourhood(np.array(self.direction), self.size, self.degrees, seed=self.seed)
+    kind: ClassVar[str] = "consensus"
+    batch: ClassVar[Batch] = "prompt"
 
-    @property
-    def name(self) -> str:
-        return "consensus:" + ",".join(f"{v:g}" for v in self.direction)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        neighbourhood(np.array(self.direction), self.size, self.degrees, seed=self.seed)
 
     def __call__(self, utilities: Float, weights: Float, groups: Int) -> Float:
         near = neighbourhood(np.array(self.direction), self.size, self.degrees, seed=self.seed)
-        return borda(near @ _objectives(utilities, len(self.direction)))
+        return borda(near @ objectives(utilities, len(self.direction)))
 
 
 def neighbourhood(direction: Float, size: int = 5, degrees: float = 30.0, *, seed: int = 0) -> Float:
@@ -107,10 +78,3 @@ def borda(scores: Float) -> Float:
     )
     others = max(scores.shape[1] - 1, 1)
     return ((below + upto - 1) / 2 / others).mean(0)
-
-
-def _objectives(utilities: Float, count: int) -> Float:
-    utilities = np.asarray(utilities, float)
-    if len(utilities) != count:
-        raise InputError(f"a direction of {count} weights needs {count} objectives, one a row, not {len(utilities)}")
-    return checked(utilities, np.ones(count), np.arange(count))[0]

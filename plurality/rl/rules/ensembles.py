@@ -1,10 +1,12 @@
 """Rules that guard against the worst of several rewards: members of an ensemble, or groups under a KL budget."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from plurality.errors import InputError
+from plurality.rl.rules.rows import Batch, Rows
 from plurality.rl.rules.welfare import Float, Int, checked, group_means
 
 MOST_STEPS = 50  # of Newton's method at one height of the barrier; a handful are the rule
@@ -25,6 +27,9 @@ class BRME:
 
     alpha: float = 0.3
     nominal: int | None = None
+
+    rows: ClassVar[Rows] = "members"
+    batch: ClassVar[Batch] = "whole"
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -54,6 +59,8 @@ class RMOD:
     """
 
     strength: float = 1.0
+
+    batch: ClassVar[Batch] = "prompt"
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.strength) and self.strength > 0):

@@ -1,11 +1,12 @@
 """Rules for the worst-off group. Which group that is depends on what is compared: a batch, a history, a completion."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from plurality.errors import InputError
+from plurality.rl.rules.rows import Batch
 from plurality.rl.rules.welfare import Float, Int, group_means
 
 
@@ -16,6 +17,8 @@ class GroupMaxMin:
     r_i = x̄_{g*, i} with g* = argmin_g mean_i x̄_{g, i}, x̄ the group's weighted mean utility: a subgradient step on
     min_g E x̄_g. Source: MaxMin-RLHF, arXiv 2402.08925, Algorithm 1.
     """
+
+    batch: ClassVar[Batch] = "whole"
 
     @property
     def name(self) -> str:
@@ -57,6 +60,8 @@ class ExponentiatedGradient:
 
     step: float = 0.1
     log_weight: dict[int, float] = field(default_factory=dict)  # of each group seen, up to a constant
+
+    batch: ClassVar[Batch] = "whole"
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.step) and self.step > 0):

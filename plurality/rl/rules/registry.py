@@ -9,10 +9,12 @@ from plurality.errors import InputError
 from plurality.io.atomic import check_file, whole_file
 from plurality.io.causes import unreadable
 from plurality.io.paths import expanded
-from plurality.rl.rules.consensus import Consensus, Directional, nearest, neighbourhood
+from plurality.rl.rules.consensus import Consensus, nearest, neighbourhood
 from plurality.rl.rules.ensembles import BRME, RMOD, rmod_weights
 from plurality.rl.rules.maxmin import ExponentiatedGradient, GroupMaxMin, PointwiseMin
-from plurality.rl.rules.welfare import CVaR, Float, Int, Mean, Nash, PowerMean, WeightedGroups
+from plurality.rl.rules.objectives import Directional, Pareto, Simplex, Weighed
+from plurality.rl.rules.rows import Rule
+from plurality.rl.rules.welfare import CVaR, Mean, Nash, PowerMean, WeightedGroups
 
 __all__ = [
     "BRME",
@@ -24,32 +26,19 @@ __all__ = [
     "GroupMaxMin",
     "Mean",
     "Nash",
+    "Pareto",
     "PointwiseMin",
     "PowerMean",
     "Rule",
+    "Simplex",
     "WeightedGroups",
     "load_state",
     "nearest",
     "neighbourhood",
-    "people_rule",
     "rmod_weights",
     "rule_of",
     "save_state",
 ]
-
-
-@runtime_checkable
-class Rule(Protocol):
-    """Rewards (n,) of a batch of completions from people's utilities (U, n), weights (U,) and group codes (U,)."""
-
-    @property
-    def name(self) -> str: ...
-
-    def __call__(self, utilities: Float, weights: Float, groups: Int) -> Float:
-        """Rewards (n,) of a batch of n completions.
-
-        groups    (U,) code of the group of each
-        """
 
 
 @runtime_checkable
@@ -70,8 +59,13 @@ class Stateful(Rule, Protocol):
         """
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+def _weighed(rule: type[Weighed], text: str) -> Any:
+    """A rule of numbers in the order of the objectives, or by their names: "0.8,0.6" or "helpful=0.8,honest=0.6"."""
+    parts = [part.rpartition("=") for part in text.split(",")]
+    named = tuple(name.strip() for name, _, _ in parts if name)
+    if named and len(named) < len(parts):
+        raise ValueError("some weights have a name and some have none")
+    return rule(tuple(float(value) for _, _, value in parts), names=named)
 
 
 def _shares(text: str) -> dict[int, float]:
@@ -90,18 +84,12 @@ _NAMED: dict[str, tuple[str, Callable[[str], Rule]]] = {
     "eg": ("[:STEP]", lambda text: ExponentiatedGradient(float(text)) if text else ExponentiatedGradient()),
     "brme": ("[:ALPHA]", lambda text: BRME(float(text)) if text else BRME()),
     "rmod": ("[:STRENGTH]", lambda text: RMOD(float(text)) if text else RMOD()),
-    "direction": (":V1,V2,…", lambda text: Directional(_numbers(text))),
-    "consensus": (":V1,V2,…", lambda text: Consensus(_numbers(text))),
+    "direction": (":[NAME=]V,…", lambda text: _weighed(Directional, text)),
+    "simplex": (":[NAME=]W,…", lambda text: _weighed(Simplex, text)),
+    "consensus": (":[NAME=]V,…", lambda text: _weighed(Consensus, text)),
+    "pareto": ("", lambda _: Pareto()),
 }
 NAMES = tuple(name + after for name, (after, _) in _NAMED.items())
-
-# what rows of utilities are to a rule for which they are not people's over a batch of any prompts
-_OTHER_ROWS: dict[type, str] = {
-    BRME: "the rewards of an ensemble's members, a row a member: call the rule itself with those",
-    RMOD: "the candidates of one prompt at a time: use best_of_n, or call the rule itself with those",
-    Directional: "a reward for each objective, a row an objective: call the rule itself with those",
-    Consensus: "a reward for each objective, a row an objective: call the rule itself with those",
-}
 
 
 def rule_of(rule: "str | Rule") -> Rule:
@@ -126,22 +114,6 @@ def rule_of(rule: "str | Rule") -> Rule:
         raise
     except ValueError:
         raise InputError(f"rule {rule!r}: {text!r} is not what {name}{after} takes; write numbers") from None
-
-
-def people_rule(rule: "str | Rule", *, one_prompt: bool = False) -> Rule:
-    """The rule as `rule_of` gives it, if people's utilities are what it takes.
-
-    Raises InputError for a rule that would take people for members of an ensemble, or for objectives; and unless the
-    batch is `one_prompt`'s candidates, for one that weighs groups by all of a batch.
-
-    rule          name, with what is written after it, or a rule
-    one_prompt    whether all completions of a batch answer one prompt
-    """
-    found = rule_of(rule)
-    needs = next((rows for kind, rows in _OTHER_ROWS.items() if isinstance(found, kind)), None)
-    if needs is None or (one_prompt and isinstance(found, RMOD)):
-        return found
-    raise InputError(f"rule {found.name!r} is not one of people's utilities over a batch; it needs {needs}")
 
 
 def save_state(rule: Rule, path: str | Path) -> Path:

@@ -26,15 +26,17 @@ from plurality.rl.rules.registry import (
     GroupMaxMin,
     Mean,
     Nash,
+    Pareto,
     PointwiseMin,
     PowerMean,
+    Simplex,
     WeightedGroups,
     nearest,
     neighbourhood,
-    people_rule,
     rmod_weights,
     rule_of,
 )
+from plurality.rl.rules.rows import batch_of, rows_of
 
 MEANS = (Mean(), Nash(), PowerMean(-2), PowerMean(0.5), PowerMean(-np.inf), PowerMean(np.inf), CVaR(0.3))
 GROUPED = (WeightedGroups({0: 0.2, 1: 0.3, 2: 0.5}), GroupMaxMin(), PointwiseMin(), ExponentiatedGradient(0.5))
@@ -418,22 +420,61 @@ def test_rules_by_name(name, wanted):
     assert pickle.loads(pickle.dumps(found)) == wanted
 
 
-OF_PEOPLE = ["mean", "nash", "power:2", "cvar:0.5", "groups:0=1", "maxmin", "pointwise_min", "eg"]
-OF_OTHERS = {"brme": "members", "rmod": "one prompt", "direction:1,2": "objective", "consensus:1,2": "objective"}
+ROWS = {
+    "people": ["mean", "nash", "power:2", "cvar:0.5", "groups:0=1", "maxmin", "pointwise_min", "eg", "rmod"],
+    "members": ["brme"],
+    "objectives": ["direction:1,2", "simplex:1,2", "consensus:1,2", "pareto"],
+}
+BATCHES = {"whole": ["maxmin", "eg", "brme"], "prompt": ["rmod", "consensus:1,2", "pareto"]}
 
 
-def test_every_rule_is_of_people_or_says_of_what_it_is():
-    """A new rule must be put into one of the two lists."""
-    assert len(OF_PEOPLE) + len(OF_OTHERS) == len(NAMES)
-    for name in OF_PEOPLE:
-        assert people_rule(name) == people_rule(name, one_prompt=True) == rule_of(name)
-    for name, needs in OF_OTHERS.items():
-        for rule in (name, rule_of(name)):
-            with pytest.raises(InputError, match=f"is not one of people's utilities over a batch; .*{needs}"):
-                people_rule(rule)
-    assert people_rule("rmod", one_prompt=True) == RMOD()
-    with pytest.raises(InputError, match="members"):
-        people_rule("brme", one_prompt=True)
+def test_every_rule_says_what_its_rows_and_its_batch_are():
+    """A new rule must be put into one of the lists."""
+    assert sum(map(len, ROWS.values())) == len(NAMES)
+    for rows, names in ROWS.items():
+        for name in names:
+            assert rows_of(rule_of(name)) == rows
+            wanted = next((batch for batch, some in BATCHES.items() if name in some), "any")
+            assert batch_of(rule_of(name)) == wanted
+
+
+def test_names_of_objectives_are_put_in_the_models_order():
+    named = rule_of("direction:kind=3,true=4")
+    assert named == Directional((3.0, 4.0), names=("kind", "true"))
+    assert rule_of(named.name) == named
+    assert named.over(("true", "short", "kind")).direction == (4.0, 0.0, 3.0)
+    assert Directional((1.0, 2.0)).over(("a", "b")).names == ("a", "b")
+    with pytest.raises(InputError, match="no objective 'kind'; the model has a, b"):
+        named.over(("a", "b"))
+    with pytest.raises(InputError, match="has 2 weights, and the model 3 objectives"):
+        Directional((1.0, 2.0)).over(("a", "b", "c"))
+
+
+def test_shares_on_the_simplex():
+    scores, ones, groups = np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 2.0]]), np.ones(2), np.arange(2)
+    np.testing.assert_allclose(Simplex((3.0, 1.0))(scores, ones, groups), [0.75, 0.25, 2.0])
+    with pytest.raises(InputError, match="share is negative"):
+        Simplex((1.0, -1.0))
+
+
+def test_pareto_counts_the_fronts_before_ones_own():
+    """Against the definition, front after front, with ties and repeated candidates among them."""
+    rng = np.random.default_rng(0)
+    assert Pareto()(np.array([[2.0, 1.0, 1.0, 0.0], [0.0, 1.0, 0.5, 0.0]]), np.ones(2), np.arange(2)).tolist() == [
+        0, 0, -1, -2
+    ]  # fmt: skip
+    for k in (1, 2, 3):
+        x = rng.integers(0, 4, (k, 12)).astype(float)
+        left, front, wanted = set(range(12)), 0, np.zeros(12)
+        while left:
+            best = {i for i in left if not any((x[:, j] >= x[:, i]).all() and (x[:, j] > x[:, i]).any() for j in left)}
+            wanted[list(best)] = -front
+            left, front = left - best, front + 1
+        found = Pareto()(x, np.ones(k), np.arange(k))
+        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(Pareto()(np.exp(x) * 7, np.ones(k), np.arange(k)), wanted)
+        order = rng.permutation(12)
+        np.testing.assert_array_equal(Pareto()(x[:, order], np.ones(k), np.arange(k)), wanted[order])
 
 
 @pytest.mark.parametrize("name", ["means", "mean:1", "power", "power:", "cvar", "", ":", "eg:"])
