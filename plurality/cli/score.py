@@ -4,7 +4,7 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from plurality.cli.settings import add_no_verify, add_thought_tags, at_least, say, thought_tags
+from plurality.cli.settings import add_direction, add_no_verify, add_thought_tags, at_least, say, thought_tags
 from plurality.io.paths import expanded
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from plurality.arrays import Float, Int
     from plurality.data.read import Completions
+    from plurality.reward.reward_model import RewardModel
 
 EXAMPLE = "plurality score reward/ candidates.parquet --out scored.parquet"
 
@@ -37,6 +38,17 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="add `rank` and `best` among each user's completions of a prompt (with N: among the first N)",
     )
+    parser.add_argument(
+        "--sd",
+        action="store_true",
+        help="add a column `sd`: how far a reward may be off, as a gap to the mean item of the fit (log-odds)",
+    )
+    parser.add_argument(
+        "--objectives",
+        metavar="NAME[,NAME]",
+        help="all, or names: add a column `reward_NAME` for each objective of a model that has several",
+    )
+    add_direction(parser)
     add_thought_tags(parser)
     parser.add_argument(
         "--only-best", action="store_true", help="with --best-of-n: write only the best row of each user and prompt"
@@ -53,26 +65,45 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.errors import InputError, InputWarning
     from plurality.io.atomic import check_file, whole_file
     from plurality.reward.reward_model import load
+    from plurality.rl.rules.asked import rule_for
 
     if args.out.suffix != ".parquet":
         raise InputError(f"{args.out}: scores are written as parquet; give a name that ends in .parquet")
     if args.only_best and args.best_of_n is None:
         raise InputError("--only-best needs --best-of-n, which says what is best")
+    if args.sd and args.direction is not None:
+        raise InputError("--sd is of a user's own reward, and --direction rewards objectives; leave one out")
     check_file(args.out)
     model = load(args.model, verify=not args.no_verify)
+    by_direction = rule_for(model.head, None, direction=args.direction)
+    names = _objectives(args.objectives, model)
     encoder = model.text_encoder()
     tags = thought_tags(args)
     candidates = read_completions(args.candidates, tags)
     group, place = (None, None) if args.best_of_n is None else _groups(candidates, args.best_of_n)
-    model.codes(candidates.user_ids, args.unknown)  # raises for unknown users before any text is embedded
+    if by_direction is None:
+        model.codes(candidates.user_ids, args.unknown)  # raises for unknown users before any text is embedded
     items = candidates.items.embed(encoder, progress=not args.json)
     prompts = None
     if model.head.uses_prompts:
         prompts = candidates.items.embed_prompts(encoder, progress=not args.json)[candidates.items.prompt]
-    reward = model.score(items, candidates.item, candidates.user_ids, prompts=prompts, unknown=args.unknown)
+    made: dict[str, Float] = {}
+    if args.sd:
+        made["reward"], made["sd"] = model.score(
+            items, candidates.item, candidates.user_ids, prompts=prompts, unknown=args.unknown, return_sd=True
+        )
+    elif by_direction is None:
+        made["reward"] = model.score(items, candidates.item, candidates.user_ids, prompts=prompts, unknown=args.unknown)
+    if names or by_direction is not None:
+        each = model.by_objective(items, prompts=prompts)[candidates.item].T
+        if by_direction is not None:
+            made["reward"] = by_direction(each, np.ones(len(each)), np.arange(len(each)))
+        made |= {f"reward_{name}": each[model.objectives.index(name)] for name in names}
     unseen = candidates.item < 0
-    _check_finite(candidates.source, np.where(unseen, 0.0, reward))
-    scored = candidates.frame.with_columns(pl.Series("reward", np.where(unseen, np.nan, reward)).fill_nan(None))
+    _check_finite(candidates.source, np.where(unseen, 0.0, made["reward"]))
+    scored = candidates.frame.with_columns(
+        pl.Series(name, np.where(unseen, np.nan, values)).fill_nan(None) for name, values in made.items()
+    )
     if unseen.any():
         what = f"{int(unseen.sum()):,} completions are empty or a thought that has not ended"
         warnings.warn(InputWarning(f"{candidates.source}: {what}; they have no reward"), stacklevel=2)
@@ -83,6 +114,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         scored.write_parquet(new)
     say(args, f"{scored.height:,} rewards for {scored['user_id'].n_unique():,} users written to {args.out}")
     return {"scored": str(args.out), "rows": scored.height, "without_reward": int(unseen.sum())}
+
+
+def _objectives(given: str | None, model: "RewardModel") -> tuple[str, ...]:
+    """The objectives that a column is asked for. Raises InputError for one that the model does not have."""
+    from plurality.errors import InputError
+
+    if given is None:
+        return ()
+    if not model.objectives:
+        raise InputError("--objectives: this model has none; fit more with --set multi_head=true")
+    names = model.objectives if given == "all" else tuple(name.strip() for name in given.split(","))
+    if strange := [name for name in names if name not in model.objectives]:
+        raise InputError(f"--objectives: there is no {strange[0]!r}; the model has {', '.join(model.objectives)}")
+    return names
 
 
 def _check_finite(source: str, reward: "Float") -> None:

@@ -10,7 +10,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from plurality.cli.settings import add_no_verify, add_thought_tags, at_least, say, thought_tags
+from plurality.cli.settings import add_direction, add_no_verify, add_thought_tags, at_least, say, thought_tags
 from plurality.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference", help="reference completions for --normalise win: parquet, JSONL or CSV with prompt, completion"
     )
+    parser.add_argument(
+        "--lower",
+        type=float,
+        default=0.0,
+        help="standard deviations that a reward is below what is expected of its user (default 0)",
+    )
+    add_direction(parser)
     parser.add_argument(
         "--blank",
         type=float,
@@ -112,6 +119,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         unknown=args.unknown,
         normalise=args.normalise,
         reference=reference,
+        direction=args.direction,
+        lower=args.lower,
         blank=args.blank,
         thought_tags=tags,
     )
@@ -120,7 +129,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         warnings.simplefilter("ignore", InputWarning)  # such as of a word that the encoder does not know
         rewarder(prompts=["Hello"], completions=["Hello"], user_id=list(model.user_ids[:1]))
     encoder = model.text_encoder().describe()
-    unknown: Unknown = args.unknown if model.head.n_codes else "population"  # where all have one reward
+    personal = rewarder.needs_user and model.head.n_codes  # or all have one reward
+    unknown: Unknown = args.unknown if personal else "population"
     about = {"model": repr(model), "encoder": {key: encoder.get(key) for key in ("kind", "name")}}
     app = create_app(
         rewarder,
@@ -130,6 +140,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ),
         protocol=OpenRLHFProtocol(
             user_key=model.spec.unit,
+            needs_user=rewarder.needs_user,
             reads_prompts=rewarder.reads_prompts,
             end_tokens=END_TOKENS if args.eos is None else tuple(args.eos),
             thought_tags=tags,

@@ -53,6 +53,27 @@ def add_thought_tags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_direction(parser: argparse.ArgumentParser) -> None:
+    """`--direction` over the objectives of a model."""
+    parser.add_argument(
+        "--direction",
+        type=_direction,
+        metavar="NAME=V[,NAME=V]",
+        help="reward the objectives of a model that has several, weighed on the unit sphere, whoever the user is",
+    )
+
+
+def _direction(text: str) -> dict[str, float]:
+    parts = [part.rpartition("=") for part in text.split(",")]
+    try:
+        made = {name.strip(): float(value) for name, _, value in parts}
+    except ValueError:
+        made = {}
+    if len(made) < len(parts) or "" in made:
+        raise argparse.ArgumentTypeError(f"{text!r} is no direction; write one as helpful=0.8,honest=0.6")
+    return made
+
+
 def thought_tags(args: argparse.Namespace) -> Tags:
     """The tags given, or those of common reasoning models."""
     return THOUGHT_TAGS if args.thought_tags is None else tags_of(args.thought_tags, "--thought-tags")
