@@ -16,6 +16,7 @@ from plurality.evaluation.compare import compare as compare
 from plurality.evaluation.comparison_table import Comparison as Comparison
 from plurality.models.bradley_terry import BradleyTerry as BradleyTerry
 from plurality.models.dpl import DPL as DPL
+from plurality.models.ensemble import Ensemble as Ensemble
 from plurality.models.family import Spec as Spec
 from plurality.models.hierarchical import Hierarchical as Hierarchical
 from plurality.models.lcpo import LCPO as LCPO

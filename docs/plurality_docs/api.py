@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+from plurality.reward.fitted import Parts
 from plurality_docs.public import documented, modules, names
 
 
@@ -59,6 +60,8 @@ def _entry(full: str, value: Any) -> Iterator[str]:
         yield f".. autoclass:: {full}"
         if not issubclass(value, BaseException):
             yield "   :members:"
+            if issubclass(value, Parts):  # whose methods stand in several files
+                yield "   :inherited-members: Parts"
         if "__call__" in vars(value):
             yield "   :special-members: __call__"
     elif inspect.isroutine(value):

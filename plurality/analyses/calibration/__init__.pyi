@@ -1,3 +1,5 @@
+from .abstention import CoverageRisk as CoverageRisk
+from .abstention import coverage_risk as coverage_risk
 from .brier_decomposition import BrierParts as BrierParts
 from .brier_decomposition import brier_parts as brier_parts
 from .calibration import brier as brier
