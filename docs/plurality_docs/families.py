@@ -11,8 +11,9 @@ def appendix(name: str) -> str:
     rows = []
     for setting in fields(cls):
         default = "" if setting.default is MISSING else repr(setting.default)
-        rows.append(f"| `{setting.name}` | `{getattr(setting.type, '__name__', setting.type)}` | `{default}` |")
-    table = "\n".join(["| setting | type | default |", "|---|---|---|", *rows]).replace(" | None", " or None")
+        kind = str(getattr(setting.type, "__name__", setting.type)).replace(" | ", " or ")
+        rows.append(f"| `{setting.name}` | `{kind}` | `{default}` |")
+    table = "\n".join(["| setting | type | default |", "|---|---|---|", *rows])
     return f"""
 
 ## Settings

@@ -22,7 +22,7 @@ Batch = Literal["any", "whole", "prompt"]
 
 @runtime_checkable
 class Rule(Protocol):
-    """Rewards (n,) of a batch of completions from utilities (P, n), a row of weight (P,) and group code (P,) each.
+    """Rewards (n,) of a batch of completions from rows of utilities (P, n), their weights (P,) and group codes (P,).
 
     Rows are people unless the rule's type says otherwise: see `plurality.rl.rules.rows`.
     """
