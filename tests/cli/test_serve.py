@@ -261,3 +261,19 @@ def test_what_is_no_http_disturbs_nobody(live):
     answer = httpx.post(f"{url}/get_reward", content=json.dumps(body(("Hi ", "there", "ann"))),
                         headers={"content-type": "application/json"})  # fmt: skip
     assert answer.json()["rewards"] == [reward_of("ann", "Hi ", "there")]
+
+
+def test_a_direction_over_objectives_needs_no_user(town, candidates, tmp_path):
+    data = plurality.read(town / "comparisons.parquet", users=town / "users.parquet", encoder=LsaSpec(dim=8))
+    several = plurality.MORE(source="age", multi_head=True, decay=3.0, steps=20).fit(data)
+    direction = dict(zip(several.objectives, (0.8, -0.6), strict=False))
+    folder = several.save_pretrained(tmp_path / "several")
+    asked = body(*((p, c + "</s>", None) for p, c in candidates.select("prompt", "completion").rows()))
+    with Running(folder, "--direction", ",".join(f"{name}={v}" for name, v in direction.items())) as served:
+        answer = httpx.post(served.url, json=asked, timeout=60)
+    assert answer.status_code == 200, answer.text
+    wanted = plurality.RewardFunction(several, direction=direction)(
+        candidates["prompt"].to_list(), candidates["completion"].to_list()
+    )
+    np.testing.assert_allclose(answer.json()["rewards"], wanted, atol=1e-5)
+    np.testing.assert_allclose(answer.json()["scores"], expit(wanted), atol=1e-5)

@@ -127,6 +127,19 @@ def test_it_is_saved_adapted_and_asked_like_any_reward(model, tmp_path):
     assert known.users["uncertainty"].max() < 1
 
 
+def test_it_starts_from_a_base_as_its_members_do():
+    """A base that is the population's own reward is found to be worth what it is, and is in no standard deviation."""
+    world, _ = planted.taste_groups(24, shares=(1.0,), width=5, seed=2)
+    data = world.sample(12, seed=3).data
+    data = replace(data, base=world.utility(data.items, world.theta[:1]) / 3)
+    model = Ensemble(BradleyTerry(decay=50.0), n=4).fit(data, seed=0)
+    assert model.base == pytest.approx(3, rel=0.35)
+    items, ids = data.items[:10], ["user-0"]
+    near, far = (model.utility(items, ids, base=b, return_sd=True) for b in (data.base[:10], data.base[:10] + 2))
+    np.testing.assert_allclose(far[0] - near[0], 2 * model.base, rtol=1e-4)
+    np.testing.assert_array_equal(far[1], near[1])
+
+
 def test_settings_of_members_are_text():
     spec = Ensemble(LowRank(rank=2, weights="signed", unit="country"), n=4)
     assert spec.spec == 'low_rank {"rank": 2, "weights": "signed"}'

@@ -95,6 +95,12 @@ def test_a_user_as_a_direction_over_objectives():
     assert hit(adapted.prefer(query.data)) > query.accuracy() - 0.04
     assert hit(adapted.prefer(query.data)) > hit(model.prefer(query.data, unknown="population")) + 0.03
     assert model.spec.n_sources == 3
+    assert model.objectives == ("group 0", "group 1", "group 2")
+    items = np.random.default_rng(0).standard_normal((300, 8), dtype=np.float32)
+    planted_rewards = np.stack([seen.utility(items, np.eye(3)[[k]]) for k in range(3)], 1)
+    found = np.corrcoef(model.by_objective(items).T, planted_rewards.T)[:3, 3:]
+    assert found.diagonal().min() > 0.95  # each by its name, and not another's
+    assert np.abs(found - np.diag(found.diagonal())).max() < 0.3
 
 
 def test_a_hidden_layer_learns_too():
