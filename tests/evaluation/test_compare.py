@@ -385,8 +385,8 @@ def test_a_spec_that_another_process_cannot_make_is_one_line(monkeypatch):
 def test_a_time_limit_leaves_out_what_was_not_begun_and_a_log_hears_what_was_done():
     heard, data = [], planted.taste_groups(20, shares=(0.5, 0.5), width=3)[0].sample(20, seed=0).data
     found = compare(
-        data, [PAL(n_prototypes=2, decay=1.0)], split="row", support=5, shuffled=False, n_bootstrap=10, folds=2, time_limit=0,
-        log=lambda step, values: heard.append(values),
+        data, [PAL(n_prototypes=2, decay=1.0)], split="row", support=5, shuffled=False, n_bootstrap=10, folds=2,
+        time_limit=0, log=lambda step, values: heard.append(values),
     )  # fmt: skip
     assert "time limit" in found.about["left_out"]["pal"]
     assert found.about["folds"] == 1
