@@ -20,7 +20,10 @@ EXAMPLE = "plurality score reward/ candidates.parquet --out scored.parquet"
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("model", help="fitted model folder, or hub id org/name")
-    parser.add_argument("candidates", help="parquet, JSONL or CSV with user_id, prompt, completion")
+    parser.add_argument(
+        "candidates",
+        help="parquet, JSONL or CSV with user_id, prompt, completion, and score for a model on top of a base reward",
+    )
     parser.add_argument(
         "--out", required=True, type=expanded, help="output parquet: the input rows with a `reward` column (log-odds)"
     )
@@ -87,13 +90,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     prompts = None
     if model.head.uses_prompts:
         prompts = candidates.items.embed_prompts(encoder, progress=not args.json)[candidates.items.prompt]
+    base = None if model.base is None else candidates.base()
     made: dict[str, Float] = {}
     if args.sd:
         made["reward"], made["sd"] = model.score(
-            items, candidates.item, candidates.user_ids, prompts=prompts, unknown=args.unknown, return_sd=True
-        )
+            items, candidates.item, candidates.user_ids, prompts=prompts, base=base, unknown=args.unknown,
+            return_sd=True,
+        )  # fmt: skip
     elif by_direction is None:
-        made["reward"] = model.score(items, candidates.item, candidates.user_ids, prompts=prompts, unknown=args.unknown)
+        made["reward"] = model.score(
+            items, candidates.item, candidates.user_ids, prompts=prompts, base=base, unknown=args.unknown
+        )
     if names or by_direction is not None:
         each = model.by_objective(items, prompts=prompts)[candidates.item].T
         if by_direction is not None:

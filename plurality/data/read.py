@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import polars as pl
 
-from plurality.arrays import Array, Int
+from plurality.arrays import Array, Float, Int
 from plurality.data import responses
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import open_embeddings
@@ -50,6 +50,15 @@ class Completions:
     prompt: Int
     user_ids: list[str]
     source: str
+
+    def base(self) -> Float:
+        """Scores of the base reward, the column `score`, of each item: (M,). Raises InputError where one is missing."""
+        seen = np.flatnonzero(self.item >= 0)
+        part = columns.Part(self.source, seen)
+        scores = columns.numbers(self.frame[seen], "score", part).to_numpy()
+        found = self.items.scored(self.item[seen], scores).base
+        assert found is not None
+        return found
 
 
 def read(  # noqa: PLR0913

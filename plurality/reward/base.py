@@ -64,7 +64,7 @@ class OnBase(Head):
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.head, self.n_codes, self.n_embedding = head, head.n_codes, head.n_embedding
-        self.uses_prompts = head.uses_prompts
+        self.uses_prompts, self.objectives, self.n_members = head.uses_prompts, head.objectives, head.n_members
 
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
         raise NotImplementedError("features of items and base scores come from RewardModel.features")
@@ -81,6 +81,16 @@ class OnBase(Head):
 
     def log_odds(self, first: Tensor, second: Tensor, codes: Tensor, base: Tensor | float = 0.0) -> Tensor:
         return self.head.log_odds(first[..., :-1], second[..., :-1], codes, base + first[..., -1] - second[..., -1])
+
+    def by_objective(self, features: Tensor) -> Tensor:
+        return self.head.by_objective(features[..., :-1])  # beside the base
+
+    def by_member(self, features: Tensor, codes: Tensor) -> Tensor:
+        return self.head.by_member(features[..., :-1], codes) + features[..., -1]
+
+    def centre(self, prompts: Tensor | None) -> Tensor | None:
+        found = self.head.centre(prompts)
+        return None if found is None else torch.nn.functional.pad(found, (0, 1))
 
     def penalty(self, decay: float) -> Tensor:
         return self.head.penalty(decay)

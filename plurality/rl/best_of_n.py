@@ -56,6 +56,7 @@ def best_of_n(  # noqa: PLR0913
     objective: str | None = None,
     direction: Weights | None = None,
     population: pl.DataFrame | None = None,
+    base: Sequence[Sequence[float]] | None = None,
     thought_tags: Tags = THOUGHT_TAGS,
 ) -> Best:
     """The candidate with the highest reward for each prompt: to its user, or to a population under a welfare rule.
@@ -79,12 +80,13 @@ def best_of_n(  # noqa: PLR0913
                   population's code
     objective     name of the one objective to choose by, of a model that has some
     direction     objective -> weight, put on the unit sphere
+    base          (P,) lists of the base reward's scores, one a candidate, for a model that starts from one
     thought_tags  (opening, closing) of thoughts, which nobody sees and which are not judged; a candidate of which
                   nothing else is there, or that is blank, is never the best
     """
     chooser = rule_for(reward.head, rule, objective=objective, direction=direction)
     kind = "nobody" if chooser is None else rows_of(chooser)
-    flat = _flat(prompts, candidates, user_ids, n, kind not in ("nobody", "members"), thought_tags)
+    flat = _flat(prompts, candidates, user_ids, n, kind not in ("nobody", "members"), thought_tags, base)
     people = None
     if kind == "people":
         people = UserPopulation.of(reward, population, unknown=unknown)
@@ -95,12 +97,15 @@ def best_of_n(  # noqa: PLR0913
     if kind in ("nobody", "members"):
         reward.codes(flat.user_ids, unknown)  # raises for unknown users before any text is embedded
     items, of_prompt = _embedded(reward, flat.candidates, encoder)
+    scores = _base_scores(reward, flat.candidates, base is not None, kind)
     if chooser is None:
-        values = reward.score(items, flat.candidates.item, flat.user_ids, prompts=of_prompt, unknown=unknown)
+        values = reward.score(
+            items, flat.candidates.item, flat.user_ids, prompts=of_prompt, base=scores, unknown=unknown
+        )
     else:
         seen = np.flatnonzero(flat.candidates.item >= 0)
         values = np.empty(len(flat.prompt))
-        values[seen] = _chosen(reward, chooser, people, flat, seen, items, of_prompt, unknown)
+        values[seen] = _chosen(reward, chooser, people, flat, seen, items, of_prompt, scores, unknown)
     values[flat.candidates.item < 0] = -np.inf
     return _best(values, flat)
 
@@ -163,11 +168,12 @@ def _chosen(
     seen: Int,
     items: Array,
     of_prompt: Array | None,
+    scores: Float | None,
     unknown: Unknown,
 ) -> Float:
     """What a rule gives the candidates at these rows, one prompt after another."""
     place = torch.as_tensor(flat.candidates.item[seen])
-    features = reward.features(items, of_prompt)[place]
+    features = reward.features(items, of_prompt, scores)[place]
     if people is not None:
         whole, weights, groups = people, people.weights, people.groups
         return by_prompt(
@@ -176,12 +182,14 @@ def _chosen(
         )
     with torch.no_grad():
         if rows_of(chooser) == "objectives":
-            each = reward.head.by_objective(features).T
+            each = reward.whole_head.by_objective(features).T
         else:
             centre = reward.centre(of_prompt)
             centre = centre[place] if reward.head.uses_prompts else centre.expand(len(place), -1)
             codes = reward.codes([flat.user_ids[i] for i in seen.tolist()], unknown).to(features.dtype)
-            each = reward.head.by_member(features, codes) - reward.head.by_member(centre, codes)
+            if reward.base is not None:
+                centre = torch.nn.functional.pad(centre, (0, 1))
+            each = reward.whole_head.by_member(features, codes) - reward.whole_head.by_member(centre, codes)
     utilities, k = each.double().numpy(), len(each)
     return by_prompt(lambda rows: chooser(utilities[:, rows], np.ones(k), np.arange(k)), flat.prompt[seen])
 
@@ -203,6 +211,7 @@ def _flat(
     n: int | None,
     by_rule: bool,
     tags: Tags,
+    base: Sequence[Sequence[float]] | None,
 ) -> _Flat:
     if by_rule and user_ids is not None:
         raise InputError("a rule chooses for a population, not for user_ids; give None for them, or no rule")
@@ -230,6 +239,10 @@ def _flat(
         "prompt": [prompts[i] for i in prompt.tolist()],
         "completion": [text for some in candidates for text in some[: n or len(some)]],
     }
+    if base is not None:
+        if [len(some) for some in base] != [len(some) for some in candidates]:
+            raise InputError("base has another number of scores than there are candidates; give one each")
+        rows["score"] = [float(score) for some in base for score in some[: n or len(some)]]
     try:
         frame = pl.DataFrame(rows)
     except (TypeError, pl.exceptions.PolarsError):
@@ -245,7 +258,7 @@ def _flat(
 def _wins(reward: RewardModel, people: UserPopulation, features: Tensor) -> Float:
     """Mean probability that each person prefers each candidate to another one, ½ where there is none: (P, n)."""
     with torch.no_grad():
-        u = reward.head.population(features, people.codes.to(features.dtype)).double()
+        u = reward.whole_head.population(features, people.codes.to(features.dtype)).double()
         others = u.shape[1] - 1
         if not others:
             return np.full(u.shape, 0.5)
@@ -266,6 +279,19 @@ def _embedded(reward: RewardModel, candidates: Completions, encoder: "Encoder | 
     if not reward.head.uses_prompts:
         return items, None
     return items, candidates.items.embed_prompts(encoder)[candidates.items.prompt]
+
+
+def _base_scores(reward: RewardModel, candidates: Completions, given: bool, kind: str) -> Float | None:
+    """Scores of the items, zeros where objectives are chosen by, which are beside the base."""
+    if given and reward.base is None:
+        raise InputError("this model starts from no base reward; leave base out")
+    if reward.base is None:
+        return None
+    if kind == "objectives":
+        return np.zeros(len(candidates.items.keys))
+    if not given:
+        raise InputError("this model starts from a base reward: give the score of each candidate as base=")
+    return candidates.base()
 
 
 def _best(values: Float, flat: _Flat) -> Best:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plurality.arrays import Array
 from plurality.io.visible import THOUGHT_TAGS, Tags
 from plurality.reward.reward_model import RewardModel
+from plurality.rl.base_scores import BaseReward
 from plurality.rl.embedding import chosen_encoder, embed, uncached
 from plurality.rl.memo import Memo
 from plurality.rl.messages import Pairs
@@ -46,6 +47,8 @@ class RewardFunction(Rewards):
     population   a table of user_id and optionally weight and group; all the model knows unless given
     lower        κ ≥ 0: rewards are κ standard deviations below what is expected, u − κ sd, each person's before a rule;
                  of raw utilities the sd of the gap to the mean item of the fit, else that of the normalised utility
+    base         the reward that the model starts from, where it starts from one: a function that is called as TRL calls
+                 it, with prompts, completions and the columns, or the name of a column of its scores
     blank        reward of a completion of which a person sees nothing: white space, a thought that has not ended, a
                  call of a tool. None, or a number
     thought_tags  (opening, closing) of what a policy thinks, which is not scored, as nobody sees it: see
@@ -71,6 +74,7 @@ class RewardFunction(Rewards):
         direction: Weights | None = None,
         population: Any = None,
         lower: float = 0.0,
+        base: BaseReward | None = None,
         blank: float | None = None,
         thought_tags: Tags = THOUGHT_TAGS,
         name: str | None = None,
@@ -86,6 +90,7 @@ class RewardFunction(Rewards):
             direction=direction,
             population=population,
             lower=lower,
+            base=base,
             blank=blank,
             thought_tags=thought_tags,
             name=name,
@@ -163,6 +168,7 @@ class AsyncRewardFunction(Rewards):
     direction      objective -> weight
     population     people that the rule is over
     lower          standard deviations below what is expected
+    base           the reward that the model starts from
     blank          reward of a completion of which nothing can be seen
     thought_tags   (opening, closing) of thoughts, which are not scored
     name           what metrics are called by
@@ -182,6 +188,7 @@ class AsyncRewardFunction(Rewards):
         direction: Weights | None = None,
         population: Any = None,
         lower: float = 0.0,
+        base: BaseReward | None = None,
         blank: float | None = None,
         thought_tags: Tags = THOUGHT_TAGS,
         name: str | None = None,
@@ -199,6 +206,7 @@ class AsyncRewardFunction(Rewards):
             direction=direction,
             population=population,
             lower=lower,
+            base=base,
             blank=blank,
             thought_tags=thought_tags,
             name=name,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plurality.arrays import Array
+from plurality.arrays import Array, Float
 from plurality.errors import InputError
 from plurality.io.visible import Tags
 from plurality.reward.reward_model import RewardModel, load
+from plurality.rl.base_scores import BaseReward, BaseScores
 from plurality.rl.messages import Pairs, check_lists, prompt_codes
 from plurality.rl.people import KnownUsers, Unknown, UserPopulation
 from plurality.rl.reference import Reference, column
@@ -35,6 +36,7 @@ class _Call:
     who: NDArray[np.int64] | None  # (n,) row in KnownUsers.codes, −1 for unknown users
     n_unknown: int
     prompt: NDArray[np.int64] | None  # (n,) code of the prompt of each, for rules that compare its candidates
+    base: Float | None  # (m,) score of the base reward of each pair
 
 
 class Rewards:
@@ -55,6 +57,7 @@ class Rewards:
         direction: Weights | None,
         population: Any,
         lower: float,
+        base: BaseReward | None,
         blank: float | None,
         thought_tags: Tags,
         name: str | None,
@@ -70,6 +73,10 @@ class Rewards:
         self.unknown, self.normalise, self.blank, self.lower = unknown, normalise, blank, float(lower)
         self.thought_tags = thought_tags
         self.reference = Reference.of(reference, normalise, thought_tags)
+        wanted = self.reward.base is not None
+        self.base = BaseScores.of(
+            base, wanted=wanted, needed=wanted and not (self.rule is not None and rows_of(self.rule) == "objectives")
+        )
         self.people = KnownUsers.of(self.reward)
         self.population = UserPopulation.of(self.reward, population, unknown=unknown) if of_people else None
         self.__name__ = name or objective or ("user_reward" if self.rule is None else self.rule.name)
@@ -78,6 +85,8 @@ class Rewards:
         self._personal: Personal | None = None
         self._scorer: Scorer | None = None
         if self.reference.texts is None:
+            if self.base.source is not None and self.reference.items is not None:
+                raise InputError("reference embeddings have no base score; give the reference as texts")
             self._set_reference(self.reference.items, self.reference.prompts)
 
     @property
@@ -91,10 +100,23 @@ class Rewards:
         return int(self.people.rows([user], "none")[0]) >= 0
 
     def _set_reference(self, items: Array | None, prompts: Array | None) -> None:
-        """Take the embeddings of the reference pool: ready to score."""
-        pool = None if items is None else self.reward.features(items, prompts)
-        self._personal = Personal(self.reward.head, self.normalise, pool, self.lower)
+        """Take the embeddings of the reference pool, a row a reference completion: ready to score."""
+        pool = None
+        if items is not None:
+            pool = self.reward.features(items, prompts, self._base_of_pool(len(items)))
+        self._personal = Personal(self.reward.whole_head, self.normalise, pool, self.lower)
         self._ask(self.rule, self.population)
+
+    def _base_of_pool(self, count: int) -> Float | None:
+        if self.reward.base is None:
+            return None
+        texts = self.reference.texts
+        if texts is None or self.base.source is None:
+            return np.zeros(count)
+        if isinstance(self.base.source, str):
+            raise InputError("a column scores no reference completions; give base as a function")
+        each = replace(texts, row=np.arange(len(texts.completions)))
+        return self.base.of_pairs(each, [(texts.prompt_of_each(), texts.completions)], {})[texts.row]
 
     def _ask(self, rule: Rule | None, population: UserPopulation | None) -> None:
         """Score by this rule from now on."""
@@ -124,6 +146,10 @@ class Rewards:
             if count and (opponent < 0).all():
                 raise InputError(f"column {self.reference.column} holds an empty text; give each row a completion")
             row = np.where(opponent < 0, -1, row)
+        base = None
+        if self.reward.base is not None:
+            asked = [(prompts, completions), *([(prompts, others)] if others else [])]
+            base = self.base.of_pairs(texts, asked, columns)
         of_prompt = None
         if self.rule is not None and batch_of(self.rule) == "prompt":
             of_prompt = prompt_codes(prompts)
@@ -132,7 +158,7 @@ class Rewards:
                     f"rule {self.rule.name!r} compares the candidates of one prompt, and each prompt of this call has "
                     "one; hand over all completions of a prompt together"
                 )
-        return _Call(texts, row, opponent, who, n_unknown, of_prompt)
+        return _Call(texts, row, opponent, who, n_unknown, of_prompt, base)
 
     def _tell(self, texts: Pairs, count: int) -> None:
         """Count rows that are no text, and log the first. Raises InputError if there was never anything else."""
@@ -171,11 +197,13 @@ class Rewards:
         self, call: _Call, scored: NDArray[np.bool_], items: Array, prompts: Array | None
     ) -> tuple[NDArray[np.float64], dict[str, float]]:
         assert self._scorer is not None
-        features, rows = self.reward.features(items, prompts), torch.as_tensor(call.row[scored])
+        features, rows = self.reward.features(items, prompts, call.base), torch.as_tensor(call.row[scored])
         centre = None
         if self.lower or (self.rule is not None and rows_of(self.rule) == "members"):
             centre = self.reward.centre(prompts)
             centre = centre[rows] if self.reward.head.uses_prompts else centre
+            if self.reward.base is not None:  # a standard deviation is not of the base, which is taken as known
+                centre = torch.nn.functional.pad(centre, (0, 1))
         batch = Embedded(
             features[rows],
             None if call.opponent is None else features[torch.as_tensor(call.opponent[scored])],

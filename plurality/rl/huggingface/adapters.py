@@ -22,7 +22,7 @@ from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.baked import check_pooling, notes_of, write_native
 from plurality.rl.huggingface.parity import Exported, Probes
 from plurality.rl.huggingface.readout import FeatureReadout
-from plurality.rl.huggingface.reward_owner import mean_utility
+from plurality.rl.huggingface.reward_owner import check_no_base, mean_utility
 
 BASE, ADAPTERS, INDEX = "base", "adapters", "users.json"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -52,6 +52,7 @@ def export_adapters(
     tolerance    largest difference of utility gaps allowed, log-odds
     progress     show a progress bar
     """
+    check_no_base(reward, "adapters")
     out = expanded(out)
     names = tuple(reward.user_ids if user_ids is None else dict.fromkeys(user_ids))
     if not names:

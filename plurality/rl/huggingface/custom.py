@@ -21,7 +21,7 @@ from plurality.rl.huggingface.backbone import Backbone
 from plurality.rl.huggingface.baked import notes_of
 from plurality.rl.huggingface.parity import Exported, Probes
 from plurality.rl.huggingface.readout import FeatureReadout
-from plurality.rl.huggingface.reward_owner import RewardOwner, mean_utility, reward_owner
+from plurality.rl.huggingface.reward_owner import RewardOwner, check_no_base, mean_utility, reward_owner
 
 CODE = ("configuration_plurality.py", "modeling_plurality.py")
 AUTO_MAP = {
@@ -59,6 +59,7 @@ def export_custom(
     tolerance    largest difference of utility gaps allowed, log-odds
     progress     show a progress bar
     """
+    check_no_base(reward, "custom")
     out = expanded(out)
     meant = reward_owner(reward, user, group, users)
     frozen = Backbone.of(reward, backbone)

@@ -65,7 +65,19 @@ def _members(frame: pl.DataFrame, place: str, column: str, value: str) -> list[s
     return members
 
 
-def mean_utility(reward: RewardModel, items: Any, codes: Tensor) -> Tensor:
-    """What the toolkit says an export has to: mean utility over codes (n, C) of embeddings (M, d), (M,)."""
+def mean_utility(reward: RewardModel, items: Any, codes: Tensor, base: Any = None) -> Tensor:
+    """What the toolkit says an export has to: mean utility over codes (n, C) of embeddings (M, d), (M,).
+
+    base    (M,) scores of the base reward, for a model that starts from one
+    """
     with torch.no_grad():
-        return reward.head.population(reward.features(items), codes.float()).double().mean(0)
+        return reward.whole_head.population(reward.features(items, None, base), codes.float()).double().mean(0)
+
+
+def check_no_base(reward: RewardModel, kind: str) -> None:
+    """Raise InputError for a reward on top of a base, which this kind of export cannot hold."""
+    if reward.base is not None:
+        raise InputError(
+            f"export: this reward starts from a base reward, which kind {kind} cannot hold; choose baked, where the "
+            "base is linear in the same hidden state (base_weights=), or call the reward in Python with base="
+        )

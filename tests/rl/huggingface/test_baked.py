@@ -1,6 +1,7 @@
 """Baked exports read as rewardbench and TRL read them, against the toolkit's own utilities."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import torch
 import plurality as pl8
 from plurality.encoders import LsaSpec
 from plurality.errors import InputError
-from plurality.rl.huggingface import export_baked
+from plurality.rl.huggingface import export_baked, export_custom
 from plurality.rl.huggingface.parity import REPORT
 
 LOW = pl8.LowRank(rank=2, decay=3.0)
@@ -184,3 +185,20 @@ def test_probes_too_long_for_the_encoder_are_left_out(backbone, fitted, tmp_path
     assert export_baked(reward, tmp_path / "out", user="u0", probes=probes).parity.probes == 2
     with pytest.raises(InputError, match="1 probes fit in max_length=100 tokens"):
         export_baked(reward, tmp_path / "out", user="u0", probes=(["Why?"] * 2, ["So.", "long " * 99]))
+
+
+def test_a_reward_on_a_base_that_is_linear_in_the_hidden_state_is_baked_with_it(backbone, fitted, texts, tmp_path):
+    reward = replace(fitted(LOW, backbone()), base=0.7)
+    base = np.random.default_rng(0).normal(size=16)
+    export_baked(reward, tmp_path / "out", user="u1", base_weights=base)
+    items = reward.text_encoder().encode(*texts)
+    expected = reward.utility(items, ["u1"], base=items @ base)[0]
+    found = read_as(tmp_path / "out", texts, side="right", special=False)
+    np.testing.assert_allclose(found, expected - expected[0], atol=2e-4)
+    with pytest.raises(InputError, match="give its weights as base_weights="):
+        export_baked(reward, tmp_path / "bare", user="u1")
+    with pytest.raises(InputError, match="16 finite numbers"):
+        export_baked(reward, tmp_path / "bare", user="u1", base_weights=base[:3])
+    with pytest.raises(InputError, match="kind custom cannot hold"):
+        export_custom(reward, tmp_path / "bare")
+    assert not (tmp_path / "bare").exists()
