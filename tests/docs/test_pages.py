@@ -29,7 +29,8 @@ def reader(town, tmp_path, monkeypatch):
     return tmp_path
 
 
-LONG = ["howto/researcher.md", "howto/comparing.md", "start.md"]  # half a minute and more; the README is as start.md
+LONG = [f"howto/{name}.md" for name in ("researcher", "comparing", "own_reward")]  # a quarter of a minute and more
+LONG += ["start.md"]  # the README is much the same
 RUN = [
     pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
     for name, text in PAGES.items()
