@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import t
 
+from plurality.analyses.audit.attributes import attributes_of
 from plurality.analyses.calibration.calibration import log_loss_rows
 from plurality.analyses.inference.bootstrap import per_user_sums
 from plurality.analyses.inputs import (
@@ -18,9 +19,8 @@ from plurality.analyses.inputs import (
     default_model,
     read_predictions,
     read_table,
-    user_column,
 )
-from plurality.analyses.levels import MISSING, NOT_LISTED
+from plurality.analyses.levels import MISSING, NOT_LISTED, levels_of
 from plurality.arrays import Float
 from plurality.errors import InputError
 from plurality.escaping import markup
@@ -122,19 +122,14 @@ def plan(
     frame = chosen(frame, "model", model, default_model(frame))[0]
     frame = chosen(frame, "cell", cell, default_cell(frame))[0]
     data, _ = read_predictions(frame)
-    people = user_column(read_table(users, "users"), "users")
-    if by not in people.columns:
-        raise InputError(f"users: no column {by}, found {', '.join(people.columns)}; name one that is there")
+    level = attributes_of(read_table(users, "users"), data.ids, [by])[0][by].cast(pl.String)
     score = _scores(data, metric)
     sums, count = per_user_sums(data.user, score, data.weight, len(data.ids))
     means = sums[:, 0] / count
     between, inside = _components(data.user, score, data.weight, means, count)
-    ids = pl.DataFrame({"user_id": list(data.ids)})
-    found = ids.join(people.select("user_id", pl.col(by).cast(pl.String).alias("level")), on="user_id", how="left")
-    level = found["level"].fill_null(NOT_LISTED if by == "user_id" else MISSING)
     variance = between + inside / count
     rows, lines = [], []
-    for name in sorted(set(level.to_list()) - {MISSING, NOT_LISTED}):
+    for name in (name for name in levels_of(level)[0] if name not in (MISSING, NOT_LISTED)):
         mine = (level == name).to_numpy()
         if mine.sum() < SHOWN or (~mine).sum() < SHOWN:
             continue

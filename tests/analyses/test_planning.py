@@ -75,7 +75,7 @@ def test_a_rest_that_is_unknown_and_groups_too_small_are_told():
     rows, users = people(5, 40, 10, 4)
     with pytest.raises(InputError, match="nothing to plan"):
         plan(rows, users, by="age", within=0.05)
-    with pytest.raises(InputError, match="no column income"):
+    with pytest.raises(InputError, match="'income' is no attribute of the users table"):
         plan(rows, users, by="income", within=0.05)
     with pytest.raises(InputError, match="within must be above 0"):
         plan(rows, users, by="age", within=0)
