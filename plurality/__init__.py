@@ -22,6 +22,7 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "RewardFunction": "plurality.rl.reward_function",
     "RewardModel": "plurality.reward.reward_model",
     "Spec": "plurality.models.family",
+    "annotate": "plurality.reward.annotating",
     "audit": "plurality.analyses.audit",
     "check_data": "plurality.data_checks.check",
     "check_model": "plurality.testing.check_model",

@@ -32,6 +32,7 @@ class Head(nn.Module, ABC):
     uses_prompts: bool = False
     objectives: tuple[str, ...] = ()  # names of K rewards that it holds beside users', `by_objective`
     n_members: int = 0  # of an ensemble, whose rewards are `by_member`
+    rotatable: bool = False  # whether turned codes are the same model, so that no entry means anything by itself
 
     @abstractmethod
     def features(self, items: Tensor, prompts: Tensor | None) -> Tensor:
@@ -65,6 +66,17 @@ class Head(nn.Module, ABC):
     def by_member(self, features: Tensor, codes: Tensor) -> Tensor:
         """Utility by each of `n_members` of an ensemble: (..., F), (..., C) -> (K, ...)."""
         raise NotImplementedError(f"{type(self).__name__} is no ensemble")
+
+    def parts(self, features: Tensor, codes: Tensor) -> Tensor | None:
+        """What each objective adds to a utility, features (..., F) and codes (..., C) -> (..., m); None without any."""
+        return None
+
+    def reliability(self, posterior: Posterior) -> Tensor | None:
+        """P(a label is what its user prefers) before either is known, (U,); None for heads without flipped labels.
+
+        Heads that have it have utilities that do not depend on the code.
+        """
+        return None
 
     @abstractmethod
     def penalty(self, decay: float) -> Tensor:

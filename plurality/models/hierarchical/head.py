@@ -16,6 +16,7 @@ class HierarchicalHead(Projected):
     """u = ⟨φ(x), z⟩ with φ(x) = W x (C,) and z ~ N(μ + B demographics, Σ); B (P, C) is a buffer."""
 
     effects: Tensor
+    rotatable = True
 
     def __init__(self, n_embedding: int, dimensions: int, factors: Sequence[Factor]) -> None:
         super().__init__()

@@ -79,6 +79,14 @@ class FlipMixture(Projected):
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         return {"reliability": prob(codes[:, 0])} if self.n_codes else {}
 
+    def reliability(self, posterior: Posterior) -> Tensor | None:
+        """E η, what is not known of it averaged out; None where labels were smoothed and none is taken as flipped."""
+        if not self.n_codes:
+            given = float(self.log_odds_right)
+            return None if given >= SATURATED else prob(self.log_odds_right.double()).expand(len(posterior.codes))
+        points, weight = self.points(posterior)
+        return prob(points[..., 0]) @ weight.exp().to(points)
+
     def infer(
         self, evidence: Evidence, prior: Prior, n_users: int, *, start: Tensor | None = None, tol: float = 1e-6
     ) -> Posterior:

@@ -22,6 +22,7 @@ class LowRankHead(Projected):
     def __init__(self, width: int, *, rank: int, weights: str, generator: torch.Generator) -> None:
         super().__init__()
         self.n_embedding, self.n_codes, self.weights = width, rank, weights
+        self.rotatable = weights != "simplex"
         self.shared = rank == 0 or weights == "deviations"  # whether the first feature is all users', with weight 1
         self.projector = Projector(width, rank + self.shared, 0, generator)
 

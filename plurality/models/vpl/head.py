@@ -107,6 +107,8 @@ class VPLHead(Projected):
     Source: VPL, arXiv 2408.10075, §3.2–3.3.
     """
 
+    rotatable = True
+
     def __init__(
         self,
         width: int,
