@@ -29,6 +29,7 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "compare": "plurality.evaluation.compare",
     "concat": "plurality.data.concat",
     "embed_users": "plurality.data.user_texts",
+    "explain": "plurality.reward.explaining",
     "factors": "plurality.analyses.factors",
     "load": "plurality.reward.reward_model",
     "next_questions": "plurality.elicitation",

@@ -26,6 +26,7 @@ from plurality.models.more import MORE as MORE
 from plurality.models.pal import PAL as PAL
 from plurality.models.vpl import VPL as VPL
 from plurality.reward.annotating import annotate as annotate
+from plurality.reward.explaining import explain as explain
 from plurality.reward.reward_model import RewardModel as RewardModel
 from plurality.reward.reward_model import load as load
 from plurality.rl.reward_function import RewardFunction as RewardFunction

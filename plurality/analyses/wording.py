@@ -10,6 +10,7 @@ import numpy as np
 
 ALPHA = 0.05
 MOST_PLACES = 9
+FAINT = 0.1  # correlation below which one thing has less than 1 % of what another does, however sure that is
 
 
 def direction(lo: float | None, hi: float | None) -> int:
@@ -51,7 +52,26 @@ def beyond_chance(p: float | None) -> str:
     """
     if p is None or np.isnan(p):
         return "not tested"
-    return "beyond chance" if p < ALPHA else "not shown to be beyond chance"
+    return "beyond chance" if named(p) else "not shown to be beyond chance"
+
+
+def named(p: float | None) -> bool:
+    """Whether a thing may be called by its name: where a p-value, corrected for the search, shows it beyond chance.
+
+    p    the value, None or NaN where there is none
+    """
+    return p is not None and bool(p < ALPHA)
+
+
+def correlated(r: float, lo: float, hi: float, p: float) -> bool:
+    """Whether what correlates may be named: beyond chance, its interval does not hold 0, and it is not faint.
+
+    r     the correlation
+    lo    lower end of its interval, NaN where there is none
+    hi    upper end
+    p     corrected for the search
+    """
+    return named(p) and direction(lo, hi) != 0 and abs(r) >= FAINT
 
 
 def leaning(lo: float | None, hi: float | None, above: str, below: str, neither: str) -> str:

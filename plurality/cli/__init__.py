@@ -27,6 +27,7 @@ COMMANDS = {
     "plan": "say how many people of a group, with how many answers, it takes until its gap is known",
     "adapt": "add new users to a fitted model from a few comparisons each",
     "score": "score completions with a fitted model (best-of-n ranking with --best-of-n)",
+    "explain": "say what the codes of a fitted model's users mean, and who has which",
     "annotate": "add margins and the chance that each label is right to pairs, for DPO and reward trainers",
     "export": "export a fitted model as a Hugging Face checkpoint for RL trainers",
     "serve": "serve rewards over HTTP for RL trainers",

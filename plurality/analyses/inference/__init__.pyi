@@ -6,6 +6,7 @@ from .bootstrap import ratio_draws as ratio_draws
 from .bootstrap import resample_counts as resample_counts
 from .bootstrap import standard_error as standard_error
 from .bootstrap import two_sided_p as two_sided_p
+from .family_wise import single_step as single_step
 from .permutation import Probe as Probe
 from .permutation import Separation as Separation
 from .permutation import probe as probe
