@@ -54,10 +54,9 @@ def annotate(
     arXiv 2509.24159, eq. 4; MODPO, arXiv 2310.03708, eq. 8 (w₋ₖᵀ r₋ₖ).
 
     >>> import numpy as np, plurality as pl8
-    >>> rows = {"user_id": ["ada", "bo"] * 9, "chosen": [0, 2] * 9, "rejected": [1, 3] * 9}
-    >>> data = pl8.read(rows, embeddings=np.eye(4), repeats="keep")
-    >>> reward = pl8.BradleyTerry().fit(data)
-    >>> pl8.annotate(reward, data).columns
+    >>> rows = {"user_id": ["ada", "bo"], "chosen": [0, 2], "rejected": [1, 3]}
+    >>> data = pl8.read(rows, embeddings=np.eye(4))
+    >>> pl8.annotate(pl8.BradleyTerry(decay=1.0).fit(data), data).columns
     ['user_id', 'chosen', 'rejected', 'weight', 'margin', 'prob_chosen', 'prob_right']
     """
     chosen = data.label >= 0.5  # whether chosen is the first side
