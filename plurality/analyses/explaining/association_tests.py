@@ -17,7 +17,12 @@ FEW_PROMPTS = 10  # below which intervals resample items, as prompts are too few
 
 @dataclass(frozen=True)
 class Association:
-    """Correlations (K, F) of directions with features, ends of their intervals, and p corrected for all K F."""
+    """How K directions go with F features, (K, F) each.
+
+    r         correlations
+    lo, hi    ends of their intervals; NaN without draws
+    p         corrected for all K F
+    """
 
     r: Floats
     lo: Floats
