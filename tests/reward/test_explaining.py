@@ -1,5 +1,6 @@
 """What a code means: planted directions are called by their names, noise by none, in every family with codes."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_planted_directions_have_their_names(model, data):
     assert abs(spearmanr(levels["mean"], [0, 1, 2]).statistic) == pytest.approx(1)
     said = " ".join(str(found).split())
     assert "By age (p = 0.002): highest" in said
-    assert "words (r" in said
+    assert re.search(r"It (rises|falls) with (words|characters) \(r", said)
     assert "User u3:" in said
     assert "Nothing that was looked at goes with it beyond chance." in said
     assert max(len(line) for line in str(found).split("\n")) <= 80

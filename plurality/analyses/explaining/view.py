@@ -40,8 +40,11 @@ def _sentence(found: DirectionFindings, name: str, movement: float, share: float
         return f"{name} moves no utility.{_people(found, name)}"
     moves = f"{name} moves utilities by {number(movement, 2)} log-odds (sd), {percent(share)} of what differs."
     mine = found.features.filter((pl.col("direction") == name) & pl.col("named")).head(MOST)
-    along = [f"{'more' if row['r'] > 0 else 'fewer'} {row['feature']} (r {number(row['r'], 2)})" for row in _rows(mine)]
-    goes = f" Its high end has {', '.join(along)}." if along else ""
+    text = [f"{row['feature']} (r {number(row['r'], 2)})" for row in _rows(mine)]
+    told = mine.with_columns(text=pl.Series(text, dtype=pl.String))
+    parts = {"rises": told.filter(pl.col("r") > 0)["text"], "falls": told.filter(pl.col("r") < 0)["text"]}
+    ways = [f"{word} with {', '.join(texts)}" for word, texts in parts.items() if len(texts)]
+    goes = f" It {' and '.join(ways)}." if ways else ""
     people = _people(found, name)
     return moves + (goes + people or " Nothing that was looked at goes with it beyond chance.")
 
