@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plurality.analyses.inference.bootstrap import interval
-from plurality.analyses.wording import ALPHA, beyond_chance, direction, gain, leaning, p_value
+from plurality.analyses.wording import ALPHA, FAINT, beyond_chance, correlated, direction, gain, leaning, named, p_value
 
 NUMBER = st.floats(-1, 1) | st.just(0.0)
 ENDS = st.tuples(NUMBER, NUMBER).map(lambda ends: (min(ends), max(ends)))
@@ -68,3 +68,11 @@ def test_an_interval_holds_its_estimate(estimate, seed):
     lo, hi = interval(draws, n_users=30, estimate=[estimate])
     assert lo[0] <= estimate <= hi[0]
     assert lo[0] < hi[0]
+
+
+@given(PROBABILITY, ENDS, NUMBER)
+def test_what_is_named_is_beyond_chance_and_not_faint(p, ends, r):
+    assert named(p) == (beyond_chance(p) == "beyond chance")
+    assert correlated(r, *ends, p) == (named(p) and abs(r) >= FAINT and not ends[0] <= 0 <= ends[1])
+    assert not any(named(unknown) for unknown in (None, np.nan))
+    assert not correlated(1.0, np.nan, np.nan, 0.001)
