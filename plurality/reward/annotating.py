@@ -18,7 +18,8 @@ from plurality.data.readers.chats import messages
 from plurality.errors import InputError, InputWarning
 from plurality.reward.item_features import BLOCK
 from plurality.reward.links import prob
-from plurality.reward.reward_model import RewardModel, Unknown
+from plurality.reward.reward_model import RewardModel
+from plurality.reward.scoring import Unknown
 from plurality.reward.tensors import Tensors
 
 __all__ = ["annotate"]
@@ -108,27 +109,23 @@ def _beliefs(model: RewardModel, data: Comparisons, unknown: Unknown) -> tuple[F
 
 
 def _others(model: RewardModel, data: Comparisons, unknown: Unknown) -> dict[str, Float]:
-    """Gap of first over second that the other objectives make, by the name of each: (N,) in log-odds."""
+    """Gap of first over second that all objectives but one make, and a base, by the name of the one: (N,)."""
+    names = model.head.objectives
+    if not names:
+        return {}
     units, step = data.by_unit(model.spec.unit), 4 * BLOCK
     codes = model.beliefs(units.users[units.present], unknown).codes
     place = np.searchsorted(units.present, units.user)
-    parts: list[Array] = []
+    own = np.empty((len(data), len(names)))
     for start in range(0, len(data), step):
         rows = np.arange(start, min(start + step, len(data)))
         block = Tensors.of(units, model.head, rows)
         with torch.no_grad():
-            features = model.head.features(block.items, block.prompts).double()
-            own = codes[torch.as_tensor(place[rows])]
-            first, second = (model.head.parts(features[side], own) for side in (block.first, block.second))
-        if first is None or second is None:
-            return {}
-        parts.append((first - second).numpy())
-    if not parts:
-        return {}
-    made, gap = np.concatenate(parts), model.gap(data, unknown=unknown)
-    names = list(model.report.get("weights", {}))
-    names = names if len(names) == made.shape[1] else [str(k) for k in range(made.shape[1])]
-    return {name: gap - made[:, k] for k, name in enumerate(names)}
+            reward = model.head.by_objective(model.head.features(block.items, block.prompts)).double()
+            weight = model.head.coefficients(codes[torch.as_tensor(place[rows])]).double()
+        own[rows] = (weight * (reward[block.first] - reward[block.second])).numpy()
+    gap = model.gap(data, unknown=unknown)
+    return {name: gap - own[:, k] for k, name in enumerate(names)}
 
 
 def _rows(data: Comparisons, chosen: NDArray[np.bool_]) -> pl.DataFrame:

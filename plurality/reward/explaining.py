@@ -55,7 +55,8 @@ def explain(
     shown = {name: column.double().numpy() for name, column in model.head.show(model.posterior.codes).items()}
     if not shown or len(model.user_ids) < 2:
         raise InputError(
-            f"{model.spec.name} gives all users one reward, so there is no code to explain; fit low_rank, say"
+            f"{model.spec.name} shows no code of its users, as all have one reward or its members have codes of "
+            "their own, so there is nothing to explain; fit low_rank, say"
             if not shown
             else "one user has a code, and what it means shows in how users differ; fit two or more"
         )

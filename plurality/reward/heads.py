@@ -67,10 +67,6 @@ class Head(nn.Module, ABC):
         """Utility by each of `n_members` of an ensemble: (..., F), (..., C) -> (K, ...)."""
         raise NotImplementedError(f"{type(self).__name__} is no ensemble")
 
-    def parts(self, features: Tensor, codes: Tensor) -> Tensor | None:
-        """What each objective adds to a utility, features (..., F) and codes (..., C) -> (..., m); None without any."""
-        return None
-
     def reliability(self, posterior: Posterior) -> Tensor | None:
         """P(a label is what its user prefers) before either is known, (U,); None for heads without flipped labels.
 

@@ -193,7 +193,7 @@ def test_what_is_no_straight_line_is_said_aloud(small):
 
 
 def test_one_reward_for_all_has_nothing_to_explain(small):
-    with pytest.raises(InputError, match="one reward, so there is no code"):
+    with pytest.raises(InputError, match="shows no code of its users, as all have one reward"):
         pl8.explain(BradleyTerry(decay=3.0).fit(small.data), small.data)
     model = SPECS["low_rank"].fit(small.data)
     with pytest.raises(InputError, match="user 'nobody' has no code"):

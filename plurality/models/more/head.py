@@ -31,9 +31,5 @@ class Objectives(Projected):
     def coefficients(self, codes: Tensor) -> Tensor:
         return codes
 
-    def parts(self, features: Tensor, codes: Tensor) -> Tensor:
-        """v_k r_k(x): (..., m)."""
-        return codes * features
-
     def show(self, codes: Tensor) -> dict[str, Tensor]:
         return {f"objective_{k}": v for k, v in enumerate(codes.T)}
