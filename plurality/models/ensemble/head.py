@@ -1,6 +1,7 @@
 """The head of an ensemble: its members' side by side, and a code that says which of them counts how much."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -30,9 +31,13 @@ class EnsembleHead(Head):
         self.n_members, self.n_embedding, self.uses_prompts = len(members), first.n_embedding, first.uses_prompts
         self.widths = [member.n_codes for member in members]
         self.n_codes = sum(self.widths) + len(members)
-        one = torch.zeros(1, self.n_embedding)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Features of each member."""
+        one = next(self.parameters()).new_zeros(1, self.n_embedding)
         with torch.no_grad():
-            self.sizes = [m.features(one, one if m.uses_prompts else None).shape[-1] for m in members]
+            return [m.features(one, one if m.uses_prompts else None).shape[-1] for m in self.heads]
 
     @property
     def heads(self) -> list[Any]:
