@@ -42,20 +42,18 @@ class RewardModel(Scoring):
 
     What to call when:
 
-    =====================  ============================================================================
-    `prefer`               P(first preferred) of comparisons, what is not known of the user averaged out
-    `log_odds`, `gap`      the same in log-odds; the gap of utilities at the user's code
-    `predictions`          a frame of these that `audit` reads
-    `score`                rewards of items, each for its own user: best of n, tables of candidates
-    `utility`              rewards of every item to every user, a matrix
-    `win_probability`      the same in [0, 1], against reference items: one scale for all users
-    `by_objective`         rewards by each named objective of a model that has several
-    `gap_sd`               how sure a gap is; `score` and `utility` take `return_sd=True`
-    `users`, `population`  what is known of users, and what all share, as a person reads it
-    `beliefs`, `codes`     the same in code space
-    `adapt`                a model that knows more of its users, or more users
-    `save_pretrained`      a folder that `plurality.load` reads; `push_to_hub`
-    =====================  ============================================================================
+    - `prefer`: P(first preferred) of comparisons, what is not known of the user averaged out
+    - `log_odds`, `gap`: the same in log-odds; the gap of utilities at the user's code
+    - `predictions`: a frame of these that `audit` reads
+    - `score`: rewards of items, each for its own user: best of n, tables of candidates
+    - `utility`: rewards of every item to every user, a matrix
+    - `win_probability`: the same in [0, 1], against reference items: one scale for all users
+    - `by_objective`: rewards by each named objective of a model that has several
+    - `gap_sd`: how sure a gap is; `score` and `utility` take `return_sd=True`
+    - `users`, `population`: what is known of users, and what all share, as a person reads it
+    - `beliefs`, `codes`: the same in code space
+    - `adapt`: a model that knows more of its users, or more users
+    - `save_pretrained`: a folder that `plurality.load` reads; `push_to_hub`
 
     Arguments mean the same in all methods: `items` (M, d) embeddings, `prompts` (M, d) those of their prompts, `rows`
     (n,) in items; `users` ids, or a frame with demographics too; `user_ids` (n,); `reference` (R, d) what items are
