@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Plan:
         return said
 
     def __str__(self) -> str:
-        return "\n".join(self._sentences())
+        return "\n".join(fill(line, 80, subsequent_indent="  ") for line in self._sentences())
 
     __repr__ = __str__
 

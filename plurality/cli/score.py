@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     prompts = None
     if model.head.uses_prompts:
         prompts = candidates.items.embed_prompts(encoder, progress=not args.json)[candidates.items.prompt]
-    base = None if model.base is None else candidates.base()
+    base = None if model.base is None or by_direction is not None else candidates.base()
     made: dict[str, Float] = {}
     if args.sd:
         made["reward"], made["sd"] = model.score(

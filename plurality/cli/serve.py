@@ -112,6 +112,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--blank {args.blank}: give a number to train on, with --normalise win one in [0, 1]")
     tags = thought_tags(args)
     model = load(args.model, verify=not args.no_verify)
+    if model.base is not None:
+        raise InputError("this model starts from a base reward, whose scores no request carries; serve one without")
     reference = None if args.reference is None else _reference(args.reference)
     rewarder = RewardFunction(
         model,

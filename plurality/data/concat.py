@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from plurality.encoders import Encoder, LsaSpec, TransformersSpec
 
 
+SAME_SCORE = 1e-3  # by which scores of one text may differ, for what they are: rounding, another machine
+
+
 class _Rows(NamedTuple):
     """Unique keys of all sets in order, and for each set the row of every one of its keys."""
 
@@ -208,7 +211,13 @@ def _base(sets: Sequence[Comparisons], items: _Rows) -> Float | None:
     if len(scored) < len(sets):
         bare = next(place for place, data in enumerate(sets, 1) if data.base is None)
         raise InputError(f"set {bare} has no base scores and others have; score it too, or leave them out of all")
-    return items.gather(scored)
+    found = items.gather(scored)
+    for place, (rows, own) in enumerate(zip(items.of_set, scored, strict=True), 1):
+        there = np.isfinite(own) & np.isfinite(found[rows])
+        if (np.abs(own - found[rows])[there] > SAME_SCORE * (1 + np.abs(own[there]))).any():
+            raise InputError(f"set {place} scores a text otherwise than a set before it; have one base score all sets")
+        found[rows] = np.where(np.isfinite(own), own, found[rows])
+    return found
 
 
 def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

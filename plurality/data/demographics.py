@@ -200,6 +200,8 @@ def _vectors(column: pl.Series) -> Float:
     there = column.is_not_null().to_numpy()
     if there.any():
         out[there] = vectors.explode().to_numpy().reshape(len(vectors), width)
+        if not np.isfinite(out[there]).all():
+            raise InputError(f"column {column.name!r} of the users table has NaN or infinite numbers; embed it anew")
     return out
 
 

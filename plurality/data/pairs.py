@@ -35,6 +35,11 @@ def side_scores(frame: pl.DataFrame, place: str) -> Float | None:
     """Base scores of all first sides, then of all second ones, (2N,); None if the table has none."""
     sides = side_names(frame, place)
     names = [f"score_{side}" for side in sides]
+    for other in {*CHOSEN, *FIRST} - {*sides}:
+        if columns.given(frame, f"score_{other}"):
+            remedy = f"rename it to {' or '.join(names)}"
+            remedy = f"rename it to {' or '.join(names)}"
+            raise InputError(f"{place}: column score_{other} goes with a column {other}; {remedy}")
     if not any(columns.given(frame, name) for name in names):
         return None
     return np.concatenate([columns.numbers(frame, name, place).to_numpy() for name in names])

@@ -20,7 +20,9 @@ from plurality.arrays import Float, Int
 from plurality.data.pairs import CHOSEN, FIRST
 from plurality.data.readers import chats, columns
 from plurality.data.readers.columns import Part, raise_where
+from plurality.errors import InputError
 
+BASE_SCORES = ("score", "scores", "score_chosen", "score_rejected", "score_first", "score_second")
 ANSWERS = ("completions", "completion", "ranking", "rating")
 
 
@@ -87,6 +89,12 @@ def things(frame: pl.DataFrame, place: str, person: Int, *, ready_made: bool, bl
     answer = np.where(alone[row], frame.height + person[row], row)
     order = np.argsort(row, kind="stable")
     score = _scores(parts)
+    odd = [name for name in BASE_SCORES if score is None and columns.given(frame, name)]
+    if odd:
+        remedy = (
+            "give scores beside completions, score beside a completion, score_chosen and score_rejected beside a pair"
+        )
+        raise InputError(f"{place}: column {odd[0]} scores nothing that the rows have; {remedy}")
     return Things(what[order], row[order], answer[order], level[order], alone, None if score is None else score[order])
 
 

@@ -30,7 +30,7 @@ def embed_users(users: Any, column: str, encoder: "Encoder", *, progress: bool =
     Raises InputError where the column is missing or not of text, and where nobody has any.
     """
     frame, place = open_frame(users, "users")
-    if column not in frame.columns:
+    if column not in frame.columns or column == "user_id":
         raise InputError(f"{place}: there is no column {column!r}; it has {', '.join(frame.columns)}")
     text = columns.texts(frame[column].fill_null(""), place, blank_too=True)
     there = np.flatnonzero(~columns.blank(text).to_numpy())

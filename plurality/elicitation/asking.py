@@ -189,6 +189,7 @@ def batch_sides(reward: RewardModel, data: Comparisons) -> tuple[Tensor, Tensor]
                 f"{data.source}: this model looks at prompts, but they are not embedded; read with prompts=True"
             )
         prompts = data.prompts[data.prompt[used]]
-    features = reward.features(data.items[used], prompts, None if data.base is None else data.base[used])
+    base = data.base[used] if data.base is not None and reward.base is not None else None
+    features = reward.features(data.items[used], prompts, base)
     place = torch.as_tensor(inverse)
     return features[place[: len(data)]], features[place[len(data) :]]

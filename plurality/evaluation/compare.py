@@ -86,7 +86,8 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     device          where torch computes, such as "cpu" or "cuda"
     progress        show a progress bar, with the time left; off by default
     time_limit      seconds after which no further model or fold is begun; what is left out is said; None: no limit
-    log             called with a step and values of each stage of a fit, of each model that is done and of the table;
+    log             called with a step and values of each stage of a fit (with n_jobs=1), of each model that is done and
+                    of the table;
                     or the name of an installed tracker, "trackio", "wandb" or "mlflow"; None: nobody
 
     >>> import plurality as pl8
@@ -126,42 +127,42 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
             del specs[name]
     everybody = specs | standing
     always = {BASE, *BASELINES}
-    with logged(log), stages("compare", folds * len(everybody), show=progress) as bar:
-        found = list(side_by_side(parts, everybody, n_jobs, bar, time_limit, always))
-    found, late = whole_folds(found, list(everybody))
-    left_out |= dict.fromkeys(late, f"the time limit of {time_limit} s had passed")
-    for message in {str(said): said for lines in found for said in lines.warnings}.values():  # each of them once
-        warnings.warn(message, stacklevel=3)
-    predictions = _same_lines(found, lambda lines: lines.frames)
-    about = {
-        "split": split,
-        "test": test_size,
-        "unseen_users": unseen_users,
-        "support": most,
-        "supports": list(sizes),
-        "support_draws": support_draws,
-        "folds": len({lines.fit["fold"] for lines in found}),
-        "seed": seed,
-        "draws": n_bootstrap,
-        "source": data.source,
-        "comparisons": len(data),
-        "users": len(data.present),
-        "models": {name: repr(spec) for name, spec in specs.items()},
-        "scorers": {name: type(scorer).__name__ for name, scorer in standing.items()},
-        "left_out": left_out,
-        "baseline": baseline,
-        "notes": {lines.model: "; ".join(lines.notes) for lines in reversed(found) if lines.notes},
-    }
-    drawn = {"n_bootstrap": n_bootstrap, "seed": seed}
-    table, gains = tabulate(predictions, baseline=baseline, **drawn)
-    fits = pl.DataFrame([lines.fit for lines in found], schema_overrides={"scale": pl.Float64})
-    harmed = harmed_table(predictions, population=POPULATION, **drawn)
-    curves = pl.DataFrame()
-    if sizes:
-        curves = _same_lines(found, lambda lines: lines.curves)
-        curves = curve_table(curves, baseline=BASELINE, population=POPULATION, **drawn)
-    comparison = Comparison(table, gains, predictions, fits, about, harmed, curves)
     with logged(log):
+        with stages("compare", folds * len(everybody), show=progress) as bar:
+            found = list(side_by_side(parts, everybody, n_jobs, bar, time_limit, always))
+        found, late = whole_folds(found, list(everybody))
+        left_out |= dict.fromkeys(late, f"the time limit of {time_limit} s had passed")
+        for message in {str(said): said for lines in found for said in lines.warnings}.values():  # each of them once
+            warnings.warn(message, stacklevel=3)
+        predictions = _same_lines(found, lambda lines: lines.frames)
+        about = {
+            "split": split,
+            "test": test_size,
+            "unseen_users": unseen_users,
+            "support": most,
+            "supports": list(sizes),
+            "support_draws": support_draws,
+            "folds": len({lines.fit["fold"] for lines in found}),
+            "seed": seed,
+            "draws": n_bootstrap,
+            "source": data.source,
+            "comparisons": len(data),
+            "users": len(data.present),
+            "models": {name: repr(spec) for name, spec in specs.items()},
+            "scorers": {name: type(scorer).__name__ for name, scorer in standing.items()},
+            "left_out": left_out,
+            "baseline": baseline,
+            "notes": {lines.model: "; ".join(lines.notes) for lines in reversed(found) if lines.notes},
+        }
+        drawn = {"n_bootstrap": n_bootstrap, "seed": seed}
+        table, gains = tabulate(predictions, baseline=baseline, **drawn)
+        fits = pl.DataFrame([lines.fit for lines in found], schema_overrides={"scale": pl.Float64})
+        harmed = harmed_table(predictions, population=POPULATION, **drawn)
+        curves = pl.DataFrame()
+        if sizes:
+            curves = _same_lines(found, lambda lines: lines.curves)
+            curves = curve_table(curves, baseline=BASELINE, population=POPULATION, **drawn)
+        comparison = Comparison(table, gains, predictions, fits, about, harmed, curves)
         note(comparison.headline)
     return comparison
 

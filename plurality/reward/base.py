@@ -46,7 +46,10 @@ def base_column(base: Array | None, scale: float, count: int) -> Tensor:
     """
     if base is None:
         raise InputError("this model starts from a base reward: give the base score of each item as base=")
-    scores = np.asarray(base, dtype=np.float64)
+    try:
+        scores = np.asarray(base, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("base scores are no numbers; give one number an item") from None
     if scores.shape != (count,):
         raise InputError(f"base scores have shape {scores.shape} for {count} items; give one number an item")
     if not np.isfinite(scores).all():

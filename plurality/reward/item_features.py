@@ -50,5 +50,7 @@ def item_features(model: Parts, items: Array, prompts: Array | None, base: Array
         row = int(finite.int().argmin())
         raise InputError(f"embedding {row} (from 0) has no finite features; look for NaN or infinite values in it")
     if model.base is None:
+        if base is not None:
+            raise InputError("this model starts from no base reward; leave base out")
         return features
     return torch.cat([features, base_column(base, model.base, len(features)).to(features)], 1)

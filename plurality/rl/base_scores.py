@@ -43,20 +43,19 @@ class BaseScores:
             raise InputError(f"base={source!r:.80} is no function and no column's name; give one of them")
         return BaseScores(source if needed else None)
 
-    def of_pairs(
+    def of_rows(
         self, texts: Pairs, asked: Sequence[tuple[Sequence[Any], Sequence[Any]]], columns: Mapping[str, Any]
     ) -> Float:
-        """A score for each unique pair of texts: (m,); zeros where none is needed.
+        """A score for each row of texts, as it was written, thoughts and all: (n,); zeros where none is needed.
 
-        texts      the unique pairs of all that is asked
+        texts      all that is asked
         asked      (prompts, completions) of the rows, and after them of their opponents if they have any
         columns    what else the trainer hands over
 
         Raises InputError where a text that is rewarded has no finite score.
         """
-        scores = np.zeros(len(texts.completions))
         if self.source is None:
-            return scores
+            return np.zeros(len(texts.row))
         if isinstance(self.source, str):
             if len(asked) > 1:
                 raise InputError(f"base column {self.source!r} scores no opponents; give base as a function")
@@ -69,8 +68,7 @@ class BaseScores:
         if bad.any():
             row = int(bad.argmax())
             raise InputError(f"the base reward gave {each[row]} for completion {row} (from 0); it must score each")
-        scores[texts.row[texts.row >= 0]] = each[texts.row >= 0]
-        return scores
+        return np.where(texts.row >= 0, each, 0.0)
 
 
 def _numbers(values: Any, count: int) -> NDArray[np.float64]:

@@ -118,6 +118,7 @@ def judge(
     *,
     encoder: "Encoder | None" = None,
     unknown: Unknown = "error",
+    base: Sequence[Sequence[float]] | None = None,
 ) -> list[int]:
     """Which of two completions each prompt's user prefers: 0 or 1, and −1 where the rewards are equal.
 
@@ -130,11 +131,12 @@ def judge(
     encoder     another copy of the model's encoder
     unknown     what a user that the model does not know gets: "error" raises InputError, "population" the population's
                 code
+    base        (P,) two scores each of the base reward, for a model that starts from one
     """
     odd = next((i for i, pair in enumerate(pairs) if len(pair) != 2), None)
     if odd is not None:
         raise InputError(f"pair {odd} (from 0) has not two completions; for more of them use best_of_n")
-    found = best_of_n(reward, prompts, pairs, user_ids, encoder=encoder, unknown=unknown)
+    found = best_of_n(reward, prompts, pairs, user_ids, encoder=encoder, unknown=unknown, base=base)
     return np.where(found.margin > 0, found.index, -1).tolist()
 
 
@@ -240,9 +242,13 @@ def _flat(
         "completion": [text for some in candidates for text in some[: n or len(some)]],
     }
     if base is not None:
-        if [len(some) for some in base] != [len(some) for some in candidates]:
+        try:
+            scored = [len(some) for some in base]
+            rows["score"] = [float(score) for some in base for score in some[: n or len(some)]]
+        except (TypeError, ValueError):
+            raise InputError("base must be a list of scores a prompt, a number for each of its candidates") from None
+        if scored != [len(some) for some in candidates]:
             raise InputError("base has another number of scores than there are candidates; give one each")
-        rows["score"] = [float(score) for some in base for score in some[: n or len(some)]]
     try:
         frame = pl.DataFrame(rows)
     except (TypeError, pl.exceptions.PolarsError):

@@ -9,10 +9,13 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from plurality.arrays import Array, Float
 from plurality.errors import InputError
 from plurality.io.visible import Tags
+from plurality.reward.base import base_column
+from plurality.reward.item_features import item_features
 from plurality.reward.reward_model import RewardModel, load
 from plurality.rl.base_scores import BaseReward, BaseScores
 from plurality.rl.messages import Pairs, check_lists, prompt_codes
@@ -36,7 +39,7 @@ class _Call:
     who: NDArray[np.int64] | None  # (n,) row in KnownUsers.codes, −1 for unknown users
     n_unknown: int
     prompt: NDArray[np.int64] | None  # (n,) code of the prompt of each, for rules that compare its candidates
-    base: Float | None  # (m,) score of the base reward of each pair
+    base: Float | None  # score of the base reward of each completion, and after them of each opponent
 
 
 class Rewards:
@@ -103,7 +106,7 @@ class Rewards:
         """Take the embeddings of the reference pool, a row a reference completion: ready to score."""
         pool = None
         if items is not None:
-            pool = self.reward.features(items, prompts, self._base_of_pool(len(items)))
+            pool = self._on_base(self._own_features(items, prompts), self._base_of_pool(len(items)))
         self._personal = Personal(self.reward.whole_head, self.normalise, pool, self.lower)
         self._ask(self.rule, self.population)
 
@@ -116,7 +119,17 @@ class Rewards:
         if isinstance(self.base.source, str):
             raise InputError("a column scores no reference completions; give base as a function")
         each = replace(texts, row=np.arange(len(texts.completions)))
-        return self.base.of_pairs(each, [(texts.prompt_of_each(), texts.completions)], {})[texts.row]
+        return self.base.of_rows(each, [(texts.prompt_of_each(), texts.completions)], {})[texts.row]
+
+    def _own_features(self, items: Array, prompts: Array | None) -> Tensor:
+        """Features of items without the base reward, which is of rows: texts seen alike may be scored apart."""
+        return item_features(replace(self.reward, base=None), items, prompts, None)
+
+    def _on_base(self, features: Tensor, base: Float | None) -> Tensor:
+        """Features (n, F) with what the base reward gives each row (n,) as the last, where there is one."""
+        if self.reward.base is None:
+            return features
+        return torch.cat([features, base_column(base, self.reward.base, len(features)).to(features)], 1)
 
     def _ask(self, rule: Rule | None, population: UserPopulation | None) -> None:
         """Score by this rule from now on."""
@@ -149,7 +162,7 @@ class Rewards:
         base = None
         if self.reward.base is not None:
             asked = [(prompts, completions), *([(prompts, others)] if others else [])]
-            base = self.base.of_pairs(texts, asked, columns)
+            base = self.base.of_rows(texts, asked, columns)
         of_prompt = None
         if self.rule is not None and batch_of(self.rule) == "prompt":
             of_prompt = prompt_codes(prompts)
@@ -197,7 +210,9 @@ class Rewards:
         self, call: _Call, scored: NDArray[np.bool_], items: Array, prompts: Array | None
     ) -> tuple[NDArray[np.float64], dict[str, float]]:
         assert self._scorer is not None
-        features, rows = self.reward.features(items, prompts, call.base), torch.as_tensor(call.row[scored])
+        features, rows = self._own_features(items, prompts), torch.as_tensor(call.row[scored])
+        count = len(call.row)
+        of_rows, of_opponents = (None, None) if call.base is None else (call.base[:count], call.base[count:])
         centre = None
         if self.lower or (self.rule is not None and rows_of(self.rule) == "members"):
             centre = self.reward.centre(prompts)
@@ -205,8 +220,12 @@ class Rewards:
             if self.reward.base is not None:  # a standard deviation is not of the base, which is taken as known
                 centre = torch.nn.functional.pad(centre, (0, 1))
         batch = Embedded(
-            features[rows],
-            None if call.opponent is None else features[torch.as_tensor(call.opponent[scored])],
+            self._on_base(features[rows], None if of_rows is None else of_rows[scored]),
+            None
+            if call.opponent is None
+            else self._on_base(
+                features[torch.as_tensor(call.opponent[scored])], None if of_opponents is None else of_opponents[scored]
+            ),
             centre,
             None if call.who is None else call.who[scored],
             None if call.prompt is None else call.prompt[scored],

@@ -78,3 +78,21 @@ def test_some_answers_without_a_score_are_an_error():
         pl8.read(pl.DataFrame(rows), embeddings=ITEMS)
     with pytest.raises(InputError, match="row 1: scores and completions are of different length"):
         pl8.read(pl.DataFrame([rows[0] | {"scores": [0.1]}]), embeddings=ITEMS)
+
+
+def test_scores_under_the_name_of_another_kind_are_an_error():
+    turned = {{"score_chosen": "score_first", "score_rejected": "score_second"}.get(k, k): v for k, v in PAIRS.items()}
+    with pytest.raises(InputError, match=r"goes with a column (first|second)"):
+        pl8.read(turned, embeddings=ITEMS)
+    row = {"user_id": "a", "prompt": "p", "completions": [0, 1], "chosen": 1, "score": 0.1}
+    with pytest.raises(InputError, match="column score scores nothing that the rows have"):
+        pl8.read(pl.DataFrame([row]), embeddings=ITEMS)
+
+
+def test_sets_that_score_a_text_otherwise_are_not_joined(letters):
+    rows = {"user_id": ["a"], "prompt": ["p"], "chosen": ["x"], "rejected": ["y"]}
+    one, other = (
+        pl8.read(rows | {"score_chosen": [s], "score_rejected": [1.0]}, encoder=letters) for s in (2.0, 200.0)
+    )
+    with pytest.raises(InputError, match="set 2 scores a text otherwise"):
+        pl8.concat([one, other], objectives=["a", "b"])

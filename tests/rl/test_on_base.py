@@ -123,3 +123,19 @@ def test_the_command_scores_with_the_column(based, said, tmp_path):
     want = RewardFunction(based, base=judge)(prompts=["p"] * 6, completions=said, user_id=USERS)
     np.testing.assert_allclose(pl.read_parquet(out)["reward"].to_numpy(), want, atol=1e-5)
     assert main(["score", str(tmp_path / "reward"), str(tmp_path / "bare.parquet"), "--out", str(out)]) == 2
+
+
+def test_rows_that_look_alike_keep_their_own_scores_in_any_order(based, model):
+    call = {"prompts": ["p"] * 3, "completions": ["red blue"] * 3, "user_id": ["ann"] * 3}
+    own = RewardFunction(model)(**call)[0]
+    for scores in ([0.0, 10.0, 4.0], [4.0, 0.0, 10.0]):
+        found = RewardFunction(based, base="owned")(**call, owned=scores)
+        np.testing.assert_allclose(found, own + A * np.array(scores), atol=1e-5)
+    thought = ["red blue", "<think>loud loud loud</think>red blue"]  # the base is called with what was written
+    found = RewardFunction(based, base=judge)(prompts=["p"] * 2, completions=thought, user_id=["ann"] * 2)
+    np.testing.assert_allclose(found, own + A * words(thought), atol=1e-5)
+
+
+def test_scores_for_a_model_that_starts_from_nothing_are_an_error(model):
+    with pytest.raises(InputError, match="starts from no base reward"):
+        model.utility(np.zeros((2, 6), dtype=np.float32), base=np.zeros(2))

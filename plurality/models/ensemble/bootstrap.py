@@ -9,6 +9,9 @@ from scipy.stats import poisson
 from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, mix, uniform
+from plurality.errors import InputError
+
+AGAIN = 100  # draws that may have nobody in them
 
 
 def times(data: Comparisons, seed: int) -> Int:
@@ -24,9 +27,13 @@ def times(data: Comparisons, seed: int) -> Int:
     user, pair = np.unique(np.stack([data.user.astype(np.uint64), pair]), axis=1)  # a row repeated says no more
     key = np.zeros(data.users.height, dtype=np.uint64)
     np.add.at(key, user.astype(np.int64), mix(pair))
-    drawn = poisson.ppf(uniform(key, seed), 1.0).astype(np.int64)
-    drawn[np.setdiff1d(np.arange(len(drawn)), data.present)] = 0
-    return drawn
+    absent = np.setdiff1d(np.arange(len(key)), data.present)
+    for again in range(AGAIN):  # of a few people none may be drawn
+        drawn: Int = poisson.ppf(uniform(key, seed + again * 1_000_003), 1.0).astype(np.int64)
+        drawn[absent] = 0
+        if drawn.any():
+            return drawn
+    raise InputError(f"{data.source}: nobody can be drawn for a bootstrap of users; an ensemble needs some")
 
 
 def resampled(data: Comparisons, drawn: Int) -> Comparisons:

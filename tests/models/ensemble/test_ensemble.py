@@ -177,3 +177,9 @@ def test_one_reward_for_all_has_an_sd_that_covers():
         truth = world.utility(items, world.theta[:1]) - world.utility(centre, world.theta[:1])
         inside.append(np.mean(np.abs(u - fitted.utility(centre, ["user-0"]) - truth) < 1.645 * sd))
     assert 0.87 <= np.mean(inside) <= 0.93
+
+
+def test_a_bootstrap_of_few_people_has_somebody_in_it():
+    population, _ = planted.taste_groups(2, shares=(1.0,), width=3)
+    data = population.sample(10, seed=0).data
+    assert all(times(data.take(data.user == 0), seed).sum() > 0 for seed in range(100))

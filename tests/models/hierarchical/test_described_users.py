@@ -111,3 +111,12 @@ def test_a_column_of_text_becomes_vectors(letters):
     rows = {"user_id": ["a"], "prompt": ["p"], "chosen": ["x"], "rejected": ["y"]}
     data = pl8.read(rows, users=users, encoder=letters, user_text="self")
     assert data.users["self"].to_list()[0][:2] == [2.0, 2.0]
+
+
+def test_ids_are_no_description_and_nan_no_vector(letters):
+    users = pl.DataFrame({"user_id": ["a", "b"]})
+    with pytest.raises(InputError, match="no column 'user_id'"):
+        pl8.embed_users(users, "user_id", letters)
+    told = pl.DataFrame({"user_id": [str(i) for i in range(20)], "v": [[float("nan"), 1.0]] * 20})
+    with pytest.raises(InputError, match="NaN or infinite numbers"):
+        describe(told, None)
