@@ -184,7 +184,7 @@ def test_grid_search_over_settings_and_families():
     search = GridSearchCV(PreferenceClassifier(user_column=0), grid, cv=FOLDS, scoring="neg_log_loss").fit(x, y)
     assert isinstance(search.best_params_["model"], LowRank)
     assert search.best_score_ > -nats(y, gap) - 0.05
-    assert search.best_estimator_.get_params() == {"user_column": 0, **search.best_params_}
+    assert search.best_estimator_.get_params() == {"user_column": 0, "base_column": None, **search.best_params_}
 
 
 def test_clones_share_nothing_learned():

@@ -19,9 +19,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="parquet, JSONL or CSV with user_id, prompt, chosen, rejected (or choices, rankings, thumbs, ratings)",
     )
     parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and demographic columns")
-    parser.add_argument(
-        "--user-text", metavar="COLUMN", help="column of the users table that describes users in words, to be embedded"
-    )
     parser.add_argument("--out", required=True, type=expanded, help="data store to write")
     parser.add_argument(
         "--embeddings",
@@ -33,6 +30,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
     """Arguments of whatever embeds comparisons."""
     parser.add_argument("--encoder", help=encoder_help)
+    parser.add_argument(
+        "--user-text", metavar="COLUMN", help="column of the users table that describes users in words, to be embedded"
+    )
     parser.add_argument("--prompts", action="store_true", help="also embed prompts alone (for PAL form B)")
     parser.add_argument(
         "--repeats",

@@ -105,9 +105,9 @@ def test_neither_names_nor_order_nor_repetition_matter():
     """Users held out are those of the same answers; the item split that is new to a user goes by names, so not that."""
     data = rankings(people(1.0, 60)[0], seed=0).data
     order = np.random.default_rng(0).permutation(len(data))
-    marks = item_correlation._marks(data)
-    np.testing.assert_array_equal(item_correlation._marks(data.take(order)), marks)
-    np.testing.assert_array_equal(item_correlation._marks(data.take(np.repeat(order, 2))), marks)
+    marks = item_correlation.user_marks(data)
+    np.testing.assert_array_equal(item_correlation.user_marks(data.take(order)), marks)
+    np.testing.assert_array_equal(item_correlation.user_marks(data.take(np.repeat(order, 2))), marks)
     assert len(np.unique(marks)) == 60
 
 
