@@ -90,12 +90,14 @@ class Scoring(Parts):
     def centre(self, prompts: Array | None = None) -> Tensor:
         """φ of the mean item of the fit, to which a standard deviation is a gap: (1, F), or under each prompt (M, F).
 
+        Its base reward, where there is one, is 0: the base is taken as known.
+
         Raises InputError for a head that keeps no mean item.
         """
         like = next(self.head.parameters())
         with torch.no_grad():
             used = prompts if self.head.uses_prompts else None
-            found = self.head.centre(None if used is None else to_tensor(used, like))
+            found = self.whole_head.centre(None if used is None else to_tensor(used, like))
         if found is None:
             raise InputError(
                 f"{type(self.head).__name__} keeps no mean item, so no utility has a standard deviation; write its "
@@ -152,8 +154,7 @@ class Scoring(Parts):
             utility = self.whole_head.population(features, beliefs.codes.float()).numpy()
         if not return_sd:
             return utility
-        own, centre = self._own(features), self.centre(prompts)
-        sd = utility_sd(self.head, own, centre, beliefs.codes, beliefs.covariance)
+        sd = utility_sd(self.whole_head, features, self.centre(prompts), beliefs.codes, beliefs.covariance)
         return utility, sd.float().numpy()
 
     @overload
@@ -207,12 +208,8 @@ class Scoring(Parts):
             return reward
         centre = self.centre(prompts)
         centre = centre[None] if len(centre) == 1 and not self.head.uses_prompts else centre[place][:, None]
-        sd = utility_sd(self.head, self._own(features)[:, None], centre, beliefs.codes, beliefs.covariance)
+        sd = utility_sd(self.whole_head, features[:, None], centre, beliefs.codes, beliefs.covariance)
         return reward, sd[:, 0].numpy()
-
-    def _own(self, features: Tensor) -> Tensor:
-        """What the head sees of features: all but the base reward, which is taken as known."""
-        return features if self.base is None else features[..., :-1]
 
     def win_probability(
         self,

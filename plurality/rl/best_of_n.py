@@ -189,8 +189,6 @@ def _chosen(
             centre = reward.centre(of_prompt)
             centre = centre[place] if reward.head.uses_prompts else centre.expand(len(place), -1)
             codes = reward.codes([flat.user_ids[i] for i in seen.tolist()], unknown).to(features.dtype)
-            if reward.base is not None:
-                centre = torch.nn.functional.pad(centre, (0, 1))
             each = reward.whole_head.by_member(features, codes) - reward.whole_head.by_member(centre, codes)
     utilities, k = each.double().numpy(), len(each)
     return by_prompt(lambda rows: chooser(utilities[:, rows], np.ones(k), np.arange(k)), flat.prompt[seen])

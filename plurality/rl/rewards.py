@@ -217,8 +217,6 @@ class Rewards:
         if self.lower or (self.rule is not None and rows_of(self.rule) == "members"):
             centre = self.reward.centre(prompts)
             centre = centre[rows] if self.reward.head.uses_prompts else centre
-            if self.reward.base is not None:  # a standard deviation is not of the base, which is taken as known
-                centre = torch.nn.functional.pad(centre, (0, 1))
         batch = Embedded(
             self._on_base(features[rows], None if of_rows is None else of_rows[scored]),
             None
