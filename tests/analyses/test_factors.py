@@ -79,6 +79,7 @@ def test_cr3_is_one_step_of_the_jackknife():
     np.testing.assert_allclose(found.error[0], np.sqrt((off**2).sum(axis=0) * 24 / 25), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_intervals_cover_with_users_as_units_and_not_with_rows():
     rng = np.random.default_rng(2)
     x, y, user = world(rng, 20_000)

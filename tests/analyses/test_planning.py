@@ -42,6 +42,7 @@ def test_the_planned_people_give_the_planned_interval(answers):
     assert now == pytest.approx(0.06, rel=0.15)  # components of 60 people are themselves known to a tenth
 
 
+@pytest.mark.slow
 def test_intervals_of_that_width_hold_the_truth():
     held = []
     for seed in range(100):

@@ -47,8 +47,9 @@ class _Noise:
         folder.mkdir()
 
 
-def test_the_command_shouts(leaky, command, tmp_path):
-    done = command("data", "check", leaky, "--n-bootstrap", 100, "--out", tmp_path / "out")
+@pytest.mark.parametrize("room", [["--no-room"], pytest.param([], marks=pytest.mark.slow)])
+def test_the_command_shouts(leaky, command, tmp_path, room):
+    done = command("data", "check", leaky, "--n-bootstrap", 100, *room, "--out", tmp_path / "out")
     assert done.code == 0, done.err
     assert "SUSPICIOUS format" in done.out
     assert "a list as Python prints it" in done.out

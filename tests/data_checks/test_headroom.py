@@ -13,7 +13,7 @@ def of(population: tuple[planted.Population, planted.Population], each: int = 40
 
 
 def test_planted_tastes_are_room():
-    found = room(of(planted.low_rank(80, rank=2, width=8, seed=0)), split="group", n_bootstrap=200)
+    found = room(of(planted.low_rank(60, rank=2, width=8, seed=0)), split="group", n_bootstrap=200)
     assert found.verdict == "room"
     assert set(found.table["against"]) == set(REFERENCES)
     assert "There is room" in found.sentences[1]
@@ -24,7 +24,7 @@ def test_planted_tastes_are_room():
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_taste_is_none(seed):
     found = room(
-        of(planted.taste_groups(80, shares=(1.0,), width=8, seed=seed), seed=seed), split="group", n_bootstrap=200
+        of(planted.taste_groups(50, shares=(1.0,), width=8, seed=seed), seed=seed), split="group", n_bootstrap=200
     )
     assert found.verdict == "none found"
     assert found.sentences[1].startswith("No room for personalisation was found")

@@ -254,11 +254,11 @@ def test_where_they_differ_the_gain_is_told(groups):
 def test_folds_test_every_prompt_once():
     seen, _ = planted.taste_groups(20, shares=(1.0,), width=4, seed=7)
     data = data_of(seen)
-    result = compare(data, [BradleyTerry()], test_size=0.25, folds=4, unseen_users=0.0, n_bootstrap=20)
+    result = compare(data, [BradleyTerry()], test_size=0.5, folds=2, unseen_users=0.0, n_bootstrap=20)
     new = result.predictions.filter((pl.col("cell") == "seen user, unseen prompt") & (pl.col("model") == BASELINE))
     assert new.height == len(data)
     np.testing.assert_array_equal(new["user_id"].value_counts()["count"], np.full(20, 40))
-    assert result.fits.height == 8
+    assert result.fits.height == 4
     assert set(result.table["cell"]) == {"seen user, unseen prompt", "seen user, seen prompt"}
 
 

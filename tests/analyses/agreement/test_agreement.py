@@ -163,6 +163,7 @@ def test_weights_that_are_no_person_s_are_an_error():
             krippendorff_alpha(unit, rater, value, weights=weights)
 
 
+@pytest.mark.slow
 def test_the_interval_of_alpha_covers_agreement_on_these_units():
     # every rater draws each value anew around the unit's mean, so alpha of infinitely many raters is an ICC
     rng = np.random.default_rng(0)

@@ -237,6 +237,7 @@ def test_a_shift_of_utilities_and_their_scale_change_no_share():
     np.testing.assert_allclose(shifted.share * shifted.total, plain.share * plain.total, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_intervals_of_shares_cover_the_shares_among_these_items():
     mean, draw = opinions(0, items=40, users=60, seen=0.6)
     groups = mean.shape[1]

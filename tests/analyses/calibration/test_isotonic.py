@@ -171,6 +171,7 @@ def test_users_who_repeat_themselves_widen_the_band():
     assert width["users"] > 1.5 * width["rows"]
 
 
+@pytest.mark.slow
 def test_confidence_band_covers_steps():
     # three stated probabilities far apart: no pooling, so the band is that of three frequencies
     levels, truth = np.array([0.6, 0.75, 0.95]), np.array([0.6, 0.72, 0.85])

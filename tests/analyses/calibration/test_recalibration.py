@@ -211,6 +211,7 @@ def naive_interval(gap, y, found):
     return found.slope - half, found.slope + half
 
 
+@pytest.mark.slow
 def test_interval_covers_where_that_of_rows_does_not():
     # users differ in decisiveness, so their rows share more than the gap
     big = simulate(users=20_000, rows=50, own=0.6, seed=999)
@@ -296,6 +297,7 @@ def test_recalibration_finds_that_groups_differ_and_does_not_gain_from_nothing()
     assert calibrated.gain < 0.002
 
 
+@pytest.mark.slow
 def test_interval_of_the_gain_covers():
     # the expected gain of the true slope, which 200 users' fit comes close to
     big_gap, big_y, _ = simulate(users=20_000, rows=20, b=0.5, own=0.5, seed=77)

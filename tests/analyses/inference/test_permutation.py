@@ -128,6 +128,7 @@ def test_the_probe_s_auc_is_that_of_the_planted_difference():
     assert found.p < 1e-6
 
 
+@pytest.mark.slow
 def test_the_probe_rarely_warns_of_nothing():
     p = np.array([probe(*codes_of(seed, users=60, levels=2 + seed % 2), folds=3).p for seed in range(120)])
     assert np.mean(p < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 120)

@@ -145,6 +145,7 @@ def test_front_has_the_utilitarian_at_one_end_and_maximin_at_the_other():
     assert front["n_groups"].to_list() == [2] * front.height
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_fixed_choices_give_the_population():
     rng = np.random.default_rng(7)
     common = rng.normal(size=(3, 4))

@@ -72,7 +72,7 @@ tables = st.integers(1, 9).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(tables)
 def test_counts_are_people_written_out(data):
     x, counts = np.sort(np.array(data[0]) / 30), np.array(data[1])

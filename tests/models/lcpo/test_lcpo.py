@@ -45,7 +45,8 @@ def test_a_global_flip_rate_is_found(flip):
     assert (np.diff(bounds) >= 0).all()
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_annotators_are_ranked_and_the_adversary_is_found(seed):
     """24 annotators × 400 labels, reliabilities .55 … .98 and one of .3 (METHODS: a.7 C)."""
     eta = np.append(np.linspace(0.55, 0.98, 23), 0.30)
@@ -74,6 +75,7 @@ def test_what_small_gaps_cannot_tell_is_said_aloud():
     assert max(likely) - min(likely) < 3
 
 
+@pytest.mark.slow
 def test_ratios_are_known_where_values_are_not():
     eta = np.repeat([0.95, 0.8, 0.65], 4)
     data = population(1 - eta, 12, sd=0.6).sample(1500, seed=4).data
