@@ -55,7 +55,7 @@ class Candidate:
     build: Build
     decay: float
     code_sd: float = 1.0
-    take_over: Callable[[Head, Tensor], None] | None = None
+    take_over: Callable[[Head, Comparisons, Tensor], None] | None = None
 
 
 @renamed(new_to="new_items_for")
@@ -322,7 +322,7 @@ def started(candidate: Candidate, data: Comparisons, seed: int, device: str, wei
     head = candidate.build(torch.Generator().manual_seed(seed))
     standardise(head, data)
     if candidate.take_over is not None and weights is not None:
-        candidate.take_over(head, weights.cpu())
+        candidate.take_over(head, data, weights.cpu())
     return head.to(device)
 
 

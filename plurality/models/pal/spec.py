@@ -13,6 +13,7 @@ from plurality.fitting.objective import FitPlan
 from plurality.fitting.tuning import Candidate, FitOptions
 from plurality.models.family import Spec
 from plurality.models.pal.head import IdealPoint, PromptDirection
+from plurality.models.pal.start import start_at_tastes
 from plurality.reward.fitted import Fitted
 from plurality.reward.heads import Head
 
@@ -89,16 +90,23 @@ class PAL(Spec):
     def _candidates(self, width: int) -> list[Candidate]:
         """Distinct users first; where that does not clearly beat one reward for all, users alike, and far ideals."""
 
-        def near(generator: torch.Generator) -> Head:
+        def build(generator: torch.Generator) -> Head:
             return self.head(width, generator)
 
-        def far(head: Head, weights: Tensor) -> None:
+        def tastes(head: Head, data: Comparisons, weights: Tensor) -> None:
+            assert isinstance(head, IdealPoint)
+            start_at_tastes(head, data)
+
+        def far(head: Head, data: Comparisons, weights: Tensor) -> None:
             assert isinstance(head, IdealPoint)
             head.start_far(weights)
 
+        squared = self.form == "A" and self.utility in (None, "squared")
+        start = tastes if squared else None
         if self.decay is not None:
-            return [Candidate("pal", near, self.decay)]
-        candidates = [Candidate("pal", near, 6.0), Candidate("pal, alike", near, 20.0, code_sd=0.1)]
-        if self.form == "A" and self.utility in (None, "squared"):
-            candidates.append(Candidate("pal, far", near, 200.0, code_sd=0.3, take_over=far))
-        return candidates
+            return [Candidate("pal", build, self.decay, take_over=start)]
+        candidates = [
+            Candidate("pal", build, 6.0, take_over=start),
+            Candidate("pal, alike", build, 20.0, code_sd=0.1),
+        ]
+        return [*candidates, Candidate("pal, far", build, 200.0, code_sd=0.3, take_over=far)] if squared else candidates
