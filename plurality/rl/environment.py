@@ -8,14 +8,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from pkgutil import resolve_name
 from threading import Lock
 from typing import Any
 
 from plurality.errors import InputError
 from plurality.io.visible import THOUGHT_TAGS, Tags, tags_of
-from plurality.rl.openrlhf_protocol import END_TOKENS
+from plurality.rl.base_scores import BaseReward
+from plurality.rl.replies import END_TOKENS
 from plurality.rl.reward_function import RewardFunction
-from plurality.rl.rules.rows import check_alone
 
 PREFIX = "PLURALITY_"
 OTHERS = {"PLURALITY_CACHE"}  # variables of other parts of the package
@@ -35,6 +36,8 @@ class EnvironmentSettings:
     rule         name of a rule, such as mean, cvar:0.2 or direction:helpful=0.8,honest=0.6
     population   a table of user_id and optionally weight and group
     lower        standard deviations below what is expected, 0 (default) or more
+    base         scores of the reward that the model starts from: "column:NAME", or "module:function", which is called as
+                 TRL calls a reward
     blank        reward of a completion of which nothing can be seen, such as a thought that has not ended
     name         what metrics are called by
     ends         tokens that may end a completion, cut off where a trainer leaves them on, a space between
@@ -49,6 +52,7 @@ class EnvironmentSettings:
     rule: str = ""
     population: str = ""
     lower: str = ""
+    base: str = ""
     blank: str = ""
     name: str = ""
     ends: str = " ".join(END_TOKENS)
@@ -74,19 +78,6 @@ class EnvironmentSettings:
         """The thought tags in pairs. Raises InputError for an odd number of them."""
         return tags_of(self.thought_tags.split(), "PLURALITY_THOUGHT_TAGS")
 
-    def check_numbers(self) -> None:
-        """Raise InputError where a completion may have no reward: for trainers that must have a number for each."""
-        if self.unknown == "none":
-            raise InputError(
-                "unknown=none gives some completions no reward, which this trainer cannot take; set "
-                "PLURALITY_UNKNOWN to population or error"
-            )
-        if not self.blank:
-            raise InputError(
-                "this trainer takes a number for every completion; set PLURALITY_BLANK to the reward of one of which "
-                "nothing can be seen, empty or a thought that never ended: a number below what others get"
-            )
-
 
 def settings_here() -> EnvironmentSettings:
     """The settings of this process's environment."""
@@ -104,17 +95,6 @@ def function_of(settings: EnvironmentSettings) -> RewardFunction:
         return _load(settings)
 
 
-def function_alone(settings: EnvironmentSettings, trainer: str) -> RewardFunction:
-    """The reward function for a trainer that hands completions over one by one.
-
-    Raises InputError for a rule that compares the candidates of a prompt.
-    """
-    function = function_of(settings)
-    if function.rule is not None:
-        check_alone(function.rule, trainer)
-    return function
-
-
 @lru_cache(maxsize=8)
 def _load(settings: EnvironmentSettings) -> RewardFunction:
     if not settings.reward:
@@ -128,6 +108,7 @@ def _load(settings: EnvironmentSettings) -> RewardFunction:
         rule=settings.rule or None,
         population=settings.population or None,
         lower=_number("LOWER", settings.lower) or 0.0,
+        base=_base(settings.base),
         blank=_number("BLANK", settings.blank),
         thought_tags=settings.tags(),
         name=settings.name or None,
@@ -145,6 +126,24 @@ def _reference(text: str) -> Any:
         return name
     frame, place = open_frame(text, "reference")
     return columns.column(frame, "prompt", place).to_list(), columns.column(frame, "completion", place).to_list()
+
+
+def _base(text: str) -> BaseReward | None:
+    if not text:
+        return None
+    kind, colon, name = text.partition(":")
+    if kind == "column" and colon:
+        return name
+    try:
+        if not colon:
+            raise ValueError("no colon")
+        function: BaseReward = resolve_name(text)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f'PLURALITY_BASE={text!r} is neither "column:NAME" nor "module:function" of a module that can be imported '
+            f"({error}); give one of them"
+        ) from None
+    return function
 
 
 def _number(name: str, text: str) -> float | None:

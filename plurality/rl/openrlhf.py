@@ -35,11 +35,11 @@ def reward_func(
     import torch
 
     from plurality.reward.links import prob
-    from plurality.rl.environment import function_alone, settings_here
+    from plurality.rl.environment import settings_here
+    from plurality.rl.one_by_one import OneByOne
 
     settings = settings_here()
-    settings.check_numbers()
-    function = function_alone(settings, "OpenRLHF")
+    function = OneByOne.of(None, "OpenRLHF", settings=settings).function
     protocol = OpenRLHFProtocol(
         user_key=function.user_column,
         needs_user=function.needs_user,

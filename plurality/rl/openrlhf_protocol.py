@@ -8,32 +8,16 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Integral
 from typing import Any, NoReturn
 
 from plurality.encoders.protocol import Prompt
 from plurality.errors import InputError
-from plurality.io.visible import THOUGHT_TAGS, Tags, visible, without_opening
+from plurality.io.visible import THOUGHT_TAGS, Tags
 from plurality.rl.messages import chat
-
-END_TOKENS = (
-    "<|endoftext|>",
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|end_of_text|>",
-    "<|end|>",
-    "<|eom_id|>",
-    "<end_of_turn>",
-    "<eos>",
-    "<pad>",
-    "</s>",
-    "<\uff5cend\u2581of\u2581sentence\uff5c>",
-)
-"""What the usual tokenizers write after the last word; a completion is embedded without them."""
+from plurality.rl.replies import END_TOKENS, reply, without_end
 
 OPENING = re.compile(r"\s*<[^<>\s]{1,40}>\s?")  # a beginning-of-text token
-TEMPLATE = re.compile(r"<([|\uff5c])[^|\uff5c<>]+\1>|\[/?INST\]|<start_of_turn>|<end_of_turn>")  # what templates write
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +63,30 @@ class OpenRLHFProtocol:
 
     def _row(self, i: int, query: Any, prompt: Any, label: Any) -> Row:
         query, prompt = _text(i, "query", query), _text(i, "prompts", prompt)
-        written = completion_of(query, prompt, self.end_tokens, i)
-        prompt, opened = without_opening(prompt, self.thought_tags)
-        completion = visible(written, self.thought_tags, opened=opened)
+        return self.row(i, prompt, completion_of(query, prompt, (), i), label)
+
+    def row(self, i: int, prompt: Any, written: str, label: Any) -> Row:
+        """The row of a prompt, what was written after it, and a label.
+
+        i          of which row messages speak
+        prompt     text or messages
+        written    text, end tokens and thoughts and all
+        label      as in `rows`
+        """
         user, own = self._asked(i, label)
-        if own is None and self.reads_prompts and TEMPLATE.search(prompt):
-            raise InputError(
-                f"row {i}: the prompt went through the policy's chat template, which the reward model would read as a "
-                "person's words; put the prompt itself into the label, as label_of(user_id, prompt) does"
+        try:
+            shown, completion = reply(
+                prompt,
+                written,
+                own,
+                ends=self.end_tokens,
+                tags=self.thought_tags,
+                reads_prompts=self.reads_prompts,
+                remedy="put the prompt itself into the label, as label_of(user_id, prompt) does",
             )
-        return Row(prompt if own is None else own, completion, self._user(i, user))
+        except InputError as error:
+            raise InputError(f"row {i}: {error}") from None
+        return Row(shown, completion, self._user(i, user))
 
     def _asked(self, i: int, label: Any) -> tuple[Any, Prompt | None]:
         """The user a label names; and the prompt as the model's encoder knows it, where the label has one."""
@@ -147,12 +145,6 @@ def completion_of(query: str, prompt: str, end_tokens: tuple[str, ...] = END_TOK
     return without_end(query[start + len(prompt) :], end_tokens)
 
 
-def without_end(text: str, end_tokens: tuple[str, ...] = END_TOKENS) -> str:
-    """The text without the end tokens at its end and the white space around them; without any the text as it is."""
-    end = _backwards(end_tokens).match(text[::-1])
-    return text[: len(text) - end.end()] if end else text
-
-
 def strict_json(text: bytes | str, what: str) -> Any:
     """JSON as the standard has it. Raises InputError for malformed text, NaN, infinities and too deep a nest."""
 
@@ -173,13 +165,6 @@ def kind(value: Any) -> str:
         return f"the number {value!r:.20}"
     names = {type(None): "null", bool: "true or false", dict: "an object", list: "a list", str: "text"}
     return names.get(type(value), f"of type {type(value).__name__}")
-
-
-@lru_cache(maxsize=8)
-def _backwards(end_tokens: tuple[str, ...]) -> re.Pattern[str]:
-    """Matches the ends at the beginning of a reversed text: in one pass, as there may be a million paddings."""
-    tokens = sorted({re.escape(token[::-1]) for token in end_tokens if token}, key=len, reverse=True)
-    return re.compile(rf"(?:\s*+(?:{'|'.join(tokens)}))++\s*+" if tokens else r"(?!)")
 
 
 def _prompt(i: int, prompt: Any) -> Prompt | None:

@@ -143,6 +143,13 @@ class Rewards:
         """Whether a completion's reward depends on whose it is."""
         return self.rule is None or rows_of(self.rule) == "members"
 
+    @property
+    def row_columns(self) -> tuple[str, ...]:
+        """Columns that a row must have for its reward: the user's, and those of base scores and opponents."""
+        base = self.base.source if isinstance(self.base.source, str) else None
+        named = (self.user_column if self.needs_user else None, base, self.reference.column)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
     def _read(self, prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Any]) -> _Call:
         check_lists(prompts, completions)
         count = len(completions)

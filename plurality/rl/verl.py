@@ -11,16 +11,14 @@ from typing import Any
 
 from plurality.errors import InputError
 from plurality.io.paths import expanded
-from plurality.rl.batching import MicroBatcher
-from plurality.rl.environment import EnvironmentSettings, function_alone, settings_here
+from plurality.rl.environment import settings_here
 from plurality.rl.messages import Pairs
+from plurality.rl.one_by_one import OneByOne, Sample
 from plurality.rl.reward_function import RewardFunction
 
 __all__ = ["compute_score", "compute_score_async", "to_parquet"]
 
 OTHERS = {"reward_router_address", "reward_model_tokenizer"}  # what verl hands over where it runs a reward model itself
-Sample = tuple[Any, str, Any]  # prompt, completion, user
-Outcome = float | None | InputError
 
 
 def compute_score(
@@ -37,10 +35,9 @@ def compute_score(
     solution_str    the completion
     ground_truth    not looked at
     """
-    settings = _settings(reward_kwargs)
-    function = function_alone(settings, "verl")
-    sample = _sample(function, solution_str, extra_info)
-    return _answer(function, sample, _score(function, [sample])[0])
+    asked = _asked(reward_kwargs)
+    sample = asked.sample(None, solution_str, extra_info)
+    return _answer(asked.function, sample, asked.now(sample))
 
 
 async def compute_score_async(
@@ -56,57 +53,21 @@ async def compute_score_async(
     extra_info       user and prompt, as `to_parquet` wrote them
     reward_kwargs    settings, as in `compute_score`
     """
-    settings = _settings(reward_kwargs)
-    function = function_alone(settings, "verl")
-    sample = _sample(function, solution_str, extra_info)
-    return _answer(function, sample, await _batcher(settings, asyncio.get_running_loop()).submit(sample))
+    asked = _asked(reward_kwargs)
+    sample = asked.sample(None, solution_str, extra_info)
+    return _answer(asked.function, sample, await asked.soon(sample))
 
 
-def _settings(reward_kwargs: Mapping[str, Any]) -> EnvironmentSettings:
+def _asked(reward_kwargs: Mapping[str, Any]) -> OneByOne:
     settings = settings_here().but({k: v for k, v in reward_kwargs.items() if k not in OTHERS})
-    settings.check_numbers()
-    return settings
+    remedy = "write the training set with plurality.rl.verl.to_parquet"
+    return OneByOne.of(None, "verl", row="extra_info", remedy=remedy, settings=settings)
 
 
-@lru_cache(maxsize=8)
-def _batcher(settings: EnvironmentSettings, loop: asyncio.AbstractEventLoop) -> MicroBatcher[Sample, Outcome]:
-    function = function_alone(settings, "verl")
-    return MicroBatcher(lambda samples: _score(function, samples))
-
-
-def _score(function: RewardFunction, samples: list[Sample]) -> list[Outcome]:
-    """Rewards of samples; one that cannot be scored spoils no other's."""
-    prompts, completions, users = zip(*samples, strict=True)
-    try:
-        return list(function(prompts, completions, **{function.user_column: list(users)}))
-    except InputError as error:
-        return [error] if len(samples) == 1 else [_score(function, [sample])[0] for sample in samples]
-
-
-def _answer(function: RewardFunction, sample: Sample, outcome: Outcome) -> dict[str, float]:
-    if isinstance(outcome, InputError):
-        raise outcome
-    prompt, completion, user = sample
-    assert outcome is not None  # as `blank` is set
-    unseen = Pairs.of([prompt], [completion], function.thought_tags).row[0] < 0
-    return {"score": outcome, "known_user": float(function.knows(user)), "no_text": float(unseen)}
-
-
-def _sample(function: RewardFunction, solution: str, extra_info: Any) -> Sample:
-    info = extra_info if isinstance(extra_info, Mapping) else {}
-    user = info.get(function.user_column, info.get("user_id"))
-    if user is None and function.needs_user:
-        raise InputError(
-            f"extra_info has no {function.user_column} (it has {', '.join(map(str, info)) or 'nothing'}); write the "
-            "training set with plurality.rl.verl.to_parquet"
-        )
-    prompt = info.get("prompt")
-    if prompt is None and function.reads_prompts:
-        raise InputError(
-            "extra_info has no prompt, which this reward model reads; write the training set with "
-            "plurality.rl.verl.to_parquet"
-        )
-    return "" if prompt is None else prompt, solution, user
+def _answer(function: RewardFunction, sample: Sample, reward: float) -> dict[str, float]:
+    known = function.knows(sample.columns.get(function.user_column))
+    unseen = Pairs.of([sample.prompt], [sample.completion], function.thought_tags).row[0] < 0
+    return {"score": reward, "known_user": float(known), "no_text": float(unseen)}
 
 
 def to_parquet(frame: Any, path: str | Path) -> Path:
@@ -197,9 +158,8 @@ def _reward_manager() -> type:
             written = int(item.batch["attention_mask"][-response.shape[-1] :].sum())
             text = await asyncio.to_thread(self.tokenizer.decode, response[:written], skip_special_tokens=True)
             info = {**(columns.get("extra_info") or {})}
-            settings = settings_here()
-            key = function_alone(settings, "verl").user_column
-            info |= {k: columns[k] for k in (key,) if columns.get(k) is not None}
+            needed = _asked({}).function.row_columns
+            info |= {name: columns[name] for name in needed if columns.get(name) is not None}
             if columns.get("raw_prompt") is not None:
                 info["prompt"] = columns["raw_prompt"]
             answer = await compute_score_async("", text, "", info)
