@@ -36,8 +36,8 @@ class EnvironmentSettings:
     rule         name of a rule, such as mean, cvar:0.2 or direction:helpful=0.8,honest=0.6
     population   a table of user_id and optionally weight and group
     lower        standard deviations below what is expected, 0 (default) or more
-    base         scores of the reward that the model starts from: "column:NAME", or "module:function", which is called as
-                 TRL calls a reward
+    base         scores of the reward that the model starts from: "column:NAME", or "module:function", which is called
+                 as TRL calls a reward
     blank        reward of a completion of which nothing can be seen, such as a thought that has not ended
     name         what metrics are called by
     ends         tokens that may end a completion, cut off where a trainer leaves them on, a space between

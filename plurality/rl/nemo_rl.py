@@ -14,6 +14,8 @@ from plurality.rl.one_by_one import OneByOne, number, rewards_of
 
 __all__ = ["environment_class", "step_rewards"]
 
+KEPT = ("role", "content", "tool_calls")  # of a turn, which holds tensors too
+
 
 def step_rewards(asked: OneByOne, logs: Sequence[Sequence[Mapping[str, Any]]], metadata: Sequence[Any]) -> list[float]:
     """Rewards (n,) of message logs: the turns after the last of the user are the completion.
@@ -24,7 +26,7 @@ def step_rewards(asked: OneByOne, logs: Sequence[Sequence[Mapping[str, Any]]], m
     """
     samples = []
     for log, row in zip(logs, metadata, strict=True):
-        turns = [{"role": turn["role"], "content": turn["content"]} for turn in log]
+        turns = [{key: turn[key] for key in KEPT if key in turn} for turn in log]
         last = max((i for i, turn in enumerate(turns) if turn["role"] in ("user", "system")), default=-1)
         samples.append(asked.sample(turns[: last + 1], turns[last + 1 :] or "", row))
     return [number(outcome) for outcome in rewards_of(asked.function, samples)] if samples else []
@@ -66,7 +68,7 @@ def environment_class() -> type:
             )
 
         def global_post_process_and_metrics(self, batch: Any) -> tuple[Any, dict[str, float]]:
-            rewards = batch["total_reward"] if "total_reward" in batch else None
+            rewards = batch.get("total_reward")
             return batch, {} if rewards is None else {"user_reward/mean": float(rewards.float().mean())}
 
     return PreferenceEnvironment

@@ -63,7 +63,7 @@ class OneByOne:
 
         numbers    whether the trainer takes a number for every completion
         """
-        ends = END_TOKENS
+        ends: tuple[str, ...] = END_TOKENS
         if function is None:
             settings = settings or settings_here()
             function, ends = function_of(settings), tuple(settings.ends.split())

@@ -17,9 +17,9 @@ __all__ = ["env_class"]
 
 @lru_cache(maxsize=1)
 def env_class() -> type:
-    """A subclass of SkyRL's BaseTextEnv whose one step is rewarded by the environment variables of `EnvironmentSettings`.
+    """A subclass of SkyRL's BaseTextEnv whose one step has the reward of the environment variables.
 
-    Raises InputError where skyrl-gym is not there.
+    Those of `EnvironmentSettings`. Raises InputError where skyrl-gym is not there.
     """
     try:
         from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput

@@ -1,4 +1,4 @@
-"""The reward server as an ASGI app: POST /get_reward, GET /health, GET /metrics.
+"""The reward server as an ASGI app: POST /get_reward and /verify, GET /health, GET /metrics.
 
 It takes JSON and gives JSON, errors too: `{"error": "..."}`. Concurrent requests share batches.
 """
@@ -27,9 +27,9 @@ from plurality.errors import InputError
 from plurality.reward.links import prob
 from plurality.rl.batching import MicroBatcher
 from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, Row
-from plurality.serving.body import rows_of
 from plurality.serving.hosts import is_allowed, name_of
 from plurality.serving.metrics import CONTENT_TYPE, Metrics
+from plurality.serving.trainer_bodies import PLAIN, READERS, read_plain
 
 __all__ = ["Limits", "Rewarder", "Served", "create_app"]
 
@@ -104,7 +104,7 @@ def create_app(
     """
     server = _Server(rewarder, served or Served(), limits or Limits(), protocol or OpenRLHFProtocol())
     routes = [
-        Route("/get_reward", server.get_reward, methods=["POST"]),
+        *(Route(path, server.get_reward, methods=["POST"]) for path in (*READERS, *PLAIN)),
         Route("/health", server.health),
         Route("/metrics", server.report),
     ]
@@ -169,16 +169,20 @@ class _Server:
         text = self.metrics.text(self.batcher.pending)
         return PlainTextResponse(text, headers={"content-type": CONTENT_TYPE})
 
-    async def _answer(self, request: Request) -> dict[str, Any]:
+    async def _answer(self, request: Request) -> Any:
         late = _Rejected(408, f"the body did not arrive within {self.limits.timeout_s:g} s")
         try:
             async with asyncio.timeout(self.limits.timeout_s):
                 body = await self._body(request)
                 late = _Rejected(504, f"no answer within {self.limits.timeout_s:g} s; the server is slow or busy")
+                path = request.url.path
                 try:
-                    rows = rows_of(body, self.protocol)
+                    if path in PLAIN:
+                        return read_plain(path, body)
+                    asked = READERS[path](body, self.protocol)
                 except InputError as error:
                     raise _Rejected(400, str(error)) from None
+                rows = asked.rows
                 known = self._known(rows)
                 self._admit(len(rows))
                 results = await self.batcher.submit_all(rows)
@@ -186,7 +190,7 @@ class _Server:
             raise late from None
         answers = _checked(results)
         self.metrics.rewards += len(answers)
-        return {"rewards": [a.reward for a in answers], "scores": [a.score for a in answers], "extra_logs": known}
+        return asked.answer([a.reward for a in answers], [a.score for a in answers], known)
 
     async def _body(self, request: Request) -> bytes:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -286,5 +290,6 @@ def _error(status: int, reason: str, headers: Mapping[str, str] | None = None) -
 async def _not_served(request: Request, error: Exception) -> Response:
     """404 and 405, as JSON."""
     assert isinstance(error, HTTPException)
-    reason = f"{request.method} {request.url.path} is not served; there are POST /get_reward, GET /health and /metrics"
+    there = f"POST {', '.join((*READERS, *PLAIN))}; GET /health, /metrics"
+    reason = f"{request.method} {request.url.path} is not served; there are {there}"
     return _error(error.status_code, reason, error.headers)
