@@ -66,7 +66,7 @@ FORBIDDEN_CALLS = {
     "exec",
 }
 TRAINER_CALLS = {
-    f"rl/{name}.py" for name in ("reward_function", "trl", "openrlhf", "verl", "slime", "areal", "swift")
+    f"rl/{name}.py" for name in ("reward_function", "trl", "openrlhf", "verl", "mixing", "slime", "areal", "swift")
 }  # trainers pass what they like
 FORBIDDEN_MODULES = {"pickle", "joblib", "cloudpickle", "dill", "random"}
 TEXT = {".py", ".md", ".toml", ".json", ".txt", ".jinja", ".ipynb", ".yml", ".yaml", ".cfg", ""}

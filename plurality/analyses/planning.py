@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from textwrap import fill
 from typing import Any
 
@@ -115,7 +116,8 @@ def plan(
 
     Raises InputError for a column that is missing, for settings out of range and where nobody can be compared.
     """
-    if not within > 0 or not 0 < confidence < 1 or not answers or min(answers) < 1:
+    numbers = all(isinstance(number, Real) for number in (within, confidence, *answers))
+    if not numbers or not within > 0 or not 0 < confidence < 1 or not answers or min(answers) < 1:
         raise InputError("plan: within must be above 0, confidence in (0, 1), and answers numbers of 1 or more")
     if metric not in METRICS:
         raise InputError(f"plan: metric {metric!r} is unknown; give one of {', '.join(METRICS)}")

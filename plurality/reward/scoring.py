@@ -200,7 +200,7 @@ class Scoring(Parts):
 
         return_sd    also the standard deviation (n,) of each reward, as in `utility`
         """
-        place = torch.as_tensor(np.asarray(rows))
+        place = torch.as_tensor(_places(rows, len(items)))
         features, beliefs = self.features(items, prompts, base)[place], self.beliefs(user_ids, unknown)
         with torch.no_grad():
             reward = self.whole_head.utility(features, beliefs.codes.to(features.dtype)).double().numpy()
@@ -233,3 +233,15 @@ class Scoring(Parts):
         u = torch.as_tensor(self.utility(items, users, prompts=prompts, base=base, unknown=unknown))
         against = self.utility(reference, users, prompts=reference_prompts, base=reference_base, unknown=unknown)
         return win(u, torch.as_tensor(against)).numpy()
+
+
+def _places(rows: Array, count: int) -> NDArray[np.int64]:
+    """Places of items, as int64. Raises InputError for what is no whole number from 0, or none below `count`."""
+    place = np.asarray(rows)
+    if place.dtype.kind not in "iu" and place.size:
+        raise InputError(f"rows are of type {place.dtype}; give whole numbers, each the place of an item")
+    if place.size and not (place.min() >= 0 and place.max() < count):
+        raise InputError(
+            f"rows must be from 0 to {count - 1}, the places of {count} items; there are others among them"
+        )
+    return place.astype(np.int64)

@@ -38,6 +38,7 @@ class EnvironmentSettings:
     lower        standard deviations below what is expected, 0 (default) or more
     base         scores of the reward that the model starts from: "column:NAME", or "module:function", which is called
                  as TRL calls a reward
+    groups       column with the group of each row's user, whose mean reward is logged
     blank        reward of a completion of which nothing can be seen, such as a thought that has not ended
     name         what metrics are called by
     ends         tokens that may end a completion, cut off where a trainer leaves them on, a space between
@@ -53,6 +54,7 @@ class EnvironmentSettings:
     population: str = ""
     lower: str = ""
     base: str = ""
+    groups: str = ""
     blank: str = ""
     name: str = ""
     ends: str = " ".join(END_TOKENS)
@@ -109,6 +111,7 @@ def _load(settings: EnvironmentSettings) -> RewardFunction:
         population=settings.population or None,
         lower=_number("LOWER", settings.lower) or 0.0,
         base=_base(settings.base),
+        groups=settings.groups or None,
         blank=_number("BLANK", settings.blank),
         thought_tags=settings.tags(),
         name=settings.name or None,

@@ -49,6 +49,7 @@ class RewardFunction(Rewards):
                  of raw utilities the sd of the gap to the mean item of the fit, else that of the normalised utility
     base         the reward that the model starts from, where it starts from one: a function that is called as TRL calls
                  it, with prompts, completions and the columns, or the name of a column of its scores
+    groups       name of a column with the group of each row's user: its mean reward is logged, whatever the rule
     blank        reward of a completion of which a person sees nothing: white space, a thought that has not ended, a
                  call of a tool. None, or a number
     thought_tags  (opening, closing) of what a policy thinks, which is not scored, as nobody sees it: see
@@ -75,6 +76,7 @@ class RewardFunction(Rewards):
         population: Any = None,
         lower: float = 0.0,
         base: BaseReward | None = None,
+        groups: str | None = None,
         blank: float | None = None,
         thought_tags: Tags = THOUGHT_TAGS,
         name: str | None = None,
@@ -91,6 +93,7 @@ class RewardFunction(Rewards):
             population=population,
             lower=lower,
             base=base,
+            groups=groups,
             blank=blank,
             thought_tags=thought_tags,
             name=name,
@@ -169,6 +172,7 @@ class AsyncRewardFunction(Rewards):
     population     people that the rule is over
     lower          standard deviations below what is expected
     base           the reward that the model starts from
+    groups         name of the column of groups whose mean rewards are logged
     blank          reward of a completion of which nothing can be seen
     thought_tags   (opening, closing) of thoughts, which are not scored
     name           what metrics are called by
@@ -189,6 +193,7 @@ class AsyncRewardFunction(Rewards):
         population: Any = None,
         lower: float = 0.0,
         base: BaseReward | None = None,
+        groups: str | None = None,
         blank: float | None = None,
         thought_tags: Tags = THOUGHT_TAGS,
         name: str | None = None,
@@ -207,6 +212,7 @@ class AsyncRewardFunction(Rewards):
             population=population,
             lower=lower,
             base=base,
+            groups=groups,
             blank=blank,
             thought_tags=thought_tags,
             name=name,

@@ -61,6 +61,7 @@ class Rewards:
         population: Any,
         lower: float,
         base: BaseReward | None,
+        groups: str | None,
         blank: float | None,
         thought_tags: Tags,
         name: str | None,
@@ -74,7 +75,7 @@ class Rewards:
             raise InputError("a population is for a rule of people; give rule=, or leave the population out")
         self.user_column = user_column or self.reward.spec.unit
         self.unknown, self.normalise, self.blank, self.lower = unknown, normalise, blank, float(lower)
-        self.thought_tags = thought_tags
+        self.thought_tags, self.groups = thought_tags, groups
         self.reference = Reference.of(reference, normalise, thought_tags)
         wanted = self.reward.base is not None
         self.base = BaseScores.of(
@@ -208,6 +209,8 @@ class Rewards:
         if call.who is not None and len(call.who):
             metrics["unknown_users"] = call.n_unknown / len(call.who)
         log = columns.get("log_metric")
+        if callable(log) and self.groups is not None:
+            metrics |= group_means(rewards, column(columns, self.groups, len(rewards)), self.groups)
         if callable(log):
             for what, value in metrics.items():
                 log(f"{self.__name__}/{what}", value)
@@ -240,3 +243,16 @@ class Rewards:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.reward!r}, normalise={self.normalise!r}, name={self.__name__!r})"
+
+
+def group_means(rewards: Sequence[float | None], groups: Sequence[Any], prefix: str) -> dict[str, float]:
+    """Mean reward of every group of completions that has one: "PREFIX/GROUP" -> mean.
+
+    rewards    (n,) of completions, None for those without
+    groups     (n,) the group of each; None is nobody's
+    prefix     of the names
+    """
+    each = [(str(g), r) for g, r in zip(groups, rewards, strict=True) if r is not None and g is not None]
+    names, code = np.unique([name for name, _ in each], return_inverse=True)
+    means = np.bincount(code, [r for _, r in each]) / np.bincount(code) if each else []
+    return {f"{prefix}/{name}": float(mean) for name, mean in zip(names, means, strict=True)}

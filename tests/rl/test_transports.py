@@ -1,4 +1,4 @@
-"""The same user, prompt and visible text has the same reward whatever the door; what nobody sees has that of a blank."""
+"""The same user, prompt and visible text has one reward, whatever the door; what nobody sees has that of a blank."""
 
 import asyncio
 import math

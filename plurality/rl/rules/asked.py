@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 
 from plurality.errors import InputError
 from plurality.reward.heads import Head
@@ -34,8 +35,8 @@ def rule_for(
     given = [name for name, value in (("rule", rule), ("objective", objective), ("direction", direction)) if value]
     if len(given) > 1:
         raise InputError(f"{given[0]} and {given[1]} are both given; a reward is by one of them")
-    if not (math.isfinite(lower) and lower >= 0):
-        raise InputError(f"lower={lower} is not a number of standard deviations; give 0 or more")
+    if not (isinstance(lower, Real) and math.isfinite(lower) and lower >= 0):
+        raise InputError(f"lower={lower!r:.40} is not a number of standard deviations; give 0 or more")
     if objective is not None:
         rule = Directional((1.0,), names=(objective,))
     if direction is not None:
