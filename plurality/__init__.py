@@ -19,6 +19,7 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "Comparisons": "plurality.data.comparisons",
     "InputError": "plurality.errors",
     "InputWarning": "plurality.errors",
+    "MixedReward": "plurality.rl.mixing",
     "RewardFunction": "plurality.rl.reward_function",
     "RewardModel": "plurality.reward.reward_model",
     "Spec": "plurality.models.family",

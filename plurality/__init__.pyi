@@ -29,6 +29,7 @@ from plurality.reward.annotating import annotate as annotate
 from plurality.reward.explaining import explain as explain
 from plurality.reward.reward_model import RewardModel as RewardModel
 from plurality.reward.reward_model import load as load
+from plurality.rl.mixing import MixedReward as MixedReward
 from plurality.rl.reward_function import RewardFunction as RewardFunction
 from plurality.testing.check_model import check_model as check_model
 

@@ -65,7 +65,8 @@ def mix_within(rewards: Rewards, others: Sequence[tuple[float, Rewards]], users:
 class MixedReward:
     """A `RewardFunction` with other rewards beside it and a bound on both, as TRL calls a reward.
 
-    m_u + clip(r + Σ_k w_k (o_k − mean_u(o_k)) − m_u, ±bound), centred again: users' means are the reward's alone. See `mix_within` and `clip_within`; users are those of the rows, or all one under a rule for all.
+    m_u + clip(r + Σ_k w_k (o_k − mean_u(o_k)) − m_u, ±bound), centred again: users' means are the reward's alone. See
+    `mix_within` and `clip_within`; users are those of the rows, or all one under a rule for all.
 
     reward    a RewardFunction
     others    functions as TRL calls them, by the weight of each

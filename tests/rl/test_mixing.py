@@ -1,4 +1,4 @@
-"""Other rewards beside a user's, and bounds: users' means, and so their order, stay; so does the order within a user."""
+"""Other rewards beside a user's, and bounds: users' means, and so their order, stay, and the order within a user."""
 
 import numpy as np
 import pytest
