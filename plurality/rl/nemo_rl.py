@@ -1,6 +1,4 @@
-"""NeMo-RL: an environment of one turn, known after
-
-    register_env("plurality", "plurality.rl.nemo_rl.PreferenceEnvironment")
+"""NeMo-RL: an environment of one turn, known by its name after `plurality.rl.nemo_rl.register()` in the run's script.
 
 Rows carry the user in their metadata, `extra_env_info` of the data's processor.
 """
@@ -12,7 +10,7 @@ from plurality.errors import InputError
 from plurality.rl.environment import EnvironmentSettings, settings_here
 from plurality.rl.one_by_one import OneByOne, number, rewards_of
 
-__all__ = ["environment_class", "step_rewards"]
+__all__ = ["environment_class", "register", "step_rewards"]
 
 KEPT = ("role", "content", "tool_calls")  # of a turn, which holds tensors too
 
@@ -74,10 +72,24 @@ def environment_class() -> type:
     return PreferenceEnvironment
 
 
+def register(name: str = "plurality") -> None:
+    """Let an environment of this name in NeMo-RL's configuration be the preference environment.
+
+    name    as in env.NAME of the configuration
+
+    Raises InputError where NeMo-RL is not there.
+    """
+    environment_class()
+    from nemo_rl.environments.utils import register_env
+
+    register_env(name, f"{__name__}.PreferenceEnvironment")
+
+
 def __getattr__(name: str) -> Any:
     """`PreferenceEnvironment`, the class as an actor of Ray, made when it is asked for."""
     if name == "PreferenceEnvironment":
+        made = environment_class()
         import ray
 
-        return ray.remote(environment_class())
+        return ray.remote(made)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -309,5 +309,9 @@ def test_nemo_rl_s_batch(ready):
     done = env.step([[*user("q"), *assistant(PLAIN)]] * 2, [{"user_id": "ann"}, {"user_id": "bob"}])
     assert done.rewards.tolist() == pytest.approx(ready.function(["q"] * 2, [PLAIN] * 2, user_id=["ann", "bob"]))
     assert env.step([], []).rewards.tolist() == []
+    nemo_rl.register("taste")
+    from nemo_rl.environments.utils import ENV_REGISTRY
+
+    assert ENV_REGISTRY.pop("taste")["actor_class_fqn"] == "plurality.rl.nemo_rl.PreferenceEnvironment"
     batch = {"total_reward": torch.tensor([1.0, 3.0])}
     assert env.global_post_process_and_metrics(batch) == (batch, {"user_reward/mean": 2.0})

@@ -52,6 +52,13 @@ def reward(func=None, weight=1.0, priority=0):
     return mark if func is None else mark(func)
 
 
+REGISTRY: dict[str, dict[str, str]] = {}
+
+
+def register_env(name, actor_class_fqn):
+    REGISTRY[name] = {"actor_class_fqn": actor_class_fqn}
+
+
 STAND_INS: dict[str, dict[str, Any]] = {
     "swift.rewards.orm": {"ORM": ORM, "orms": {}},
     "skyrl_gym.envs.base_text_env": {"BaseTextEnv": BaseTextEnv, "BaseTextEnvStepOutput": dict},
@@ -64,6 +71,7 @@ STAND_INS: dict[str, dict[str, Any]] = {
         "EnvironmentInterface": EnvironmentInterface,
         "EnvironmentReturn": EnvironmentReturn,
     },
+    "nemo_rl.environments.utils": {"register_env": register_env, "ENV_REGISTRY": REGISTRY},
     "verifiers.v1.utils.decorators": {"reward": reward},
 }
 
@@ -79,8 +87,10 @@ def provide(monkeypatch: Any) -> dict[str, bool]:
             own[name] = False
             parts = name.split(".")
             for i in range(1, len(parts) + 1):
-                made = ModuleType(".".join(parts[:i]))
-                monkeypatch.setitem(sys.modules, made.__name__, made)
+                path = ".".join(parts[:i])
+                if path not in sys.modules:
+                    monkeypatch.setitem(sys.modules, path, ModuleType(path))
+                made = sys.modules[path]
             vars(made).update(content)
     return own
 
