@@ -254,5 +254,7 @@ def group_means(rewards: Sequence[float | None], groups: Sequence[Any], prefix: 
     """
     each = [(str(g), r) for g, r in zip(groups, rewards, strict=True) if r is not None and g is not None]
     names, code = np.unique([name for name, _ in each], return_inverse=True)
-    means = np.bincount(code, [r for _, r in each]) / np.bincount(code) if each else []
-    return {f"{prefix}/{name}": float(mean) for name, mean in zip(names, means, strict=True)}
+    if not each:
+        return {}
+    means = np.bincount(code, [r for _, r in each]) / np.bincount(code)
+    return {f"{prefix}/{name}": mean for name, mean in zip(names.tolist(), means.tolist(), strict=True)}
