@@ -92,15 +92,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         prompts = candidates.items.embed_prompts(encoder, progress=not args.json)[candidates.items.prompt]
     base = None if model.base is None or by_direction is not None else candidates.base()
     made: dict[str, Float] = {}
+    some = np.maximum(candidates.item, 0)  # of what cannot be seen any item's, and then none
     if args.sd:
         made["reward"], made["sd"] = model.score(
-            items, candidates.item, candidates.user_ids, prompts=prompts, base=base, unknown=args.unknown,
-            return_sd=True,
-        )  # fmt: skip
-    elif by_direction is None:
-        made["reward"] = model.score(
-            items, candidates.item, candidates.user_ids, prompts=prompts, base=base, unknown=args.unknown
+            items, some, candidates.user_ids, prompts=prompts, base=base, unknown=args.unknown, return_sd=True
         )
+    elif by_direction is None:
+        made["reward"] = model.score(items, some, candidates.user_ids, prompts=prompts, base=base, unknown=args.unknown)
     if names or by_direction is not None:
         each = model.by_objective(items, prompts=prompts)[candidates.item].T
         if by_direction is not None:

@@ -99,9 +99,8 @@ def best_of_n(  # noqa: PLR0913
     items, of_prompt = _embedded(reward, flat.candidates, encoder)
     scores = _base_scores(reward, flat.candidates, base is not None, kind)
     if chooser is None:
-        values = reward.score(
-            items, flat.candidates.item, flat.user_ids, prompts=of_prompt, base=scores, unknown=unknown
-        )
+        some = np.maximum(flat.candidates.item, 0)  # of what cannot be seen any item's, and then none
+        values = reward.score(items, some, flat.user_ids, prompts=of_prompt, base=scores, unknown=unknown)
     else:
         seen = np.flatnonzero(flat.candidates.item >= 0)
         values = np.empty(len(flat.prompt))
