@@ -40,8 +40,8 @@ def test_a_fit_begins_at_planted_tastes(people):
     theirs = np.stack([seen.utility(items, np.tile(seen.theta[seen.group == k][0], (2_000, 1))) for k in range(3)])
     likeness = np.corrcoef(utilities(head, items), theirs)[:3, 3:]
     assert sorted(likeness.argmax(0)) == [0, 1, 2]
-    # five of eight dimensions only curve, with a variance of 5·2·.35² beside (2·.35·4)² + 3·2·.35²: a correlation of .94
-    # at best, and 4,000 comparisons a taste tell each of 64 weights with an error
+    # five of eight dimensions only curve, with a variance of 5·2·.35² beside (2·.35·4)² + 3·2·.35²: a correlation
+    # of .94 at best, and 4,000 comparisons a taste tell each of 64 weights with an error
     assert likeness.max(0).min() > 0.8
     assert 0.2 < np.polyfit(utilities(head, items).std(1), theirs.std(1), 0)[0] / theirs.std() < 5
 
@@ -50,7 +50,8 @@ def test_more_prototypes_than_users_or_dimensions_are_no_hindrance(people):
     few = planted.pal(3, prototypes=2, width=WIDTH, preference=2, seed=0, unseen=1)[0].sample(30, seed=0).data
     for settings in ({"n_prototypes": 5}, {"n_prototypes": 1}, {"n_prototypes": 4, "preference": 1}):
         head = started(few, **settings)
-        assert torch.isfinite(head.prototypes).all() and torch.isfinite(head.projector.linear).all()
+        assert torch.isfinite(head.prototypes).all()
+        assert torch.isfinite(head.projector.linear).all()
 
 
 @pytest.mark.slow
