@@ -45,7 +45,9 @@ def world() -> tuple[Comparisons, Comparisons, float]:
     return train, test, accuracy(gap, test)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in {"vpl", "pal"})) for name in FAMILIES]
+)
 def test_tastes_are_found_beside_what_the_base_knows(name, world):
     train, test, truth = world
     model = FAMILIES[name].fit(train)

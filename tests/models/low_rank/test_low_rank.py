@@ -78,7 +78,7 @@ def test_adapted_users_are_less_uncertain_the_more_they_say(fitted):
     assert less.max() < 1
 
 
-@pytest.mark.parametrize("each", [8, 40])
+@pytest.mark.parametrize("each", [8, pytest.param(40, marks=pytest.mark.slow)])
 def test_one_taste_is_bradley_terry(each):
     """No direction helps on held-out items: rank 0, and the very reward that one fits for everybody."""
     seen, _ = planted.taste_groups(60, shares=(1.0,), width=12, seed=6)

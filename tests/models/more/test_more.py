@@ -27,6 +27,7 @@ def by_source(model, sample, group):
     return float(np.mean(errors)), float(np.mean(hits))
 
 
+@pytest.mark.slow
 def test_calibration_is_better_than_the_plain_mixtures_on_conflicting_sources():
     """One source with a strong drift, two weak ones against it; four draws, the same batches for both."""
     found = []

@@ -161,6 +161,7 @@ def test_a_prediction_is_the_mean_over_draws_of_z(small):
     np.testing.assert_allclose(known.prefer(support), p, atol=0.05)
 
 
+@pytest.mark.slow
 def test_an_mlp_over_features_and_code_is_there_too():
     seen, new = two_modes(60, width=6, seed=11, unseen=40)
     model = VPL(**QUICK, hidden=8).fit(seen.sample(40, seed=12).data)
