@@ -9,6 +9,7 @@ rankings  people who rank ten items, on which they differ beside the embedding: 
 wide      tastes in 200 of 4,096 dimensions, and in 2,048 that are rotated, some then huge: families (minutes)
 base      a strong reward of one's own and 10 comparisons a person, 4,096 dimensions: on it, without it, it alone
 elicitation  questions needed by each way of asking, on planted people (minutes)
+peers     the same arrays through scikit-learn, choix and statsmodels: CPU seconds as ratios, accuracy beside them
 rewards   what a reward function adds to its encoder's pass: 64 completions for their users, and by a rule for 10,000
 server    20,000 requests by 64 clients to the reward server: its delay beyond the encoder, answers lost or mixed
 published a generated table of the size of Pick-a-Pic v2: memory and time to load
@@ -32,6 +33,7 @@ from benchmarks import (
     elicitation,
     families,
     loading,
+    peers,
     planted,
     published,
     rankings,
@@ -47,7 +49,7 @@ from benchmarks import (
 BENCHMARKS = {"start": start.run, "planted": planted.run, "scale": scale.run, "audits": audits.run}
 BENCHMARKS |= {"rewards": rewards.run, "server": server.run, "families": families.run, "elicitation": elicitation.run}
 BENCHMARKS |= {"robustness": robustness.run, "published": published.run, "loading": loading.run, "real": real.run}
-BENCHMARKS |= {"rankings": rankings.run, "wide": wide.run, "base": base.run}
+BENCHMARKS |= {"rankings": rankings.run, "wide": wide.run, "base": base.run, "peers": peers.run}
 
 
 def main(arguments: list[str]) -> int:
