@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from plurality.cli.encoders import add_model_encoder, model_encoder
 from plurality.cli.settings import add_no_verify, say, say_unread
 from plurality.io.paths import expanded
 
@@ -21,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--forget", type=float, default=0.0, metavar="SHARE", help="share of what is known that is lost first (0)"
     )
     parser.add_argument("--out", required=True, type=expanded, help="output folder for the adapted model")
+    add_model_encoder(parser)
     add_no_verify(parser)
 
 
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.reward.reward_model import load
 
     check_target(args.out, CONFIG)
-    model = load(args.model, verify=not args.no_verify)
+    model = load(args.model, verify=not args.no_verify, encoder=model_encoder(args))
     if args.embeddings:
         support = read(args.comparisons, embeddings=args.embeddings)
     else:

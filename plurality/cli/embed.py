@@ -4,6 +4,7 @@ import argparse
 from dataclasses import fields, replace
 from typing import Any
 
+from plurality.cli.encoders import add_server
 from plurality.cli.settings import add_seed, say, say_unread
 from plurality.io.paths import expanded
 
@@ -24,12 +25,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--embeddings",
         help="precomputed embeddings (.npy, .safetensors, .parquet, .feather), if the columns hold their row numbers",
     )
-    add_encoder(parser, "text encoder: lsa (default, no download), a hub id or a model folder")
+    add_encoder(
+        parser, "text encoder: lsa (default, no download), a hub id, a model folder or http(s)://…/v1/embeddings"
+    )
 
 
 def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
     """Arguments of whatever embeds comparisons."""
     parser.add_argument("--encoder", help=encoder_help)
+    add_server(parser)
     parser.add_argument(
         "--user-text", metavar="COLUMN", help="column of the users table that describes users in words, to be embedded"
     )
@@ -115,12 +119,19 @@ def _flag(name: str) -> str:
 def _encoder(args: argparse.Namespace) -> Any:
     """The encoder that name and flags stand for, if any; a flag the encoder has no setting for is an error."""
     from plurality.encoders import LsaSpec, TransformersSpec
+    from plurality.encoders.server import EmbeddingServer, is_url
     from plurality.errors import InputError
 
     given = {k: v for k in ENCODER_SETTINGS if (v := getattr(args, k)) is not None}
-    if not given:
+    spec: LsaSpec | TransformersSpec | EmbeddingServer
+    if is_url(args.encoder):
+        spec = EmbeddingServer(args.encoder, args.encoder_model or "", key_variable=args.encoder_key)
+    elif args.encoder_model or args.encoder_key:
+        raise InputError("--encoder-model and --encoder-key go with a server; give its address as --encoder")
+    elif not given:
         return args.encoder
-    spec = LsaSpec() if args.encoder in (None, "lsa") else TransformersSpec(args.encoder)
+    else:
+        spec = LsaSpec() if args.encoder in (None, "lsa") else TransformersSpec(args.encoder)
     alien = [_flag(name) for name in given if name not in {field.name for field in fields(spec)}]
     if alien:
         raise InputError(f"encoder {args.encoder or 'lsa'} has no setting for {', '.join(alien)}; leave it out")

@@ -4,6 +4,7 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from plurality.cli.encoders import add_model_encoder, model_encoder
 from plurality.cli.settings import add_direction, add_no_verify, add_thought_tags, at_least, say, thought_tags
 from plurality.io.paths import expanded
 
@@ -56,6 +57,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only-best", action="store_true", help="with --best-of-n: write only the best row of each user and prompt"
     )
+    add_model_encoder(parser)
     add_no_verify(parser)
 
 
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.sd and args.direction is not None:
         raise InputError("--sd is of a user's own reward, and --direction rewards objectives; leave one out")
     check_file(args.out)
-    model = load(args.model, verify=not args.no_verify)
+    model = load(args.model, verify=not args.no_verify, encoder=model_encoder(args))
     by_direction = rule_for(model.head, None, direction=args.direction)
     names = _objectives(args.objectives, model)
     encoder = model.text_encoder()

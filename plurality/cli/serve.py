@@ -10,6 +10,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from plurality.cli.encoders import add_model_encoder, model_encoder
 from plurality.cli.settings import add_direction, add_no_verify, add_thought_tags, at_least, say, thought_tags
 from plurality.errors import InputError, InputWarning
 
@@ -93,6 +94,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="TOKEN",
         help="end-of-sequence tokens to strip from completions (default: those of common tokenizers)",
     )
+    add_model_encoder(parser)
     add_no_verify(parser)
 
 
@@ -111,7 +113,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.blank is not None and not (math.isfinite(args.blank) and (args.reference is None or 0 <= args.blank <= 1)):
         raise InputError(f"--blank {args.blank}: give a number to train on, with --normalise win one in [0, 1]")
     tags = thought_tags(args)
-    model = load(args.model, verify=not args.no_verify)
+    model = load(args.model, verify=not args.no_verify, encoder=model_encoder(args))
     if model.base is not None:
         raise InputError("this model starts from a base reward, whose scores no request carries; serve one without")
     reference = None if args.reference is None else _reference(args.reference)

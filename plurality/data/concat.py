@@ -14,7 +14,7 @@ from plurality.data.keys import Keys, combine, text_keys
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
-    from plurality.encoders import Encoder, LsaSpec, TransformersSpec
+    from plurality.encoders import EmbeddingServer, Encoder, LsaSpec, TransformersSpec
 
 
 SAME_SCORE = 1e-3  # by which scores of one text may differ, for what they are: rounding, another machine
@@ -44,7 +44,7 @@ def concat(
     sets: Sequence[Comparisons],
     *,
     objectives: Sequence[str] | None = None,
-    encoder: "str | Path | LsaSpec | TransformersSpec | Encoder | None" = None,
+    encoder: "str | Path | LsaSpec | TransformersSpec | EmbeddingServer | Encoder | None" = None,
     same_users: bool = False,
     seed: int = 0,
     progress: bool = False,

@@ -27,7 +27,7 @@ from plurality.errors import InputError, InputWarning
 from plurality.io.visible import THOUGHT_TAGS, Tags, visible
 
 if TYPE_CHECKING:
-    from plurality.encoders import Encoder, LsaSpec, TransformersSpec
+    from plurality.encoders import EmbeddingServer, Encoder, LsaSpec, TransformersSpec
 
 Blank = Literal["error", "drop", "keep"]
 
@@ -65,7 +65,7 @@ def read(  # noqa: PLR0913
     source: Any,
     *,
     users: Any = None,
-    encoder: "str | Path | LsaSpec | TransformersSpec | Encoder | None" = None,
+    encoder: "str | Path | LsaSpec | TransformersSpec | EmbeddingServer | Encoder | None" = None,
     embeddings: Array | str | Path | None = None,
     prompt_embeddings: Array | str | Path | None = None,
     prompts: bool = False,
@@ -90,8 +90,8 @@ def read(  # noqa: PLR0913
     `score_second`), `score` of a completion, `scores` of completions; an item scored several times has the mean.
     `users` is a table of the same kinds keyed by `user_id`; without it users are known by their id only.
 
-    `encoder` (name, spec or instance; default "lsa", fitted on these texts) embeds each item once, and with
-    `prompts` each prompt. With ready-made `embeddings` (M, d) the sides are row numbers from 0, and `prompt`
+    `encoder` (name, address of a server, spec or instance; default "lsa", fitted on these texts) embeds each item once,
+    and with `prompts` each prompt. With ready-made `embeddings` (M, d) the sides are row numbers from 0, and `prompt`
     is one into `prompt_embeddings` (Q, d), or any id; items in no comparison count as under prompt 0.
     Rows that repeat another in every column are dropped with an InputWarning unless repeats="keep". So are rows with a
     text of white space only where blank="drop"; "keep" embeds such a text as zeros, and "error" raises.

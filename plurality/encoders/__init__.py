@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from plurality.encoders import lsa, storage, transformers
+from plurality.encoders import lsa, served, storage, transformers
 from plurality.encoders.lsa import Lsa, LsaSpec
 from plurality.encoders.protocol import Corpus, CorpusSource, Encoder, Message, Prompt
+from plurality.encoders.served import ServerEncoder
+from plurality.encoders.server import EmbeddingServer, is_url
 from plurality.encoders.transformers import TransformersEncoder, TransformersSpec
 from plurality.errors import InputError
 from plurality.io.paths import expanded
@@ -13,11 +15,13 @@ from plurality.io.paths import expanded
 __all__ = [
     "Corpus",
     "CorpusSource",
+    "EmbeddingServer",
     "Encoder",
     "Lsa",
     "LsaSpec",
     "Message",
     "Prompt",
+    "ServerEncoder",
     "TransformersEncoder",
     "TransformersSpec",
     "create",
@@ -26,7 +30,7 @@ __all__ = [
 
 
 def create(
-    encoder: str | Path | LsaSpec | TransformersSpec | Encoder,
+    encoder: str | Path | LsaSpec | TransformersSpec | EmbeddingServer | Encoder,
     corpus: CorpusSource | None = None,
     *,
     cache: Path | Literal[False] | None = None,
@@ -36,9 +40,9 @@ def create(
     """Make the encoder that a name, a spec or a saved folder stands for; an encoder is returned as it is.
 
     "lsa" is fitted on `corpus` (prompts and completions, or a function that gives them, called only when
-    needed); any other string is a folder that an encoder was saved to, a local model folder or a hub id.
-    `cache` is where transformer vectors are kept: see `TransformersEncoder`. InputError when there is
-    nothing to fit on, or no such model.
+    needed); "http(s)://…/v1/embeddings" or an `EmbeddingServer` is a server that embeds; any other string is a folder
+    that an encoder was saved to, a local model folder or a hub id. `cache` is where vectors of transformers and servers
+    are kept: see `TransformersEncoder`. InputError when there is nothing to fit on, no such model or no answer.
 
     encoder     name, spec, saved folder or encoder
     seed        of an encoder that is fitted
@@ -52,6 +56,10 @@ def create(
             return spec.fit(corpus() if callable(corpus) else corpus, seed=seed, progress=progress)
         case TransformersSpec():
             return TransformersEncoder(encoder, cache=cache)
+        case EmbeddingServer():
+            return ServerEncoder(encoder, cache=cache)
+        case str() if is_url(encoder):
+            return ServerEncoder(EmbeddingServer(encoder), cache=cache)
         case str() | Path():
             if (expanded(encoder) / storage.RECORD).is_file():
                 return load(encoder, cache=cache)
@@ -70,11 +78,11 @@ def load(
 ) -> Encoder:
     """Restore a saved encoder.
 
-    `name` says where a transformer's model lies now, if not where it was when saved; its content must be
-    the same. InputError when files are missing, damaged, of a newer schema or of another model.
+    `name` says where a transformer's model lies now, or the address of a server, if not where it was when saved; its
+    content must be the same. InputError when files are missing, damaged, of a newer schema or of another model.
 
     folder    what `save` wrote
-    cache     where transformer vectors are kept
+    cache     where vectors of transformers and servers are kept
     device    "auto", "cpu", "cuda" or "mps"
     """
     folder = expanded(folder)
@@ -83,5 +91,7 @@ def load(
         return lsa.load(folder, record)
     if record.get("kind") == "transformers":
         return transformers.load(folder, record, cache=cache, name=name, device=device)
+    if record.get("kind") == "server":
+        return served.load(folder, record, cache=cache, name=name)
     place = folder / storage.RECORD
     raise InputError(f"{place} has kind={record.get('kind')!r}, unknown to this version: upgrade plurality")

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plurality.encoders.probe import check_probe, probe_of_file, probed
 from plurality.encoders.storage import RECORD, TENSORS, read_record, write_bytes
 from plurality.errors import InputError
 from plurality.io.paths import expanded
@@ -51,6 +52,9 @@ class StoredEncoder:
         self._files()
         encoder = encoders.load(self.folder)
         self._check(encoder.fingerprint)
+        stored = probe_of_file(self.folder) if self._record.get("kind") == "transformers" else None
+        if stored is not None:
+            check_probe(probed(encoder), stored, str(self._record.get("name")))
         return encoder
 
     def _files(self) -> list[Path]:

@@ -1,12 +1,12 @@
 """Vectors from the hidden states of a frozen transformer: the one file that imports transformers."""
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from warnings import warn
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from plurality.encoders.cache import EmbeddingCache, default_folder
 from plurality.encoders.checkpoint import Pooling
 from plurality.encoders.embedding import Counts, Rows, embed
 from plurality.encoders.pooling import batches, choose_device, suitable_batch_tokens, vectors_of
+from plurality.encoders.probe import probed
 from plurality.encoders.protocol import Prompt, Template, Vectors
 from plurality.encoders.text import (
     Conversation,
@@ -185,10 +186,13 @@ class TransformersEncoder:
         return {**self.__dict__, "_model": None}
 
     def save(self, folder: Path) -> None:
-        """Write encoder.json: the settings, where the model lies, and the fingerprint it must have.
+        """Write encoder.json: the settings, where the model lies, and the fingerprint it must have; and the probe.
 
         folder    new folder to write
         """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # one of the probe's texts is to be cut
+            storage.write_tensors(expanded(folder) / storage.TENSORS, {"probe": probed(self)})
         name = self.spec.name if self.revision else str(self._folder)
         spec = replace(self.spec, name=name, revision=self.revision)
         storage.write_record(expanded(folder), {**self.describe(), "spec": asdict(spec)})
@@ -209,7 +213,7 @@ class TransformersEncoder:
         n_cut = int(np.sum(counts > limit))
         if n_cut:
             cut = f"{n_cut} of {len(texts)} {what} exceed max_length={limit} tokens"
-            warn(InputWarning(f"{cut}: their beginnings were cut"), stacklevel=3)
+            warnings.warn(InputWarning(f"{cut}: their beginnings were cut"), stacklevel=3)
         return vectors
 
     def _compute(self, texts: list[str], rows: Rows, what: str) -> tuple[Vectors, Counts]:

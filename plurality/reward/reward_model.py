@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plurality.data.comparisons import Comparisons
 from plurality.deprecation import renamed
+from plurality.encoders import EmbeddingServer
 from plurality.encoders.protocol import Encoder
 from plurality.errors import InputError
 from plurality.io.paths import expanded
@@ -22,6 +23,7 @@ from plurality.reward import hub, persistence
 from plurality.reward.adapting import adapted
 from plurality.reward.base import on_base
 from plurality.reward.compatibility import check_encoder
+from plurality.reward.encoding import chosen_encoder
 from plurality.reward.fitted import Fitted
 from plurality.reward.item_features import BLOCK, check_width
 from plurality.reward.links import log_predictive, prob
@@ -245,7 +247,13 @@ class RewardModel(Scoring):
     @classmethod
     @renamed(folder="source")
     def from_pretrained(
-        cls, source: str | Path, *, revision: str | None = None, token: str | None = None, verify: bool = True
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        verify: bool = True,
+        encoder: str | Path | EmbeddingServer | Encoder | None = None,
     ) -> Self:
         """Read a model that `save_pretrained` or `push_to_hub` wrote.
 
@@ -253,11 +261,16 @@ class RewardModel(Scoring):
         revision    branch, tag or commit of a hub id; None: its main branch
         token       access token of the hub; None: the one that `hf auth login` stored
         verify      compare every file with its SHA-256; False for a folder that was changed on purpose
+        encoder     where texts are embedded from now on, such as "http://host:8000/v1/embeddings" of a server that has
+                    the same model; None: as recorded. Nothing is asked of it before texts come
 
         Raises InputError for a folder that holds none, a family that is not installed, a file that is damaged, changed
         or of a newer schema version, and a hub that cannot be reached or does not give it.
         """
         parts = persistence.read(hub.local_folder(source, revision=revision, token=token), verify=verify)
+        if encoder is not None:
+            chosen = chosen_encoder(parts.encoder, parts.head.n_embedding, encoder)
+            parts = dataclasses.replace(parts, encoder=chosen)
         return cls(**{part.name: getattr(parts, part.name) for part in fields(parts)})
 
     def push_to_hub(
@@ -315,7 +328,12 @@ class RewardModel(Scoring):
 
 @renamed(folder="source")
 def load(
-    source: str | Path, *, revision: str | None = None, token: str | None = None, verify: bool = True
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    verify: bool = True,
+    encoder: str | Path | EmbeddingServer | Encoder | None = None,
 ) -> RewardModel:
-    """Read a model from `source`, a folder or hub id (`revision`, `token`, `verify`); see `from_pretrained`."""
-    return RewardModel.from_pretrained(source, revision=revision, token=token, verify=verify)
+    """Read a model from `source`, a folder or hub id; see `from_pretrained` for the other arguments."""
+    return RewardModel.from_pretrained(source, revision=revision, token=token, verify=verify, encoder=encoder)

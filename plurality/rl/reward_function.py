@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from plurality.arrays import Array
 from plurality.io.visible import THOUGHT_TAGS, Tags
+from plurality.reward.encoding import chosen_encoder
 from plurality.reward.reward_model import RewardModel
 from plurality.rl.base_scores import BaseReward
-from plurality.rl.embedding import chosen_encoder, embed, uncached
+from plurality.rl.embedding import embed, uncached
 from plurality.rl.memo import Memo
 from plurality.rl.messages import Pairs
 from plurality.rl.people import Unknown
@@ -20,8 +21,7 @@ from plurality.rl.rules.rows import Rule
 from plurality.rl.scales import Normalise
 
 if TYPE_CHECKING:
-    from plurality.encoders import Encoder
-    from plurality.rl.remote import EmbeddingServer
+    from plurality.encoders import EmbeddingServer, Encoder
 
 __all__ = ["AsyncRewardFunction", "RewardFunction"]
 
@@ -30,7 +30,8 @@ class RewardFunction(Rewards):
     """The reward of completions for each row's user, or by a welfare rule over a population; TRL calls it as it is.
 
     reward       a fitted model, or the folder of one
-    encoder      the model's own unless given; another one is an error
+    encoder      the model's own unless given; another one is an error. The address of a server or an `EmbeddingServer`
+                 stands in for the model's own, if it gives the same vectors
     user_column  column with the user's id; the model's unit unless given, which is "user_id" for most
     unknown      users the model does not know: "population" scores them with the population's code, "error" raises
                  InputError, "none" gives them no reward (None)
@@ -64,7 +65,7 @@ class RewardFunction(Rewards):
     def __init__(  # noqa: PLR0913
         self,
         reward: RewardModel | str | Path,
-        encoder: "str | Path | Encoder | None" = None,
+        encoder: "str | Path | EmbeddingServer | Encoder | None" = None,
         *,
         user_column: str | None = None,
         unknown: Unknown = "population",
@@ -98,7 +99,7 @@ class RewardFunction(Rewards):
             thought_tags=thought_tags,
             name=name,
         )
-        self.encoder = chosen_encoder(self.reward, encoder)
+        self.encoder = chosen_encoder(self.reward.encoder, self.reward.head.n_embedding, encoder)
         self._working: Encoder | None = None
         self._memo: Memo | None = None  # of functions that a trainer calls with the same texts
         self._one_at_a_time = Lock()
@@ -158,10 +159,10 @@ class RewardFunction(Rewards):
 class AsyncRewardFunction(Rewards):
     """A `RewardFunction` whose embeddings come from a server that speaks OpenAI's /v1/embeddings; await its calls.
 
-    The server must embed as the model's encoder did; see `EmbeddingServer` for what is checked and what cannot be.
+    The server must embed as the model's encoder did: vectors of a few fixed texts are compared before the first call.
 
     reward         fitted model, or its folder
-    server         where embeddings come from
+    server         where embeddings come from, or the address alone; None: the server that the model was fitted with
     user_column    as in `RewardFunction`, and so are the arguments below
     unknown        "population", "error" or "none"
     normalise      "raw", "win" or "z"
@@ -181,7 +182,7 @@ class AsyncRewardFunction(Rewards):
     def __init__(  # noqa: PLR0913
         self,
         reward: RewardModel | str | Path,
-        server: "EmbeddingServer",
+        server: "EmbeddingServer | str | None" = None,
         *,
         user_column: str | None = None,
         unknown: Unknown = "population",
