@@ -37,6 +37,12 @@ def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
     parser.add_argument(
         "--user-text", metavar="COLUMN", help="column of the users table that describes users in words, to be embedded"
     )
+    parser.add_argument(
+        "--store-dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="precision of the embeddings in the store (default float32); the others take half the disk",
+    )
     parser.add_argument("--prompts", action="store_true", help="also embed prompts alone (for PAL form B)")
     parser.add_argument(
         "--repeats",
@@ -92,9 +98,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         cache=args.cache,
         seed=args.seed,
         progress=not args.json,
+        pending=True,
     )
     say_unread(data)
-    data.save(args.out)
+    data.save(args.out, dtype=args.store_dtype)
     say(args, data, f"store written to {args.out}")
     return {
         "store": str(args.out),

@@ -17,6 +17,7 @@ from plurality.escaping import markup, visible
 
 if TYPE_CHECKING:
     from plurality.data.splits import Cells, NewItemsFor
+    from plurality.data.tensor_files import StoreDtype
     from plurality.encoders import Encoder
 
 
@@ -253,14 +254,15 @@ class Comparisons:
             fold=fold,
         )
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, dtype: "StoreDtype" = "float32") -> Path:
         """Write the store that `Comparisons.load` maps back; see `plurality.data.store`.
 
         folder    store to write
+        dtype     of the embeddings in the file: "float32", or half of its size in "float16" or "bfloat16"
         """
         from plurality.data.store import save
 
-        return save(self, folder)
+        return save(self, folder, dtype=dtype)
 
     @staticmethod
     def load(folder: str | Path, *, verify: bool = True) -> "Comparisons":

@@ -42,6 +42,18 @@ class Items:
         total = np.bincount(rows, scores, minlength=len(self.keys))
         return replace(self, base=np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
 
+    def part(self, start: int, stop: int) -> "Items":
+        """The items from row `start` to before `stop`, with the prompts that they are under."""
+        used, prompt = np.unique(self.prompt[start:stop], return_inverse=True)
+        keys, texts = self.keys[start:stop], self._known_texts()[start:stop]
+        return Items(texts, keys, prompt.astype(np.int64), self.prompt_keys[used])
+
+    def prompt_part(self, start: int, stop: int) -> "Items":
+        """An item of each prompt from row `start` to before `stop`."""
+        rows = np.unique(self.prompt, return_index=True)[1][start:stop]
+        keys = self.prompt_keys[start:stop]
+        return Items(self._known_texts()[rows], self.keys[rows], np.arange(stop - start), keys)
+
     def corpus(self) -> "Corpus":
         """Prompts and completions as an encoder takes them, M of each."""
         prompts = self.prompts()

@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from plurality.data.judgements import Judgements, Repeats, StrengthAs, judgement
 from plurality.data.keys import text_keys
 from plurality.data.ordered_pairs import ordered_pairs
 from plurality.data.pairs import ready_items, row_pairs, side_scores, text_pairs, thing_texts
+from plurality.data.pending import PendingEmbeddings
 from plurality.data.readers import chats, columns
 from plurality.data.readers.tables import open_frame
 from plurality.data.responses import Things
@@ -76,6 +77,7 @@ def read(  # noqa: PLR0913
     cache: Path | Literal[False] | None = None,
     seed: int = 0,
     progress: bool = False,
+    pending: bool = False,
 ) -> Comparisons:
     """Read comparisons from a parquet, JSON lines or CSV file, a frame, a Hugging Face Dataset or a store.
 
@@ -105,6 +107,8 @@ def read(  # noqa: PLR0913
     cache       folder where transformer embeddings are kept; None is ~/.cache/plurality, False none
     seed        of an encoder that is fitted
     progress    show a progress bar while embedding
+    pending     embed when the result is saved, block by block straight into the file, so that memory does not grow with
+                the rows; until then nothing but `save` can be done with it
 
     >>> import numpy as np, plurality as pl8
     >>> rows = {"user_id": ["ada", "bo"], "prompt": ["Tea?", "Tea?"], "chosen": [0, 1], "rejected": [1, 0]}
@@ -134,8 +138,14 @@ def read(  # noqa: PLR0913
     made_by = encoders.create(
         "lsa" if encoder is None else encoder, items.corpus, cache=cache, seed=seed, progress=progress
     )
-    vectors = items.embed(made_by, progress=progress)
-    prompt_vectors = items.embed_prompts(made_by, progress=progress) if prompts else None
+    prompt_vectors = None
+    if pending:  # an array once it is saved
+        vectors = cast(Array, PendingEmbeddings(items, made_by, progress=progress))
+        if prompts:
+            prompt_vectors = cast(Array, PendingEmbeddings(items, made_by, "prompts", progress=progress))
+    else:
+        vectors = items.embed(made_by, progress=progress)
+        prompt_vectors = items.embed_prompts(made_by, progress=progress) if prompts else None
     data = _comparisons(judgements, items, first, second, vectors, prompt_vectors, made_by)
     if user_text is None:
         return data

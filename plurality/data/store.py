@@ -12,15 +12,16 @@ meta.json             schema version, encoder, counts, and what `plurality.io.se
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import polars as pl
 
 from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import check_finite
 from plurality.data.rows import check_rows
-from plurality.data.tensor_files import map_tensors, write_tensors
+from plurality.data.tensor_files import StoreDtype, map_tensors, write_tensors
 from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
@@ -43,17 +44,23 @@ def is_store(source: object) -> bool:
     return isinstance(source, str | Path) and (expanded(source) / META).is_file()
 
 
-def save(data: Comparisons, folder: str | Path) -> Path:
+def save(data: Comparisons, folder: str | Path, *, dtype: StoreDtype = "float32") -> Path:
     """Write `data` to a folder, which holds the old store until the new one is whole.
 
     A subset keeps every item and user of the data that it was taken from, as it does in memory. Raises
-    InputError for a folder that cannot be written or that holds something else.
+    InputError for a folder that cannot be written or that holds something else, and for another dtype.
+
+    data      comparisons
+    folder    store to write
+    dtype     of the embeddings in the file: "float32", or half of its size in "float16" or "bfloat16"
     """
+    if dtype not in get_args(StoreDtype):
+        raise InputError(f"dtype={dtype!r} is unknown; choose one of {', '.join(get_args(StoreDtype))}")
     with whole_folder(expanded(folder).resolve(), marker=META) as new:
         try:
             check_rows(data, "mend the comparisons before they are saved")
             _check_finite(data)
-            _write(data, new)
+            _write(data, new, dtype)
         except pl.exceptions.PolarsError as error:
             if system_error(error) is not None:  # a full disk, say: `whole_folder` tells the cause
                 raise
@@ -88,7 +95,7 @@ def load(folder: str | Path, *, verify: bool = True) -> Comparisons:
     return data
 
 
-def _write(data: Comparisons, folder: Path) -> None:
+def _write(data: Comparisons, folder: Path, dtype: StoreDtype) -> None:
     from plurality import __version__  # here, since the package itself imports this module
 
     rows: dict[str, Array] = {"user": data.user, "first": data.first, "second": data.second}
@@ -105,10 +112,10 @@ def _write(data: Comparisons, folder: Path) -> None:
         frame.write_parquet(folder / f"{name}.parquet")
     if data.attributes is not None:
         data.attributes.write_parquet(folder / ATTRIBUTES)
-    tensors = {"items": data.items}
+    tensors: dict[str, Array] = {"items": data.items}
     if data.prompts is not None:
         tensors["prompts"] = data.prompts
-    write_tensors(folder / EMBEDDINGS, tensors)
+    write_tensors(folder / EMBEDDINGS, tensors, dtype)
     described = None
     if data.encoder is not None:
         data.encoder.save(folder / ENCODER)
@@ -155,7 +162,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 def _check_finite(data: Comparisons) -> None:
     for name, array in (("items", data.items), ("prompts", data.prompts)):
-        if array is not None:
+        if isinstance(array, np.ndarray):  # what is made as it is written is checked then
             check_finite(array, f"{data.source}, {name}")
 
 

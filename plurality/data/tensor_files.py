@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,12 @@ from plurality.arrays import Array
 from plurality.errors import InputError
 from plurality.io.causes import unreadable
 
+if TYPE_CHECKING:
+    from plurality.data.pending import PendingEmbeddings
+
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+StoreDtype = Literal["float32", "float16", "bfloat16"]
+STORED: dict[StoreDtype, tuple[str, int]] = {"float32": ("F32", 4), "float16": ("F16", 2), "bfloat16": ("BF16", 2)}
 BFLOAT16 = "BF16"  # the upper half of a float32, which NumPy does not have
 BLOCK_BYTES = 1 << 25
 HEADER_LIMIT = 100_000_000  # the format's own
@@ -29,20 +34,53 @@ def blocks(array: Array) -> Iterator[tuple[int, Array]]:
         yield start, array[start : start + step]
 
 
-def write_tensors(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write matrices as float32. The caller renames: what is written here is not yet whole."""
+def write_tensors(path: Path, arrays: "Mapping[str, Array | PendingEmbeddings]", dtype: StoreDtype = "float32") -> None:
+    """Write matrices. The caller renames: what is written here is not yet whole.
+
+    path      file
+    arrays    matrices by name, which may be made as they are written
+    dtype     "float32", "float16" or "bfloat16", to which values are rounded
+
+    Raises InputError for values that are not finite in this type.
+    """
     header, offset = {}, 0
+    tag, width = STORED[dtype]
     for name, array in arrays.items():
-        end = offset + 4 * array.size
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [offset, end]}
+        end = offset + width * math.prod(array.shape)
+        header[name] = {"dtype": tag, "shape": list(array.shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-(8 + len(text)) % 64)  # mapped rows lie as fresh ones do, so that sums round alike
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in arrays.values():
-            for _, part in blocks(array):
-                file.write(np.ascontiguousarray(part, dtype="<f4").data)
+            for part in _parts(array):
+                file.write(_rounded(part, dtype).data)
+
+
+def _parts(array: "Array | PendingEmbeddings") -> Iterator[Array]:
+    made = (array,) if isinstance(array, np.ndarray) else array.blocks()
+    return (part for block in made for _, part in blocks(block))
+
+
+def _rounded(part: Array, dtype: StoreDtype) -> Array:
+    """Values in the type that they are stored in, to nearest, ties to even: as torch rounds."""
+    if dtype == "float32":
+        return np.ascontiguousarray(part, dtype="<f4")
+    single = np.ascontiguousarray(part, dtype=np.float32)
+    if dtype == "float16":
+        with np.errstate(over="ignore"):
+            made = single.astype("<f2")
+        if not np.isfinite(made).all():
+            raise InputError(
+                f"an embedding has the value {np.abs(single).max():g}, too large for float16; store it as bfloat16"
+            )
+        return made
+    bits = single.view(np.uint32)
+    made = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    if not (((made >> 7) & 0xFF) < 0xFF).all():
+        raise InputError(f"an embedding has the value {np.abs(single).max():g}, too large for bfloat16; use float32")
+    return made
 
 
 def widened(halves: Array) -> Array:

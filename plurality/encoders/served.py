@@ -48,6 +48,8 @@ class ServerEncoder:
     cache     folder of vectors; None is `$PLURALITY_CACHE` or ~/.cache/plurality, False none
     """
 
+    _probe: Vectors | None
+
     def __init__(self, server: EmbeddingServer, *, cache: Path | Literal[False] | None = None) -> None:
         if not server.model:
             names = Sessions(server).models()
@@ -58,8 +60,8 @@ class ServerEncoder:
                 )
             server = replace(server, model=names[0])
         self._become(server, Recipe(server.template or "conversation"), None, None)
-        self._probe = self._ask_probe()
-        self.dim = self._probe.shape[1]
+        found = self._ask_probe()
+        self._probe, self.dim = found, found.shape[1]
         self._probed = True
         self._open_cache(cache)
 

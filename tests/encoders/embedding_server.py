@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import threading
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 DIM = 8
 
 
+@lru_cache
 def word_vector(word: str) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
     return np.random.default_rng(seed).normal(size=DIM)

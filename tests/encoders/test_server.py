@@ -190,7 +190,11 @@ def test_from_texts_to_rewards(server, table, tmp_path):
         asyncio.run(AsyncRewardFunction(elsewhere)(["Which?"] * 10, said, user_id=["u0"] * 10)),
     ):
         np.testing.assert_allclose(rewards, want, atol=1e-5)
-    elsewhere.adapt(pl8.read(table.with_columns(user_id=pl.lit("new")), encoder=elsewhere.text_encoder()))
+    elsewhere.adapt(
+        pl8.read(
+            table.with_columns(user_id=pl.lit("new")).unique(maintain_order=True), encoder=elsewhere.text_encoder()
+        )
+    )
     elsewhere.save_pretrained(tmp_path / "again")
     assert pl8.load(tmp_path / "again").encoder.fingerprint == model.encoder.fingerprint
     again.stop()

@@ -1,0 +1,96 @@
+"""Embedding as the store is written: the same bytes, in little memory, and nothing embedded twice after a kill."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+import plurality as pl8
+from plurality.cli import main
+from plurality.data import pending, tensor_files
+from plurality.data.store import EMBEDDINGS
+from plurality.errors import InputError
+
+SPEC = importlib.util.spec_from_file_location("embedding_server", Path(__file__).with_name("embedding_server.py"))
+fake = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(fake)
+
+
+@pytest.fixture
+def rows():
+    said = [f"{'red blue green ' * 300}{i}" for i in range(160)]
+    return pl.DataFrame(
+        {"user_id": ["u"] * 80, "prompt": ["Why?"] * 40 + ["How?"] * 40, "chosen": said[:80], "rejected": said[80:]}
+    )
+
+
+def test_blocks_change_no_byte(rows, tmp_path, monkeypatch):
+    encoder = pl8.encoders.LsaSpec(dim=4, min_df=1).fit(
+        (["a"] * 4, ["red blue", "blue", "red green", "why how"]), seed=0
+    )
+    pl8.read(rows, encoder=encoder, prompts=True).save(tmp_path / "whole")
+    monkeypatch.setattr(pending, "BLOCK", 7)
+    pl8.read(rows, encoder=encoder, prompts=True, pending=True).save(tmp_path / "blocks")
+    assert (tmp_path / "whole" / EMBEDDINGS).read_bytes() == (tmp_path / "blocks" / EMBEDDINGS).read_bytes()
+
+
+def test_a_killed_run_goes_on_where_it_was(rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = fake.Server()
+    rows.write_parquet(tmp_path / "rows.parquet")
+
+    def command(name, cache):
+        where = ["--out", str(tmp_path / name), "--encoder", server.url, "--cache", str(tmp_path / cache)]
+        return ["embed", str(tmp_path / "rows.parquet"), "--store-dtype", "bfloat16", *where]
+
+    assert main(command("whole", "other")) == 0
+    server.asked.clear()
+    running = subprocess.Popen([sys.executable, "-m", "plurality", *command("store", "cache")])
+    answer = server.answer
+    server.answer = lambda asked: os.kill(running.pid, signal.SIGKILL) if len(server.texts) > 120 else answer(asked)
+    server.fails, reply = [], server.reply
+    server.reply = lambda handler, status, body, headers=(): body is None or reply(handler, status, body, headers)
+    assert running.wait() == -signal.SIGKILL
+    server.answer, server.reply = answer, reply
+    kept = len(list((tmp_path / "cache").glob("*/*.safetensors")))
+    assert kept
+    server.asked.clear()
+    assert main(command("store", "cache")) == 0
+    assert len(server.texts) == 8 + 160 - 55 * kept  # the probe, and what no block of 250,000 characters had
+    assert (tmp_path / "store" / EMBEDDINGS).read_bytes() == (tmp_path / "whole" / EMBEDDINGS).read_bytes()
+    server.stop()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_are_rounded_as_torch_rounds(dtype, tmp_path):
+    x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    tensor_files.write_tensors(tmp_path / "x.safetensors", {"items": x}, dtype)
+    found = tensor_files.map_tensors(tmp_path / "x.safetensors")["items"]
+    want = torch.as_tensor(x).to(getattr(torch, dtype)).float().numpy()
+    np.testing.assert_array_equal(np.asarray(found, dtype=np.float32), want)
+    big = np.full((1, 2), 3.4e38, dtype=np.float32)
+    with pytest.raises(InputError, match="too large"):
+        tensor_files.write_tensors(tmp_path / "y.safetensors", {"items": big}, dtype)
+
+
+def test_halves_fit_as_well(tmp_path):
+    """Predictions of a planted taste move by less than a hundredth."""
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(200, 16)).astype(np.float32), rng.normal(size=16)
+    one, two = rng.integers(0, 100, 600), rng.integers(100, 200, 600)
+    first = rng.random(600) < 1 / (1 + np.exp((x[two] - x[one]) @ w))
+    rows = {"user_id": ["u"] * 600, "chosen": np.where(first, one, two), "rejected": np.where(first, two, one)}
+    data = pl8.read(rows, embeddings=x, repeats="keep")
+    want = pl8.BradleyTerry(decay=1.0).fit(data).prefer(data)
+    for dtype in ("float16", "bfloat16"):
+        data.save(tmp_path / dtype, dtype=dtype)
+        stored = pl8.Comparisons.load(tmp_path / dtype)
+        got = pl8.BradleyTerry(decay=1.0).fit(stored).prefer(stored)
+        assert np.abs(got - want).max() < 0.01
