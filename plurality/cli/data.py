@@ -56,7 +56,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     say(args, made.summary())
     told = {"dropped": dict(made.dropped)}
     if args.encoder:
-        given = {"comparisons": made.collect(), "users": made.users, "embeddings": None}
+        given = {
+            "comparisons": made.collect(),
+            "users": made.users,
+            "embeddings": None,
+            "manifest": None,
+            "results": None,
+        }
         return embed.run(argparse.Namespace(**{**vars(args), **given})) | told
     made.write(args.out)
     say(args, f"comparisons.parquet and users.parquet written to {args.out}")

@@ -20,7 +20,20 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="parquet, JSONL or CSV with user_id, prompt, chosen, rejected (or choices, rankings, thumbs, ratings)",
     )
     parser.add_argument("--users", help="parquet, JSONL or CSV with user_id and demographic columns")
-    parser.add_argument("--out", required=True, type=expanded, help="data store to write")
+    parser.add_argument("--out", type=expanded, help="data store to write")
+    parser.add_argument(
+        "--manifest",
+        type=expanded,
+        metavar="FILE",
+        help="write the texts as requests of `vllm run-batch` (JSON lines) in place of a store; needs --encoder-model",
+    )
+    parser.add_argument(
+        "--results",
+        type=expanded,
+        nargs="+",
+        metavar="FILE",
+        help="answers of `vllm run-batch`: make the store of these; with --manifest, ask for what they lack",
+    )
     parser.add_argument(
         "--embeddings",
         help="precomputed embeddings (.npy, .safetensors, .parquet, .feather), if the columns hold their row numbers",
@@ -80,15 +93,17 @@ def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read, embed what the cache lacks, save."""
+    from plurality.cli.batch import batch_encoder, manifest_of
     from plurality.data.read import read
     from plurality.data.store import META
-    from plurality.io.atomic import check_target
+    from plurality.io.atomic import check_file, check_target
 
-    check_target(args.out, META)
+    batch = batch_encoder(args)
+    check_target(args.out, META) if args.manifest is None else check_file(args.manifest)
     data = read(
         args.comparisons,
         users=args.users,
-        encoder=_encoder(args),
+        encoder=_encoder(args) if batch is None else batch,
         embeddings=args.embeddings,
         prompts=args.prompts,
         repeats=args.repeats,
@@ -98,8 +113,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         cache=args.cache,
         seed=args.seed,
         progress=not args.json,
-        pending=True,
+        pending=args.manifest is None,
     )
+    if args.manifest is not None:
+        return manifest_of(args, batch)
     say_unread(data)
     data.save(args.out, dtype=args.store_dtype)
     say(args, data, f"store written to {args.out}")

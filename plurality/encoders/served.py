@@ -15,7 +15,7 @@ from plurality.encoders.cache import EmbeddingCache, default_folder
 from plurality.encoders.embedding import Counts, Rows, embed
 from plurality.encoders.probe import check_probe, probe_texts
 from plurality.encoders.protocol import Encoder, Prompt, Template, Vectors
-from plurality.encoders.server import EmbeddingServer
+from plurality.encoders.server import EmbeddingServer, is_url
 from plurality.encoders.sessions import Sessions
 from plurality.encoders.text import check_not_blank, check_pairs, contents, conversations, prompt_conversations
 from plurality.errors import InputError, InputWarning
@@ -64,6 +64,10 @@ class ServerEncoder:
         self._probe, self.dim = found, found.shape[1]
         self._probed = True
         self._open_cache(cache)
+
+    def _start(self, server: EmbeddingServer, dim: int, probe: Vectors | None) -> None:
+        """Begin without asking the server."""
+        self._become(server, Recipe(server.template or "conversation"), dim, probe)
 
     @classmethod
     def standing_for(
@@ -150,6 +154,8 @@ class ServerEncoder:
 
     async def ready(self) -> None:
         """Compare the probe, once, in the loop that runs. Raises InputError where the server is not as recorded."""
+        if self._recorded:
+            self._tell_where()
         if not self._probed and self._probe is not None:
             probe = await self._sessions.embed(self._probe_texts(), self.dim, special=self._special)
             self._check_probe(self._unit(probe))
@@ -247,15 +253,25 @@ class ServerEncoder:
         return embed(texts, compute, self.dim, self._cache, what=what, progress=progress)[0]
 
     def _ready(self) -> None:
-        """Compare the probe, once, and say where texts go if a folder alone said so."""
+        """Compare the probe, once."""
         if self._probed:
             return
-        if self._recorded and urlsplit(self.server.url).hostname not in HERE:
-            note = f"texts are sent to {self.server.url}, which the folder of the encoder names, without a key"
-            warn(InputWarning(f"{note}; give encoder= (--encoder URL) for another server, or a key"), stacklevel=6)
+        self._tell_where()
         if self._probe is not None:
             self._check_probe(self._ask_probe())
         self._probed = True
+
+    def _tell_where(self) -> None:
+        """Say, once, where texts go if a folder alone said so. Raises InputError where it names no address."""
+        if self._recorded and not is_url(self.server.url):
+            raise InputError(
+                f"{self.server.model!r} embedded these texts by run-batch, so no server is recorded; give the address "
+                "one that has it (encoder=, --encoder URL)"
+            )
+        if self._recorded and urlsplit(self.server.url).hostname not in HERE:
+            note = f"texts are sent to {self.server.url}, which the folder of the encoder names, without a key"
+            warn(InputWarning(f"{note}; give encoder= (--encoder URL) for another server, or a key"), stacklevel=6)
+        self._recorded = False
 
 
 def load(

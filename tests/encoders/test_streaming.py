@@ -94,3 +94,47 @@ def test_halves_fit_as_well(tmp_path):
         stored = pl8.Comparisons.load(tmp_path / dtype)
         got = pl8.BradleyTerry(decay=1.0).fit(stored).prefer(stored)
         assert np.abs(got - want).max() < 0.01
+
+
+def answers(server, manifest, results, *, fail=()):
+    """What run-batch writes, in another order; `fail` are lines that go wrong."""
+    import json
+
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    out = []
+    for i, line in enumerate(lines):
+        body = json.loads(server.answer(line["body"]))
+        response = (
+            {"status_code": 500, "body": {"error": "no memory"}} if i in fail else {"status_code": 200, "body": body}
+        )
+        out.append(json.dumps({"id": f"b{i}", "custom_id": line["custom_id"], "response": response, "error": None}))
+    results.write_text("\n".join(out[::-1]) + "\n")
+    return lines
+
+
+def test_run_batch_and_back(rows, tmp_path, monkeypatch, capsys):
+    """The store of a batch is that of the server; what failed is named and asked for again, alone."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    server, manifest = fake.Server(), tmp_path / "manifest.jsonl"
+    rows.write_parquet(tmp_path / "rows.parquet")
+    source = ["embed", str(tmp_path / "rows.parquet"), "--encoder-model", "tiny", "--max-length", "100"]
+    assert (
+        main([*source, "--encoder", server.url, "--out", str(tmp_path / "served"), "--cache", str(tmp_path / "c")]) == 0
+    )
+    assert main([*source, "--manifest", str(manifest)]) == 0
+    lines = answers(server, manifest, tmp_path / "one.jsonl", fail=(3, 5))
+    assert len(lines) == 168
+    assert lines[0]["url"] == "/v1/embeddings"
+    assert lines[0]["body"]["truncate_prompt_tokens"] == 100
+    assert main([*source, "--results", str(tmp_path / "one.jsonl"), "--out", str(tmp_path / "store")]) == 2
+    told = capsys.readouterr().err
+    assert "2 of 160 completions have no answer" in told
+    assert "no memory" in told
+    assert main([*source, "--manifest", str(manifest), "--results", str(tmp_path / "one.jsonl")]) == 0
+    assert len(answers(server, manifest, tmp_path / "two.jsonl")) == 2
+    both = ["--results", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl")]
+    assert main([*source, *both, "--out", str(tmp_path / "store")]) == 0
+    assert (tmp_path / "store" / EMBEDDINGS).read_bytes() == (tmp_path / "served" / EMBEDDINGS).read_bytes()
+    one, other = (pl8.Comparisons.load(tmp_path / name).encoder.fingerprint for name in ("store", "served"))
+    assert one == other
+    server.stop()
