@@ -16,6 +16,7 @@ install()
 _HOME = {point.attr: point.module for point in built_in().values()} | {
     "Audit": "plurality.analyses.audit",
     "Comparison": "plurality.evaluation.comparison_table",
+    "EmbeddingServer": "plurality.encoders.server",
     "Comparisons": "plurality.data.comparisons",
     "InputError": "plurality.errors",
     "InputWarning": "plurality.errors",

@@ -10,6 +10,7 @@ from plurality.data.read import read as read
 from plurality.data.user_texts import embed_users as embed_users
 from plurality.data_checks.check import check_data as check_data
 from plurality.elicitation import next_questions as next_questions
+from plurality.encoders.server import EmbeddingServer as EmbeddingServer
 from plurality.errors import InputError as InputError
 from plurality.errors import InputWarning as InputWarning
 from plurality.evaluation.compare import compare as compare

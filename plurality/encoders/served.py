@@ -265,8 +265,8 @@ class ServerEncoder:
         """Say, once, where texts go if a folder alone said so. Raises InputError where it names no address."""
         if self._recorded and not is_url(self.server.url):
             raise InputError(
-                f"{self.server.model!r} embedded these texts by run-batch, so no server is recorded; give the address "
-                "one that has it (encoder=, --encoder URL)"
+                f"{self.server.model!r} embedded these texts by run-batch, so no server is recorded; give the "
+                "address of one that has it (encoder=, --encoder URL)"
             )
         if self._recorded and urlsplit(self.server.url).hostname not in HERE:
             note = f"texts are sent to {self.server.url}, which the folder of the encoder names, without a key"
