@@ -335,5 +335,5 @@ def load(
     verify: bool = True,
     encoder: str | Path | EmbeddingServer | Encoder | None = None,
 ) -> RewardModel:
-    """Read a model from `source`, a folder or hub id; `revision`, `token`, `verify`, `encoder`: see `from_pretrained`."""
+    """Read a model from `source`, a folder or hub id (`revision`, `token`, `verify`, `encoder`): `from_pretrained`."""
     return RewardModel.from_pretrained(source, revision=revision, token=token, verify=verify, encoder=encoder)
