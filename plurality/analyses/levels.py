@@ -32,6 +32,18 @@ def labels(values: ArrayLike, name: str = "labels") -> Array:
     return kept if any(str(v).endswith("\0") for v in kept.ravel()) else found
 
 
+def level_name(value: object) -> str:
+    """How a level is written, as a column of users that holds it is read: true and false in small letters, 18.0 as 18.
+
+    value    a level as somebody wrote it down
+    """
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
 def levels_of(column: pl.Series) -> tuple[tuple[str, ...], NDArray[np.intp]]:
     """Distinct levels (G,) as text, and the place of each row (n,) among them.
 

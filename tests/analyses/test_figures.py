@@ -193,8 +193,8 @@ def test_a_forest_of_many_groups_ends_with_their_number():
 def test_reliability_shows_everybody_first_and_every_group(result):
     titles = [axes.get_title("left") for axes in reliability(result.reliability).axes if axes.get_visible()]
     assert titles[0] == "All users"
-    assert {"east", "north", "south", "west"} < set(titles)
-    assert not any(title.startswith("rare") for title in titles)
+    assert {f"region: {name}" for name in ("east", "north", "south", "west")} < set(titles)
+    assert not any(title.startswith("rare: rare") for title in titles)
 
 
 def test_controls_stand_on_their_models_line_and_the_best_is_marked():

@@ -252,7 +252,7 @@ class GroupAgreement:
     xrr             agreement of a member with somebody else
     xrr_interval    of xrr
     gai             irr / xrr, above 1 where the group agrees with itself more; NaN unless both are positive
-    gai_interval    of gai, over the resamples in which both are positive
+    gai_interval    of gai, over the resamples in which both are positive; NaN where gai is
     n_in, n_out     raters who are members, and who are not
     """
 
@@ -274,6 +274,7 @@ def group_agreement(
     member: ArrayLike,
     *,
     metric: Level = "nominal",
+    weights: ArrayLike | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -282,14 +283,15 @@ def group_agreement(
 
     IRR is alpha among rows (n,) whose rater is a `member`. XRR = 1 − d_o/d_e over pairs of a member and another: d_o
     their mean difference within a unit, weighted by its ratings, d_e that over all units (κ_x of Wong et al. 2021).
-    GAI is NaN unless both are positive. Members and others are resampled apart. After the GRASP of Prabhakaran et al.
-    (2024).
+    GAI is NaN, and so is its interval, unless both are positive. Members and others are resampled apart. With weights w
+    of people a pair counts w_i w_j, as in `krippendorff_alpha`. After the GRASP of Prabhakaran et al. (2024).
 
     unit           (n,) labels of what was rated
     rater          (n,) labels of who rated it; each rates a unit at most once
     value          (n,) the rating: any label if nominal, else a finite number
     member         (n,) True where the rater belongs to the group, the same in all rows of a rater
     metric         "nominal" (same or not), "ordinal" (mid-ranks) or "interval" (squared difference of the values)
+    weights        (n,) weight >= 0 of the row's rater, the same in all rows of a rater; equal by default
     n_bootstrap    resamples of raters behind the intervals; 0 gives none
     seed           makes the result the same again
     level          coverage of the interval, in (0, 1)
@@ -300,7 +302,7 @@ def group_agreement(
     if inside.dtype != bool and not np.isin(inside, (0, 1)).all():
         raise InputError(f"member: {inside.dtype}, row {(~np.isin(inside, (0, 1))).argmax()}; give True or False a row")
     inside = inside.astype(bool)
-    people = int(raters.max(initial=-1)) + 1
+    people, own = int(raters.max(initial=-1)) + 1, weights_of_people(weights, raters)
     in_rows = np.bincount(raters, inside, minlength=people)
     mixed = np.flatnonzero((in_rows > 0) & (in_rows < np.bincount(raters, minlength=people)))
     if len(mixed):
@@ -314,7 +316,7 @@ def group_agreement(
         return GroupAgreement(nan, none, nan, none, nan, none, n_in, n_out)
 
     def draw(counts: Floats) -> Floats:
-        count = counts[raters]
+        count = (counts * own)[raters]
         irr, xrr = _alpha(everyone, count * inside[:, None]), _cross_alpha(everyone, count, inside[:, None])
         return np.stack([irr, xrr, irr / np.where((irr > 0) & (xrr > 0), xrr, np.nan)])
 
@@ -323,6 +325,7 @@ def group_agreement(
     lo, hi = bounds(drawn.T, level, [n_in, min(n_in, n_out), min(n_in, n_out)])
     ends = [(float(a), float(b)) for a, b in zip(lo, hi, strict=True)]
     irr, xrr, gai = drawn[:, 0].tolist()
+    ends[2] = none if np.isnan(gai) else ends[2]  # of what is undefined there is none
     return GroupAgreement(irr, ends[0], xrr, ends[1], gai, ends[2], n_in, n_out)
 
 

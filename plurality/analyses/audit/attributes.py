@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from plurality.analyses.audit.slices import CROSS, OVERALL
 from plurality.analyses.inputs import Notes, user_column
 from plurality.analyses.inputs import listed as quoted
 from plurality.analyses.levels import MISSING, NOT_LISTED, with_levels
@@ -31,6 +32,9 @@ def attributes_of(
         raise InputError(f"users: user_id {twice[0]!r} stands on {(twice == twice[0]).sum()} rows; keep one row a user")
     users = _whole_numbers(users)
     columns, notes = _usable(users, by)
+    for name in (c for c in columns if c == OVERALL[0] or CROSS in c):
+        kept = "everybody together" if name == OVERALL[0] else "combinations of attributes"
+        raise InputError(f"users: a column is called {name!r}, as {kept}; rename it, or leave it out of by=")
     listed = users.select("user_id", *[_levels(users[c]) for c in columns])
     rows = pl.DataFrame({"user_id": list(ids)}, schema={"user_id": pl.String})
     joined = rows.join(listed, on="user_id", how="left", maintain_order="left").drop("user_id")

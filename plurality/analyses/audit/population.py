@@ -16,6 +16,7 @@ from plurality.analyses.inference.bootstrap import interval, ratio_draws
 from plurality.analyses.inference.raking import Margins, check_margins, rake
 from plurality.analyses.inference.resampling import count_parts
 from plurality.analyses.inputs import Table, numbers, read_table
+from plurality.analyses.levels import level_name
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_margins(table: Margins | Table) -> Margins:
     if isinstance(table, Mapping):
         nested = {str(a): dict(shares) for a, shares in table.items() if isinstance(shares, Mapping)}
         if len(nested) == len(table):
-            return {a: {str(level): _share(a, level, s) for level, s in shares.items()} for a, shares in nested.items()}
+            return {a: {level_name(v): _share(a, v, s) for v, s in shares.items()} for a, shares in nested.items()}
     frame = read_table(table, "margins")
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
@@ -44,7 +45,8 @@ def read_margins(table: Margins | Table) -> Margins:
         row = int(frame.select("attribute", "level").is_duplicated().arg_max() or 0)
         raise InputError(f"margins: the level of row {row} stands twice; give each one share")
     found: dict[str, dict[str, float]] = {}
-    for attribute, level, share in frame.select(pl.col(COLUMNS[:2]).cast(pl.String), shares).iter_rows():
+    levels = pl.Series("level", [level_name(v) for v in frame["level"]], dtype=pl.String)
+    for attribute, level, share in frame.select(pl.col("attribute").cast(pl.String), levels, shares).iter_rows():
         found.setdefault(attribute, {})[level] = float(share)
     return found
 

@@ -46,8 +46,9 @@ def shared_pairs(data: Predictions, attributes: pl.DataFrame, *, level: float, d
     alpha = krippendorff_alpha(
         at, who, once, metric="interval", weights=data.people[who], n_bootstrap=draws, seed=seed, level=level
     )
-    codes = np.unique(at, return_inverse=True)[1]
-    apart = disagreement(np.bincount(codes, once), np.bincount(codes))
+    codes, own = np.unique(at, return_inverse=True)[1], data.people[who]
+    weight = np.bincount(codes, own)
+    apart = disagreement(np.bincount(codes, own * once), weight, effective=weight**2 / np.bincount(codes, own**2))
     frames = []
     for name in ("", *attributes.columns):
         group = attributes[name].to_numpy()[user] if name else None
@@ -78,7 +79,8 @@ def _said(alpha: Alpha, apart: float, frame: pl.DataFrame) -> tuple[str, ...]:
         f"People who judged the same pairs ({alpha.n_units:,} of them) agree by alpha {alpha.value:.2f}{ends}; a pair "
         f"splits them by {apart:.2f}, where 0 is agreement and 1 an even split."
     )
-    groups = frame.filter((pl.col("component") == COMPONENTS[1]) & (pl.col("lo") > 0)).sort("share", descending=True)
+    sure = pl.col("lo").is_finite() & (pl.col("lo") > 0)
+    groups = frame.filter((pl.col("component") == COMPONENTS[1]) & sure).sort("share", descending=True)
     if groups.is_empty():
         return (said,)
     row = groups.row(0, named=True)
@@ -90,8 +92,6 @@ def _unweighted(data: Predictions) -> tuple[str, ...]:
     """What a column of weights is not read for."""
     if (data.weight != data.weight[0]).any():
         return ("Here the column weight is not read: every comparison counts once.",)
-    if (data.people != 1).any():
-        return ("How far a pair splits people is that of the people asked, whatever they weigh.",)
     return ()
 
 

@@ -3,6 +3,7 @@
 Users are counted, never rows: a hundred comparisons by two people are two people.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -95,7 +96,7 @@ def slices(attributes: pl.DataFrame, n_users: int, ways: int = 2) -> Slices:
             found = list(names_of)
         else:
             cells, code = _rows(np.stack([code_of[(name,)] for name in crossed], 1))
-            found = [CROSS.join(levels[s] for s in cell) for cell in cells]
+            found = [crossed_name([levels[s] for s in cell]) for cell in cells]
         code_of[crossed] = first + code.ravel()
         for left_out in range(len(crossed)):  # cells add up to the slice without one of the attributes
             whole = code_of[crossed[:left_out] + crossed[left_out + 1 :]]
@@ -106,6 +107,14 @@ def slices(attributes: pl.DataFrame, n_users: int, ways: int = 2) -> Slices:
         columns.append(code_of[crossed])
     order, member = np.array([len(crossed) for crossed in combined]), _membership(columns, n_users, len(names))
     return Slices(tuple(names), tuple(levels), tuple(combined), order, member, tuple(sums))
+
+
+def crossed_name(levels: Sequence[str]) -> str:
+    """The name of a combination of levels; one that holds the sign between them stands in quotes, so that names differ.
+
+    levels    names, at least one
+    """
+    return CROSS.join(f"“{level}”" if CROSS in level and len(levels) > 1 else level for level in levels)
 
 
 def _sums(whole: Ints, part: Ints) -> list[tuple[int, tuple[int, ...]]]:

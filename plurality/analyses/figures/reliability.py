@@ -59,8 +59,7 @@ def _reliability_panel(axes: Axes, panel: dict[str, list[float]]) -> None:
     axes.plot([0.5, 1], [0.5, 1], color=MUTED, lw=0.6, zorder=1)
     axes.vlines(x, panel["lo"], panel["hi"], color=INK, lw=0.9, zorder=2)
     axes.plot(x, panel["observed"], "o-", color=INK, ms=2.6, lw=0.7, zorder=3)
-    title = "All users" if overall else shorten(str(panel["level"]), 25)
+    title = "All users" if overall else shorten(f"{panel['attribute']}: {panel['level']}", 30)
     axes.set_title(title, loc="left", fontweight="bold", fontsize=7, pad=11)
-    of = "" if overall else f"{shorten(str(panel['attribute']), 16)}, "
-    note = f"{of}{panel['n_users']:,} users"
+    note = f"{panel['n_users']:,} users"
     axes.annotate(note, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=6.5, color=MUTED)

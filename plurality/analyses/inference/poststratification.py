@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from plurality.analyses.audit.slices import CROSS, OVERALL
+from plurality.analyses.audit.slices import CROSS, OVERALL, crossed_name
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.arrays import floats
 from plurality.arviz_draws import convergence
@@ -133,7 +133,7 @@ def mrp(
         return pl.DataFrame(columns)
 
     whole = CROSS.join(table.columns)
-    each = [(whole, CROSS.join(row)) for row in table.iter_rows()]
+    each = [(whole, crossed_name(row)) for row in table.iter_rows()]
     reliable = bool(
         diagnostics["rhat_max"] <= RHAT and diagnostics["ess_min"] >= ESS * chains and not diagnostics["divergences"]
     )
@@ -199,8 +199,8 @@ def _terms(table: pl.DataFrame, at: Ints, interactions: Sequence[tuple[str, str]
         raise InputError(f"interactions: {pairs}; give pairs of {', '.join(table.columns)}, each once")
     names, levels, of_cell = [(name,) for name in table.columns] + pairs, [], []
     for columns in names:
-        label = table.select(pl.concat_str(columns, separator=CROSS)).to_series()
-        found, code = np.unique(label.to_numpy().astype(str), return_inverse=True)
+        label = [crossed_name(row) for row in table.select(columns).iter_rows()]
+        found, code = np.unique(np.array(label, dtype=object), return_inverse=True)
         levels.append(tuple(found.tolist()))
         of_cell.append(code)
     joined = tuple(CROSS.join(columns) for columns in names)

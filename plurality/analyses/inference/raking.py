@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.analyses.levels import level_name
 from plurality.arrays import floats
 from plurality.errors import InputError, InputWarning
 
@@ -164,7 +165,7 @@ def _margin(users: pl.DataFrame, name: str, shares: dict[str, float], base: Floa
         row = int(column.is_null().arg_max() or 0)
         raise InputError(f"{name}: row {row} is missing; drop the user, or name the answer and give it a share")
     levels, code = np.unique(column.cast(pl.String).to_numpy().astype(str), return_inverse=True)
-    asked = {str(level): float(share) for level, share in shares.items()}
+    asked = {level_name(level): float(share) for level, share in shares.items()}
     bad = [level for level, share in asked.items() if not (np.isfinite(share) and share >= 0)]
     if bad:
         raise InputError(f"{name}: level {bad[0]!r} has the share {asked[bad[0]]}; give a share >= 0")

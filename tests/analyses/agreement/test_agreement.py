@@ -273,3 +273,45 @@ def test_strata_keep_their_sizes_and_everybody_his_chance():
     error = np.sqrt((1 - 1 / size) / 4000)  # of a multinomial count's mean
     assert (np.abs(counts.mean(axis=1) - 1) <= 4 * error).all()
     assert len(list(count_columns(7, 7, 0, 0, strata))) == 1
+
+
+def test_a_ratio_that_is_undefined_has_no_interval():
+    rng = np.random.default_rng(5)
+    unit, rater = (a.ravel() for a in np.meshgrid(np.arange(12), np.arange(8)))
+    value = rng.integers(0, 2, len(unit))
+    member = rater < 4
+    found = group_agreement(unit, rater, value, member, n_bootstrap=200)
+    assert min(found.irr, found.xrr) < 0
+    assert np.isnan([found.gai, *found.gai_interval]).all()
+    assert np.isfinite([*found.irr_interval, *found.xrr_interval]).all()
+
+
+def test_weights_of_people_count_pairs_by_their_product():
+    """d_o and d_e over all pairs of a member and another, each pair counted w_i w_j: a loop over pairs."""
+    rng = np.random.default_rng(2)
+    unit, rater = (a.ravel() for a in np.meshgrid(np.arange(9), np.arange(7)))
+    keep = rng.random(len(unit)) < 0.8
+    unit, rater = unit[keep], rater[keep]
+    value = rng.random(len(unit))
+    w, member = rng.uniform(0.2, 3, 7)[rater], rater < 3
+    top = weight = 0.0
+    for u in range(9):
+        ins, outs = (np.flatnonzero((unit == u) & side) for side in (member, ~member))
+        if not len(ins) or not len(outs):
+            continue
+        pairs = w[ins][:, None] * w[outs]
+        mean = (pairs * (value[ins][:, None] - value[outs]) ** 2).sum() / pairs.sum()
+        top, weight = top + mean * (w[ins].sum() + w[outs].sum()), weight + w[ins].sum() + w[outs].sum()
+    both = np.isin(unit, np.intersect1d(unit[member], unit[~member]))
+    ins, outs = np.flatnonzero(member & both), np.flatnonzero(~member & both)
+    pairs = w[ins][:, None] * w[outs]
+    expected = (pairs * (value[ins][:, None] - value[outs]) ** 2).sum() / pairs.sum()
+    found = group_agreement(unit, rater, value, member, metric="interval", weights=w, n_bootstrap=20)
+    assert found.xrr == pytest.approx(1 - top / weight / expected, abs=1e-12)
+    inside = krippendorff_alpha(unit[member], rater[member], value[member], metric="interval", weights=w[member])
+    assert found.irr == pytest.approx(inside.value, abs=1e-12)
+    even, times = (
+        group_agreement(unit, rater, value, member, metric="interval", weights=x, n_bootstrap=20)
+        for x in (None, np.full(len(w), 7.0))
+    )
+    assert [even.irr, *even.xrr_interval] == pytest.approx([times.irr, *times.xrr_interval])

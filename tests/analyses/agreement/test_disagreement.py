@@ -45,3 +45,24 @@ def test_controversy_is_unbiased(weights):
     assert values.mean() == pytest.approx(truth, abs=4 * values.std() / np.sqrt(30_000))
     nothing = controversy(rng.binomial(n, 0.7), n, weights)
     assert nothing.mean() == pytest.approx(0, abs=4 * nothing.std() / np.sqrt(30_000))
+
+
+def test_people_of_unequal_weight_are_paired_by_their_product():
+    rng = np.random.default_rng(3)
+    w, y = rng.uniform(0.1, 4, 9), (rng.random(9) < 0.4).astype(float)
+    pairs = w[:, None] * w * (1 - np.eye(9))
+    expected = 2 * (pairs * np.abs(y[:, None] - y)).sum() / pairs.sum()
+    kish = w.sum() ** 2 / (w**2).sum()
+    assert disagreement([w @ y], [w.sum()], effective=[kish]).unbiased[0] == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(disagreement([2.0], [3.0], effective=[1.0]).unbiased[0])  # one person, whatever he weighs
+    with pytest.raises(InputError, match="effective"):
+        disagreement([1.0], [3.0], effective=[np.inf])
+
+
+def test_controversy_of_weighted_people_is_unbiased():
+    rng = np.random.default_rng(4)
+    w, p = rng.uniform(0.2, 3, (6, 12)), np.linspace(0.2, 0.8, 6)
+    y = rng.random((4000, 6, 12)) < p[:, None]
+    kish = np.broadcast_to(w.sum(1) ** 2 / (w**2).sum(1), (4000, 6))
+    found = controversy((y * w).sum(2), np.broadcast_to(w.sum(1), (4000, 6)), effective=kish)
+    assert found.mean() == pytest.approx(p.var(ddof=1), abs=4 * found.std() / np.sqrt(4000))

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from scipy.linalg import null_space
 
+from plurality.analyses.audit.compute import audit
 from plurality.analyses.audit.slices import COMPLEMENT, SHOWN, TOO_FEW, Disclosure, slices
 from plurality.analyses.audit.withholding import determined, sums_of, withheld
 from plurality.errors import InputError
@@ -164,3 +165,36 @@ def test_what_determines_a_slice_is_withheld_and_little_else():
     state = withheld(groups, Disclosure())
     assert len(can_be_computed(groups, state)) == 0
     assert (state == COMPLEMENT).sum() < few
+
+
+def test_names_that_the_audit_keeps_for_itself_are_errors(planted):
+    predictions, users = planted
+    for name, words in (("(overall)", "everybody together"), ("region × group", "combinations of attributes")):
+        with pytest.raises(InputError, match=words):
+            audit(predictions, users.rename({"group": name}), n_bootstrap=0)
+
+
+def test_combinations_of_levels_that_hold_the_sign_have_names_of_their_own():
+    people = pl.DataFrame({"a": ["x × y", "x"] * 15, "b": ["z", "y × z"] * 15})
+    groups = slices(people, 30)
+    assert sorted(n for n, order in zip(groups.level, groups.order, strict=True) if order == 2) == [
+        "x × “y × z”",
+        "“x × y” × z",
+    ]
+
+
+@pytest.mark.parametrize("keys", [(True, False), ("true", "false"), (np.True_, np.False_)])
+def test_margins_may_be_keyed_by_what_stands_in_the_column(planted, keys):
+    predictions, users = planted
+    people = users.select(
+        "user_id", flag=pl.col("group") == "a", age=pl.when(pl.col("group") == "a").then(18.0).otherwise(30.0)
+    )
+    flags = audit(
+        predictions, people, by=["flag"], margins={"flag": dict(zip(keys, (0.4, 0.6), strict=True))}, n_bootstrap=20
+    )
+    ages = audit(predictions, people, by=["age"], margins={"age": {18.0: 0.4, 30: 0.6}}, n_bootstrap=20)
+    one, other = (a.sections["population"].frame.filter(kind="mean")["population"].to_list() for a in (flags, ages))
+    assert one == pytest.approx(other, abs=1e-12)
+    table = {"attribute": ["age"] * 2, "level": [18.0, 30.0], "share": [0.4, 0.6]}
+    again = audit(predictions, people, by=["age"], margins=table, n_bootstrap=20).sections["population"].frame
+    assert again.filter(kind="mean")["population"].to_list() == pytest.approx(other, abs=1e-12)
