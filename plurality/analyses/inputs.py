@@ -124,6 +124,16 @@ def read_predictions(frame: pl.DataFrame) -> tuple[Predictions, Notes]:
     ), [*notes, *more]
 
 
+def kept_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that `read_predictions` keeps of a table that it took: those of positive weight.
+
+    frame    a row a comparison
+    """
+    if "weight" not in frame.columns:
+        return frame
+    return frame.filter(pl.Series(_numbers(frame, "weight", 0, MOST_WEIGHT) > 0))
+
+
 def unread(frame: pl.DataFrame, read: Collection[str] = READ, what: str = "predictions") -> Notes:
     """A note of the columns of a table that no part of an audit reads."""
     others = [name for name in frame.columns if name not in read]

@@ -1,15 +1,16 @@
 """The attributes of users as levels: strings, with what is missing as a level of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from plurality.analyses.audit.slices import CROSS, OVERALL
 from plurality.analyses.inputs import Notes, user_column
 from plurality.analyses.inputs import listed as quoted
-from plurality.analyses.levels import MISSING, NOT_LISTED, with_levels
+from plurality.analyses.levels import MISSING, NOT_LISTED, level_name, levels_of, with_levels
 from plurality.errors import InputError
 
+Levels = Mapping[str, Sequence[object] | Mapping[object, str]]
 MAX_LEVELS = 50  # of a text column that is sliced by default
 MAX_INTEGERS = 20  # of an integer column that is sliced by default
 
@@ -44,6 +45,30 @@ def attributes_of(
     if absent:
         notes.append(f"Users who are not in the users table are the level {NOT_LISTED!r}.")
     return joined.select(pl.all().fill_null(NOT_LISTED)), notes
+
+
+def relabelled(attributes: pl.DataFrame, levels: Levels) -> pl.DataFrame:
+    """The attributes with levels in the order given, under the labels given; levels that are not named stand after.
+
+    A label that several levels have makes one group of them. Raises InputError for an attribute or a level that is not
+    there.
+
+    attributes    levels of each user
+    levels        {attribute: levels in order} or {attribute: {level: label}}
+    """
+    for name, wanted in levels.items():
+        if name not in attributes.columns:
+            raise InputError(f"levels: {name!r} is not sliced by; there are {quoted(attributes.columns)}")
+        pairs = wanted.items() if isinstance(wanted, Mapping) else ((level, level) for level in wanted)
+        label = {level_name(level): str(new) for level, new in pairs}
+        found, _ = levels_of(attributes[name])
+        missing = [level for level in label if level not in found]
+        if len(missing) == len(label):
+            raise InputError(f"levels: {name}: {quoted(missing)} are not there; it has {quoted(found)}")
+        order = list(dict.fromkeys([*label.values(), *(level for level in found if level not in label)]))
+        named = attributes[name].cast(pl.String).replace(label).cast(pl.Enum(order))
+        attributes = attributes.with_columns(named.alias(name))
+    return attributes
 
 
 def _levels(column: pl.Series) -> pl.Series:

@@ -13,25 +13,31 @@ from rich.progress import track
 
 import plurality
 from plurality.analyses.audit import tables
-from plurality.analyses.audit.attributes import attributes_of
+from plurality.analyses.audit.attributes import Levels, attributes_of, relabelled
 from plurality.analyses.audit.audit_readout import readout
 from plurality.analyses.audit.confidence_cells import confidence_cells
+from plurality.analyses.audit.contrasts import Reference, contrasts
 from plurality.analyses.audit.estimates import Estimate, Plan, estimate
 from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.merging import merged
 from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
 from plurality.analyses.audit.population import population, read_margins
 from plurality.analyses.audit.position_bias import presented
+from plurality.analyses.audit.power import MARGIN
 from plurality.analyses.audit.readout import Readable, Readout
+from plurality.analyses.audit.row_levels import RowAttribute, named_in
+from plurality.analyses.audit.row_slices import row_slices
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.audit.shared_pairs import shared_pairs
 from plurality.analyses.audit.slices import (
     CROSS,
     DISCLOSURE,
+    LEFT_OUT,
     OVERALL,
     SHOWN,
     Disclosure,
     Slices,
+    left_out,
     slices,
 )
 from plurality.analyses.audit.temperatures import temperatures
@@ -40,16 +46,19 @@ from plurality.analyses.audit.verdict import verdict
 from plurality.analyses.audit.withholding import withheld, withheld_bins
 from plurality.analyses.inference.raking import Margins
 from plurality.analyses.inputs import (
+    READ,
     ROW,
     Predictions,
     Table,
     chosen,
     default_cell,
     default_model,
+    kept_rows,
     read_predictions,
     read_table,
     unread,
 )
+from plurality.analyses.levels import MISSING, NOT_LISTED
 from plurality.analyses.scores import CHOSEN, REJECTED, predictions_from_scores
 from plurality.analyses.social_choice.candidates import COLUMNS, choosing, read_candidates
 from plurality.analyses.welfare.welfare import lorenz, lorenz_noise
@@ -166,6 +175,12 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     disclosure: Disclosure = DISCLOSURE,
     model: str | None = None,
     cell: str | None = None,
+    rows: Sequence[RowAttribute] = (),
+    reference: Reference | None = None,
+    pairs: bool = False,
+    levels: Levels | None = None,
+    exclude_missing: bool = False,
+    margin: float = MARGIN,
     progress: bool = False,
 ) -> Audit:
     """Audit predicted preferences: who is served how well, with intervals that resample users.
@@ -188,8 +203,15 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     weigh each row by w_u. Otherwise a weight says how many comparisons a row stands for, and people count alike. Counts
     of users are never weighted. Raises InputError on input that cannot give a right answer.
 
-    model    which `model` of the predictions is audited
-    cell     which `cell` of the predictions is audited
+    model              which `model` of the predictions is audited
+    cell               which `cell` of the predictions is audited
+    rows               columns of the predictions to slice comparisons by, such as topic, language or time, crossed with
+                       the people's attributes; two together, ("model_a", "model_b"), are the pair that they name
+    reference          a level ("men"), or {attribute: level}, that the attribute's other groups are compared with
+    pairs              compare all pairs of groups of each other attribute, with intervals that hold for all at once
+    levels             {attribute: levels in order}, or {attribute: {level: label}}; levels of one label are one group
+    exclude_missing    tell of no group of missing answers; its people still count among everybody
+    margin             gap in accuracy or utility that matters; `finding` tells no such gap from one that could not show
 
     >>> import plurality as pl8
     >>> ids = [f"user-{k}" for k in range(40)]
@@ -206,25 +228,33 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     frame, model, choice = chosen(frame, "model", model, default_model(frame))
     frame, cell, again = chosen(frame, "cell", cell, default_cell(frame))
     data, notes = read_predictions(frame)
-    notes += unread(frame)
+    notes += unread(frame, READ | named_in(rows))
     listed = None if users is None else read_table(users, "users")
     attributes, more = attributes_of(listed, data.ids, by)
+    attributes = relabelled(attributes, levels or {})
     groups = slices(attributes, len(data.ids), ways)
     state = withheld(groups, disclosure)
-    base, plan = material(data, n_bootstrap, seed), Plan(level, seed, disclosure.min_users_show)
+    told = left_out(groups, state, (MISSING, NOT_LISTED)) if exclude_missing else state
+    base, plan = material(data, n_bootstrap, seed), Plan(level, seed, disclosure.min_users_show, margin)
     by_bin = withheld_bins(groups, state, _people(groups, base), disclosure)
+    by_bin = np.where(told == LEFT_OUT, LEFT_OUT, by_bin)
     together = merged(attributes, groups, state)
     overall, everybody = estimate(base, groups.users(0), plan, diagram=True)
     done: dict[int, Estimate] = {0: overall}
-    shown = np.flatnonzero(state == SHOWN)[1:].tolist()
+    shown = np.flatnonzero(told == SHOWN)[1:].tolist()
     for s in track(shown, "Auditing slices", disable=not progress, transient=True):
         done[s], _ = estimate(base, groups.users(s), plan, everybody, diagram=bool(groups.order[s] == 1))
     parts = [
-        temperatures(data, groups, state, disclosure, level),
+        temperatures(data, groups, told, disclosure, level),
         confidence_cells(base, groups, by_bin, disclosure),
         presented(data, level),
         shared_pairs(data, together, level=level, draws=n_bootstrap, seed=seed),
     ]
+    if reference is not None or pairs:
+        parts.append(contrasts(base, groups, told, plan, reference, pairs))
+    if rows:
+        found, said = row_slices(kept_rows(frame), rows, data, base, attributes, state, plan, disclosure)
+        parts, more = [*parts, *found], [*more, *said]
     if margins is not None:
         raked = population(base, attributes, shares := read_margins(margins), groups, state, plan)
         more += [] if raked else [_too_thin(shares, disclosure)]
@@ -235,10 +265,10 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
         withheld_levels = {(groups.attribute[s], groups.level[s]) for s in np.flatnonzero(state != SHOWN)}
         parts += _choosing(candidates, listed, by, disclosure, plan, n_bootstrap, withheld_levels)
     sections = {section.name: section for section in parts if section is not None}
-    main = tables.table(groups, state, done, disclosure)
+    main = tables.table(groups, told, done, disclosure, margin)
     return Audit(
         table=pl.concat([main, *(section.rows for section in sections.values())]),
-        worst=tables.worst(groups, state, done, level, seed),
+        worst=tables.worst(groups, told, done, level, seed),
         users=_users(data, base, attributes),
         reliability=tables.reliability(groups, by_bin, done),
         lorenz=_lorenz(base, plan),
@@ -246,7 +276,7 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
         notes=(*choice, *again, *notes, *more, *_remarks(data, base, disclosure)),
         meta={"plurality": plurality.__version__, "model": model, "cell": cell}
         | {"n_users": len(data.ids), "n_comparisons": len(data.p), "attributes": attributes.columns}
-        | {"ways": ways, "n_bootstrap": n_bootstrap, "seed": seed, "level": level}
+        | {"ways": ways, "n_bootstrap": n_bootstrap, "seed": seed, "level": level, "margin": margin}
         | {"served": "the model's own pick" if data.own_pick else "column served_first"},
         disclosure=disclosure,
     )

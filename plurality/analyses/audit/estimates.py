@@ -19,6 +19,7 @@ from plurality.analyses.audit.metrics import (
     TAIL_SHARE,
     UTILITY,
 )
+from plurality.analyses.audit.power import MARGIN
 from plurality.analyses.audit.user_sums import Material
 from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.calibration.cumulative import BROWNIAN_RANGE, brownian_range_tail, exceedance
@@ -59,6 +60,7 @@ class Estimate:
     diff: Floats
     diff_lo: Floats
     diff_hi: Floats
+    diff_error: Floats
     dropped: int
     infinite: int
     all_ties: bool
@@ -68,11 +70,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of every slice: coverage, seed, and the users below which nothing is told of them."""
+    """What is asked of every slice: coverage, seed, users below which nothing is told of them, a gap that matters."""
 
     level: float
     seed: int
     least: int
+    margin: float = MARGIN
 
 
 def estimate(
@@ -85,15 +88,16 @@ def estimate(
     biased = interval(drawn.values[:, _BIASED], plan.level, n_users=n, estimate=drawn.observed[_BIASED])
     lo[_BIASED], hi[_BIASED] = biased
     null, p = _nulls(base, users, drawn, plan.seed)
-    diff, diff_lo, diff_hi = np.full((3, len(METRICS)), np.nan)
+    diff, diff_lo, diff_hi, diff_error = np.full((4, len(METRICS)), np.nan)
     if everybody is not None:
         paired = np.where(_DIFFERENT, drawn.values - everybody.values, np.nan)
         diff = np.where(_DIFFERENT, drawn.observed - everybody.observed, np.nan)
         diff_lo, diff_hi = interval(paired, plan.level, n_users=n)
-        p = np.where(_COMPARED, two_sided_p(diff, standard_error(paired, n), n), p)
+        diff_error = standard_error(paired, n)
+        p = np.where(_COMPARED, two_sided_p(diff, diff_error, n), p)
     tied = bool(sums.ties[users].sum() == sums.rows[users].sum())
     if tied:  # nothing was observed on either side
-        for array in (drawn.observed, lo, hi, null, p, diff, diff_lo, diff_hi):
+        for array in (drawn.observed, lo, hi, null, p, diff, diff_lo, diff_hi, diff_error):
             array[CALIBRATION] = np.nan
     tail = TAIL_SHARE * n >= plan.least
     if not tail:
@@ -115,6 +119,7 @@ def estimate(
         diff=diff,
         diff_lo=diff_lo,
         diff_hi=diff_hi,
+        diff_error=diff_error,
         dropped=int(np.isnan(drawn.values[:, 0]).sum()),
         infinite=int(sums.infinite[users].sum()),
         all_ties=tied,

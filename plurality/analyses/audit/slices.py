@@ -3,7 +3,7 @@
 Users are counted, never rows: a hundred comparisons by two people are two people.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -20,6 +20,7 @@ OVERALL = ("(overall)", "(all users)")
 MOST_WAYS = 3
 CROSS = " × "  # between two attributes, and between their levels
 SHOWN, TOO_FEW, COMPLEMENT = 0, 1, 2
+LEFT_OUT = 3  # not asked for: no row tells of it, and what is withheld beside it is withheld all the same
 Ints = NDArray[np.int64]
 State = NDArray[np.int8]
 
@@ -107,6 +108,23 @@ def slices(attributes: pl.DataFrame, n_users: int, ways: int = 2) -> Slices:
         columns.append(code_of[crossed])
     order, member = np.array([len(crossed) for crossed in combined]), _membership(columns, n_users, len(names))
     return Slices(tuple(names), tuple(levels), tuple(combined), order, member, tuple(sums))
+
+
+def left_out(groups: Slices, state: State, names: Collection[str]) -> State:
+    """The state (S,) in which slices of the levels `names`, alone or crossed, are LEFT_OUT.
+
+    groups    slices of users
+    state     (S,) which are withheld
+    names     levels that are not to be told of, such as that of missing answers
+    """
+    single = {s for s in np.flatnonzero(groups.order == 1).tolist() if groups.level[s] in names}
+    member = {s: set(groups.users(s).tolist()) for s in single}
+    told = state.copy()
+    for s in range(1, len(groups.level)):
+        here = set(groups.users(s).tolist())
+        if any(groups.attribute[k] in groups.crossed[s] and here <= member[k] for k in single):
+            told[s] = LEFT_OUT
+    return told
 
 
 def crossed_name(levels: Sequence[str]) -> str:

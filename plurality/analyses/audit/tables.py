@@ -9,7 +9,8 @@ from scipy.stats import false_discovery_control
 
 from plurality.analyses.audit.estimates import Estimate
 from plurality.analyses.audit.metrics import LOG_LOSS, METRICS, TAIL, Metric
-from plurality.analyses.audit.slices import OVERALL, SHOWN, Disclosure, Slices
+from plurality.analyses.audit.power import MARGIN, detectable_gap, finding
+from plurality.analyses.audit.slices import LEFT_OUT, OVERALL, SHOWN, Disclosure, Slices
 from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.welfare.welfare import shrink, worst_group
 
@@ -33,6 +34,8 @@ TABLE = {
     "diff_vs_ref": pl.Float64,
     "diff_lo": pl.Float64,
     "diff_hi": pl.Float64,
+    "detectable": pl.Float64,
+    "finding": pl.String,
     "flag": pl.String,
     "suppressed": pl.Boolean,
 }
@@ -49,6 +52,7 @@ WORST = {
     "shrunk": pl.Float64,
     "shrunk_level": pl.String,
     "probability": pl.Float64,
+    "detectable": pl.Float64,
     "n_groups": pl.Int64,
     "n_withheld": pl.Int64,
 }
@@ -63,6 +67,7 @@ RELIABILITY = {
 }
 
 State = NDArray[np.int8]
+MATTERS = ("accuracy", "utility")  # shares, in which a gap that matters is one number
 Done = Mapping[int, Estimate]
 FamilyFunction = Callable[[list[Estimate], int], Floats]
 
@@ -75,26 +80,33 @@ def families(groups: Slices, state: State) -> dict[str, tuple[NDArray[np.intp], 
     result = {}
     for name in dict.fromkeys(groups.attribute[1:]):
         member = np.flatnonzero(names == name)
-        result[name] = member[state[member] == SHOWN], member[state[member] != SHOWN]
+        result[name] = member[state[member] == SHOWN], member[(state[member] != SHOWN) & (state[member] != LEFT_OUT)]
     return result
 
 
-def table(groups: Slices, state: State, done: Done, disclosure: Disclosure) -> pl.DataFrame:
+def table(groups: Slices, state: State, done: Done, disclosure: Disclosure, margin: float = MARGIN) -> pl.DataFrame:
     """The tidy table: a row for each metric and slice, the columns of TABLE; numbers of withheld slices are
     null.
+
+    groups        slices of users
+    state         (S,) which are withheld; those of LEFT_OUT have no row
+    done          estimates of the shown slices
+    disclosure    how many users a slice needs
+    margin        gap in a share that matters, which `finding` is about
     """
     shrunk = _by_family(groups, state, done, _shrunk)
     shrunk[0] = done[0].shrunk
     q = _by_family(groups, state, done, _adjusted)
     rows = []
     for k, metric in enumerate(METRICS):
-        for s in range(len(groups.level)):
+        for s in np.flatnonzero(state != LEFT_OUT).tolist():
             row = start_of_row(metric, groups.attribute[s], groups.level[s])
             if s in done and not done[s].tail and metric in METRICS[TAIL]:
                 row |= hidden(disclosure, "so few as a fifth of these")
             elif s in done:
                 row |= _numbers(done[s], k) | {"shrunk": shrunk[s, k], "q": q[s, k]}
                 row["flag"] = _flag(done[s], k, disclosure)
+                row["finding"] = _finding(done[s], k, q[s, k], margin)
             else:
                 row |= hidden(disclosure)
             rows.append(row)
@@ -134,7 +146,15 @@ def _numbers(found: Estimate, k: int) -> dict[str, object]:
         "diff_vs_ref": found.diff[k],
         "diff_lo": found.diff_lo[k],
         "diff_hi": found.diff_hi[k],
+        "detectable": detectable_gap(found.diff_error[k], found.n_users),
     }
+
+
+def _finding(found: Estimate, k: int, q: float, margin: float) -> str | None:
+    if METRICS[k].name not in MATTERS:
+        return None
+    error, n = float(found.diff_error[k]), found.n_users
+    return finding(float(found.diff[k]), error, n, q, float(detectable_gap(error, n)), margin)
 
 
 def _flag(found: Estimate, k: int, disclosure: Disclosure) -> str | None:
@@ -180,8 +200,16 @@ def _adjusted(found: list[Estimate], k: int) -> Floats:
 
 
 def worst(groups: Slices, state: State, done: Done, level: float, seed: int) -> pl.DataFrame:
-    """The worst shown group of every attribute with at least two, for each metric that has a better
-    direction.
+    """The worst shown group of every attribute with at least two, for each metric that has a better direction.
+
+    `detectable` is the smallest gap from everybody that would have been shown of that group, with all of the
+    attribute's searched (Bonferroni).
+
+    groups    slices of users
+    state     (S,) which are withheld
+    done      estimates of the shown slices
+    level     coverage of the intervals
+    seed      of the posterior draws
     """
     rows = []
     for k, metric in enumerate(METRICS):
@@ -212,11 +240,17 @@ def worst(groups: Slices, state: State, done: Done, level: float, seed: int) -> 
                     "shrunk": bad.shrunk,
                     "shrunk_level": groups.level[shown[lowest]],
                     "probability": float(bad.probability[bad.index]),
+                    "detectable": _least(found[bad.index], k, len(shown)),
                     "n_groups": len(shown),
                     "n_withheld": len(hidden),
                 }
             )
     return pl.DataFrame(rows, schema=WORST)
+
+
+def _least(found: Estimate, k: int, groups: int) -> float | None:
+    gap = float(detectable_gap(found.diff_error[k], found.n_users, tests=groups))
+    return gap if np.isfinite(gap) else None
 
 
 def reliability(groups: Slices, by_bin: State, done: Done) -> pl.DataFrame:

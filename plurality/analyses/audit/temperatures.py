@@ -9,7 +9,7 @@ from scipy.stats import false_discovery_control
 
 from plurality.analyses.audit.metrics import TEMPERATURE
 from plurality.analyses.audit.sections import Section
-from plurality.analyses.audit.slices import SHOWN, Disclosure, Slices, State
+from plurality.analyses.audit.slices import LEFT_OUT, SHOWN, Disclosure, Slices, State
 from plurality.analyses.audit.tables import TABLE, families, hidden, start_of_row
 from plurality.analyses.calibration.slopes import slopes_by_group
 from plurality.analyses.inference.bootstrap import two_sided_p
@@ -38,7 +38,7 @@ def temperatures(
         if singles:
             found |= _of_levels(data, gap, groups, singles, level)
     rows = []
-    for s in np.flatnonzero(groups.order <= 1).tolist():
+    for s in np.flatnonzero((groups.order <= 1) & (state != LEFT_OUT)).tolist():
         row = start_of_row(TEMPERATURE, groups.attribute[s], groups.level[s])
         rows.append(row | (found[s] if s in found else hidden(disclosure)))
     table = pl.DataFrame(rows, schema=TABLE)

@@ -149,10 +149,20 @@ class Material:
 
 def material(data: Predictions, draws: int, seed: int) -> Material:
     """Sums per user, bootstrap counts and simulated labels of a calibrated model."""
+    # a count is at most the number of users, and above 255 with probability 1e-500
+    counts = [block.T.astype(np.uint8) for block in count_blocks(len(data.ids), draws, seed)]
+    return material_of(data, np.concatenate(counts, axis=1), seed)
+
+
+def material_of(data: Predictions, counts: NDArray[np.uint8], seed: int) -> Material:
+    """The same with given bootstrap counts.
+
+    data      comparisons of U users
+    counts    (U, draws) how often each user counts in each draw
+    seed      of the simulated labels
+    """
     sums, width, mass = user_sums(data)
     users = len(data.ids)
-    # a count is at most the number of users, and above 255 with probability 1e-500
-    counts = [block.T.astype(np.uint8) for block in count_blocks(users, draws, seed)]
     times = simulations(len(data.p), users)
     order = np.argsort(width.predicted, kind="stable")
     confidence = width.predicted[order]
@@ -160,7 +170,7 @@ def material(data: Predictions, draws: int, seed: int) -> Material:
         sums=sums,
         people=data.people,
         mass_edges=mass.edges,
-        counts=np.concatenate(counts, axis=1),
+        counts=counts,
         calibrated=consistency_draws(data, width, times, seed),
         calibrated_mass=consistency_draws(data, mass, times, seed),
         rows_user=data.user[order],

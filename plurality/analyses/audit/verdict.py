@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control
 from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.labels import number, single_attributes
 from plurality.analyses.audit.metrics import METRICS
+from plurality.analyses.audit.power import ALIKE, BLIND, DIFFERS, NONE_FOUND
 from plurality.analyses.audit.slices import OVERALL
 from plurality.analyses.wording import ALPHA, beyond_chance, leaning, p_value
 
@@ -77,6 +78,7 @@ def _groups(audit: Findings) -> list[str]:
         said.append(
             f"Of the {groups.height} groups shown, none is shown to differ from everybody once all are searched{least}."
         )
+        said += _could(groups, audit.meta["margin"])
     else:
         names = [f"{name(row)} {signed(100 * row['diff_vs_ref'])}" for row in differing.iter_rows(named=True)]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -85,6 +87,25 @@ def _groups(audit: Findings) -> list[str]:
             f"all of them), in points: {'; '.join(names[:5])}{more}."
         )
     return said
+
+
+def _could(groups: pl.DataFrame, margin: float) -> list[str]:
+    """What could have been shown: that nothing is found says little where nothing could be."""
+    known = groups.filter(pl.col("finding").is_not_null()).sort("detectable")
+    if known.is_empty():
+        return []
+    count = dict(known["finding"].value_counts().iter_rows())
+    blind = count.get(BLIND, 0)
+    low, high = known.row(0, named=True), known.row(-1, named=True)
+    points = f"{100 * margin:g} points"
+    parts = [f"{count[ALIKE]} are shown to be within {points}"] if ALIKE in count else []
+    parts += [f"in {count[NONE_FOUND]} a gap of {points} would have been found"] if NONE_FOUND in count else []
+    parts += [f"{count[DIFFERS]} differ within their attribute alone"] if DIFFERS in count else []
+    parts += [f"in {blind} the audit could not have found one"] if blind else []
+    return [
+        f"Of gaps of {points}, four times in five: {'; '.join(parts)}. The smallest gap that would be shown is "
+        f"{100 * low['detectable']:.1f} points in {name(low)} and {100 * high['detectable']:.1f} in {name(high)}."
+    ]
 
 
 def across_all(groups: pl.DataFrame) -> pl.DataFrame:
