@@ -26,6 +26,8 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "Spec": "plurality.models.family",
     "annotate": "plurality.reward.annotating",
     "audit": "plurality.analyses.audit",
+    "audit_difference": "plurality.analyses.audit",
+    "check_gates": "plurality.analyses.audit",
     "check_data": "plurality.data_checks.check",
     "check_model": "plurality.testing.check_model",
     "compare": "plurality.evaluation.compare",

@@ -41,7 +41,7 @@ EXTRAS |= {"starlette": "serve", "uvicorn": "serve"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command (none: print help); returns 0, or 2 after one line on stderr for input that cannot be used."""
+    """Run one command (none: print help); returns 0, 2 after a line on stderr for bad input, 3 for a failed gate."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ± must not cost the result
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.name not in EXTRAS:
             raise
         return _fail(f"{error.name} is not installed; pip install 'plurality-rm[{EXTRAS[error.name]}]'")
-    return 0
+    return 3 if result.get("failed_gates") else 0
 
 
 def _is_of_memory(error: Exception) -> bool:

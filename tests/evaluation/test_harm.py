@@ -6,8 +6,9 @@ import pytest
 from scipy.special import expit
 from scipy.stats import norm
 
+from plurality.analyses.welfare.harm import FEW, Changes, share_harmed, surely_harmed
 from plurality.evaluation.blocks import harm_block, harm_sentences, percent
-from plurality.evaluation.harm import FEW, Changes, harmed_table, share_harmed, surely_harmed
+from plurality.evaluation.harm import harmed_table
 
 POPULATION = "population code"
 

@@ -1,3 +1,10 @@
 from .compute import Audit as Audit
 from .compute import audit as audit
+from .difference import AuditDifference as AuditDifference
+from .difference import audit_difference as audit_difference
+from .gates import Gate as Gate
+from .gates import GateResult as GateResult
+from .gates import check_gates as check_gates
+from .gates import read_gates as read_gates
+from .power import detectable_gap as detectable_gap
 from .slices import Disclosure as Disclosure

@@ -13,6 +13,7 @@ from rich.progress import track
 
 import plurality
 from plurality.analyses.audit import tables
+from plurality.analyses.audit.abstaining import abstention
 from plurality.analyses.audit.attributes import Levels, attributes_of, relabelled
 from plurality.analyses.audit.audit_readout import readout
 from plurality.analyses.audit.confidence_cells import confidence_cells
@@ -21,6 +22,7 @@ from plurality.analyses.audit.estimates import Estimate, Plan, estimate
 from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.merging import merged
 from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
+from plurality.analyses.audit.model_pairs import Models, asked_for, model_pairs, other_model
 from plurality.analyses.audit.population import population, read_margins
 from plurality.analyses.audit.position_bias import presented
 from plurality.analyses.audit.power import MARGIN
@@ -162,9 +164,10 @@ class Audit(Findings, Readable):
 
 @renamed(draws="n_bootstrap")
 def audit(  # noqa: PLR0913 - the public face: each argument is a decision of the reader
-    predictions: Table,
+    predictions: Table | None = None,
     users: Table | None = None,
     *,
+    models: Models | None = None,
     by: Sequence[str] | None = None,
     ways: int = 2,
     candidates: Table | None = None,
@@ -203,6 +206,8 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     weigh each row by w_u. Otherwise a weight says how many comparisons a row stands for, and people count alike. Counts
     of users are never weighted. Raises InputError on input that cannot give a right answer.
 
+    models             {name: predictions}, or names of models in `predictions`, on the same comparisons: the first is
+                       audited, and the others stand beside it, paired by person and row
     model              which `model` of the predictions is audited
     cell               which `cell` of the predictions is audited
     rows               columns of the predictions to slice comparisons by, such as topic, language or time, crossed with
@@ -221,12 +226,14 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     >>> dict(audit.table.filter(metric="accuracy").select("level", "estimate").iter_rows())
     {'(all users)': 0.75, 'old': 0.5, 'young': 1.0}
     """
-    frame = read_table(predictions, "predictions")
+    frame, model, others = asked_for(predictions, models, model)
     if "prob_first" not in frame.columns and {CHOSEN, REJECTED} <= set(frame.columns):
         frame = predictions_from_scores(frame, seed=seed)
     frame = frame.with_row_index(ROW)
+    whole = frame
     frame, model, choice = chosen(frame, "model", model, default_model(frame))
     frame, cell, again = chosen(frame, "cell", cell, default_cell(frame))
+    choice = [] if others else choice
     data, notes = read_predictions(frame)
     notes += unread(frame, READ | named_in(rows))
     listed = None if users is None else read_table(users, "users")
@@ -247,9 +254,13 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     parts = [
         temperatures(data, groups, told, disclosure, level),
         confidence_cells(base, groups, by_bin, disclosure),
+        abstention(base, groups, by_bin, plan),
         presented(data, level),
         shared_pairs(data, together, level=level, draws=n_bootstrap, seed=seed),
     ]
+    if others:
+        beside = {name: other_model(whole, name, cell, data) for name in others}
+        parts.append(model_pairs(data, base, str(model), beside, groups, told, plan))
     if reference is not None or pairs:
         parts.append(contrasts(base, groups, told, plan, reference, pairs))
     if rows:
