@@ -18,3 +18,10 @@ from .poststratification import normal_average as normal_average
 from .raking import Raked as Raked
 from .raking import kish as kish
 from .raking import rake as rake
+from .survey import Replicates as Replicates
+from .survey import SurveyDesign as SurveyDesign
+from .survey import Surveyed as Surveyed
+from .survey import bootstrap_weights as bootstrap_weights
+from .survey import jackknife_weights as jackknife_weights
+from .survey import survey_mean as survey_mean
+from .survey import survey_ratio as survey_ratio
