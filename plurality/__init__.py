@@ -35,6 +35,7 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "embed_users": "plurality.data.user_texts",
     "explain": "plurality.reward.explaining",
     "factors": "plurality.analyses.factors",
+    "leaderboard": "plurality.analyses.leaderboards",
     "load": "plurality.reward.reward_model",
     "next_questions": "plurality.elicitation",
     "predictions_from_scores": "plurality.analyses.scores",

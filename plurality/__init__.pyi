@@ -5,6 +5,7 @@ from plurality.analyses.audit import audit as audit
 from plurality.analyses.audit import audit_difference as audit_difference
 from plurality.analyses.audit import check_gates as check_gates
 from plurality.analyses.factors import factors as factors
+from plurality.analyses.leaderboards import leaderboard as leaderboard
 from plurality.analyses.scores import predictions_from_scores as predictions_from_scores
 from plurality.data.comparisons import Comparisons as Comparisons
 from plurality.data.concat import concat as concat

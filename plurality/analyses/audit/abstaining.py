@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from plurality.analyses.audit.estimates import Plan
+from plurality.analyses.audit.labels import with_group_names
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.audit.slices import OVERALL, SHOWN, Slices, State
 from plurality.analyses.audit.user_sums import Material
@@ -90,8 +91,8 @@ def _said(frame: pl.DataFrame) -> tuple[str, ...]:
 def _draw(frame: pl.DataFrame) -> "Figure":
     from plurality.analyses.figures import heat
 
-    whole = pl.col("attribute") == OVERALL[0]
-    group = pl.when(whole).then(pl.lit("all users")).otherwise(pl.format("{}: {}", "attribute", "level"))
-    named = frame.with_columns(group=group, share=pl.format("{} %", (100 * pl.col("of_all")).round(0).cast(pl.Int64)))
-    return heat(named, "group", "share", "risk", row_title="", column_title="share of all comparisons answered",
+    named = with_group_names(frame).with_columns(
+        share=pl.format("{} %", (100 * pl.col("of_all")).round(0).cast(pl.Int64))
+    )
+    return heat(named, "name", "share", "risk", row_title="", column_title="share of all comparisons answered",
                 value_title="Risk of a wrong pick", places=2)  # fmt: skip

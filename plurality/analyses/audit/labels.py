@@ -44,6 +44,17 @@ def single_attributes(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter((pl.col("attribute") != OVERALL[0]) & ~crossed)
 
 
+def with_group_names(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with a column `name`: "All users", or the level, after its attribute where there are several.
+
+    rows    with attribute and level
+    """
+    whole = pl.col("attribute") == OVERALL[0]
+    several = rows.filter(~whole)["attribute"].n_unique() > 1
+    group = pl.format("{}: {}", "attribute", "level") if several else pl.col("level")
+    return rows.with_columns(name=pl.when(whole).then(pl.lit("All users")).otherwise(group))
+
+
 def forest_lines(rows: pl.DataFrame, width: int) -> list[Line]:
     """Lines for the rows of one metric: everybody, then per attribute a heading, its groups, the names
     withheld.

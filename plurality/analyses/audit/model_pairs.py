@@ -10,6 +10,7 @@ from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 
 from plurality.analyses.audit.estimates import Plan
+from plurality.analyses.audit.labels import with_group_names
 from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.audit.slices import CROSS, OVERALL, SHOWN, Slices, State
@@ -240,6 +241,4 @@ def _draw(frame: pl.DataFrame) -> "Figure":
     from plurality.analyses.figures.changes import changes
 
     rows = frame.filter(metric=METRICS[UTILITY].name, provenance="observed")
-    whole = pl.col("attribute") == OVERALL[0]
-    name = pl.when(whole).then(pl.lit("All users")).otherwise(pl.format("{}: {}", "attribute", "level"))
-    return changes(rows.filter(~pl.col("attribute").str.contains(CROSS, literal=True)).with_columns(name=name))
+    return changes(with_group_names(rows.filter(~pl.col("attribute").str.contains(CROSS, literal=True))))

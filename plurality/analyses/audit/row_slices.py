@@ -12,6 +12,7 @@ from scipy.special import logit
 from scipy.stats import f as fisher
 
 from plurality.analyses.audit.estimates import Estimate, Plan, estimate
+from plurality.analyses.audit.labels import with_group_names
 from plurality.analyses.audit.metrics import TEMPERATURE
 from plurality.analyses.audit.row_levels import RowAttribute, coded, row_levels
 from plurality.analyses.audit.sections import Section
@@ -278,9 +279,7 @@ def _draw(frame: pl.DataFrame) -> "Figure":
     from plurality.analyses.figures import heat
 
     shown = frame.filter((pl.col("metric") == "utility") & (pl.col("provenance") == "observed") & ~pl.col("suppressed"))
-    whole = pl.col("attribute") == OVERALL[0]
-    group = pl.when(whole).then(pl.lit("all users")).otherwise(pl.format("{}: {}", "attribute", "level"))
     return heat(
-        shown.with_columns(group=group), "group", "rows_level", "estimate", row_title="",
+        with_group_names(shown), "name", "rows_level", "estimate", row_title="",
         column_title=str(frame["rows"][0]), value_title="Observed utility", places=2,
     )  # fmt: skip
