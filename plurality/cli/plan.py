@@ -13,8 +13,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("predictions", help="table with user_id, prob_first, label, as `plurality audit` reads it")
     parser.add_argument("--users", required=True, help="table with user_id and demographics")
-    parser.add_argument("--by", required=True, help="demographic column whose levels are compared with the rest")
-    parser.add_argument("--within", required=True, type=float, help="half-width that each gap's interval is to have")
+    parser.add_argument("--by", required=True, help="demographic columns (comma-separated): levels against the rest")
+    parser.add_argument("--within", type=float, help="half-width that each gap's interval is to have")
+    parser.add_argument("--gap", type=float, help="instead: the smallest gap that an audit of all groups is to show")
+    parser.add_argument("--power", type=float, default=0.8, help="chance of showing it (default 0.8)")
     parser.add_argument("--metric", choices=("accuracy", "log_loss"), default="accuracy", help="default accuracy")
     parser.add_argument(
         "--answers", type=at_least(1), nargs="+", default=[5, 10, 20, 50], help="answers a person (default 5 10 20 50)"
@@ -37,8 +39,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     found = plan(
         args.predictions,
         args.users,
-        by=args.by,
+        by=args.by.split(",") if "," in args.by else args.by,
         within=args.within,
+        gap=args.gap,
+        power=args.power,
         metric=args.metric,
         answers=args.answers,
         model=args.model,

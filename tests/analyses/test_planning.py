@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import t as student
 
 from plurality.analyses.planning import plan
 from plurality.errors import InputError
@@ -80,3 +81,26 @@ def test_a_rest_that_is_unknown_and_groups_too_small_are_told():
         plan(rows, users, by="income", within=0.05)
     with pytest.raises(InputError, match="within must be above 0"):
         plan(rows, users, by="age", within=0)
+
+
+def test_an_audit_is_planned_by_the_gap_that_it_is_to_show(simulate):
+    """The least n with (t_{1 − α/2k} + t_.8) SE ≤ gap, by hand."""
+    predictions, users = simulate(users=200, rows=8, seed=9)
+    gap = 0.12
+    found = plan(predictions, users, by="group", gap=gap, answers=[8], searched=1)
+    row = found.table.filter(level="a").row(0, named=True)
+    own = found.about["between"] ** 2 + found.about["within_person"] ** 2 / 8
+    rest = own / (200 - row["n_now"])
+
+    def least(n):
+        return (student.isf(0.025, n - 1) + student.ppf(0.8, n - 1)) * np.sqrt(own / n + rest)
+
+    assert least(row["people"]) <= gap < least(row["people"] - 1)
+    assert row["detectable_now"] == pytest.approx(least(row["n_now"]), rel=0.1)
+    more = plan(predictions, users, by=["group", "region"], gap=gap, answers=[8])
+    assert more.about["searched"] == 6
+    assert more.table["level"][0] == "group: a"
+    assert more.table["detectable_now"][0] > row["detectable_now"]
+    assert "To show gaps of 0.12 in accuracy (80% of times, 6 groups searched)" in str(more).replace("\n ", "")
+    with pytest.raises(InputError, match="within"):
+        plan(predictions, users, by="group")
