@@ -2,6 +2,7 @@ from .compute import Audit as Audit
 from .compute import audit as audit
 from .difference import AuditDifference as AuditDifference
 from .difference import audit_difference as audit_difference
+from .export import write_table as write_table
 from .gates import Gate as Gate
 from .gates import GateResult as GateResult
 from .gates import check_gates as check_gates

@@ -21,6 +21,7 @@ from plurality.analyses.audit.contrasts import Reference, contrasts
 from plurality.analyses.audit.estimates import Estimate, Plan, estimate
 from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.merging import merged
+from plurality.analyses.audit.methods_text import methods
 from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
 from plurality.analyses.audit.model_pairs import Models, asked_for, model_pairs, other_model
 from plurality.analyses.audit.population import population, read_margins
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKER = "audit.json"
+SCHEMA = 1  # of MARKER, which schema.json describes; a change that breaks readers counts it up
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -93,6 +95,11 @@ class Audit(Findings, Readable):
     def verdict(self) -> tuple[str, ...]:
         """The findings in plain sentences, the most important first."""
         return verdict(self)
+
+    @property
+    def methods(self) -> str:
+        """What was done, as a paragraph for a paper."""
+        return methods(self)
 
     def readout(self) -> Readout:
         """What a person is shown of it."""
@@ -157,7 +164,8 @@ class Audit(Findings, Readable):
 
     def _json(self) -> str:
         worst = self.worst.with_columns(pl.col(pl.Float64).fill_nan(None)).to_dicts()
-        content = {"verdict": self.verdict, "notes": self.notes, "worst": worst, **self.meta}
+        content = {"schema": SCHEMA, "verdict": self.verdict, "notes": self.notes, "worst": worst, **self.meta}
+        content["methods"] = methods(self)
         content["disclosure"] = asdict(self.disclosure)
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
