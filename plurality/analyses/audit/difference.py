@@ -13,6 +13,7 @@ from plurality.analyses.audit.readout import Grid, Readable, Readout
 from plurality.analyses.audit.slices import CROSS, OVERALL
 from plurality.analyses.audit.verdict import across_all, count, percent, signed
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.analyses.inputs import read_table
 from plurality.analyses.wording import ALPHA, p_value
 from plurality.errors import InputError
 from plurality.io.atomic import whole_file
@@ -130,4 +131,4 @@ def _read(folder: str | Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     if not about.is_file() or not (place / "audit.parquet").is_file():
         raise InputError(f"{folder}: no audit is there; give a folder that `audit --out` or Audit.save wrote")
     content: dict[str, Any] = json.loads(about.read_text("utf-8"))
-    return pl.read_parquet(place / "audit.parquet"), content
+    return read_table(place / "audit.parquet", "audit"), content

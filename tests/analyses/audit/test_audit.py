@@ -277,7 +277,7 @@ def test_edges_are_undefined_and_flagged(simulate):
 def test_users_are_not_on_disk_and_files_are_whole(result, tmp_path):
     folder = result.save(tmp_path / "audit")
     names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-    sections = ["multicalibration", "temperature"]
+    sections = ["abstention", "multicalibration", "temperature"]
     pictures = [f"figures/{n}.{k}" for n in ("groups", "lorenz", "reliability", *sections) for k in ("png", "svg")]
     tables = [f"sections/{name}.parquet" for name in sections]
     assert names == sorted(["audit.json", "audit.parquet", "index.html", *pictures, *tables])

@@ -51,7 +51,7 @@ def page(result):
 def test_the_page_is_well_formed_and_asks_nothing_of_the_network(page, result):
     parsed = Page(page)
     assert parsed.open == []
-    assert len(parsed.references) == 3 + len(result.sections) == 5
+    assert len(parsed.references) == 3 + len(result.sections) == 6
     assert all(reference.startswith("data:image/svg+xml;base64,") for reference in parsed.references)
     assert not re.search(r"https?://|//\w+\.|@import|url\(", page)
     assert "default-src 'none'" in page
