@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import gc
+import logging
 import math
 import signal
 import socket
@@ -15,6 +16,8 @@ from plurality.cli.settings import add_direction, add_no_verify, add_thought_tag
 from plurality.errors import InputError, InputWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from starlette.applications import Starlette
 
     from plurality.encoders.protocol import Corpus
@@ -95,79 +98,198 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="end-of-sequence tokens to strip from completions (default: those of common tokenizers)",
     )
     add_model_encoder(parser)
+    _add_learning(parser)
     add_no_verify(parser)
+
+
+def _add_learning(parser: argparse.ArgumentParser) -> None:
+    """What a server that remembers answers has beside the others."""
+    parser.add_argument(
+        "--state",
+        metavar="WHERE",
+        help="remember users' answers and learn from them: a file such as users.db (SQLite), or an SQLAlchemy URL "
+        "(default: nothing is remembered)",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="TOML file with [NAME], token and scopes (score, feedback, admin) of each client; needed to listen on "
+        "more than loopback",
+    )
+    parser.add_argument(
+        "--study", metavar="FILE", help="TOML file of a study, whose questions /ask shows; needs --state"
+    )
+    parser.add_argument(
+        "--fitted-through",
+        type=at_least(0),
+        metavar="N",
+        help="number of the last stored answer that the model was fitted on, which are then not counted again for "
+        "users it knows (last_answer of an export)",
+    )
+    parser.add_argument(
+        "--client-queue", type=at_least(1), help="maximum queue length of one client in completions (default: of all)"
+    )
+    parser.add_argument(
+        "--client-rate",
+        type=at_least(0),
+        default=0,
+        help="maximum requests a second of one client (default 0: any number)",
+    )
+    parser.add_argument(
+        "--groups", metavar="TABLE", help="table of user_id and group, for rewards by group in /metrics"
+    )
+    parser.add_argument(
+        "--group-by", metavar="NAME", help="what users say of themselves that is their group in /metrics"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, try once, listen until SIGINT or SIGTERM; requests that are under way are answered first."""
     from plurality.reward.reward_model import load
-    from plurality.reward.scoring import Unknown
     from plurality.rl.openrlhf_protocol import END_TOKENS, OpenRLHFProtocol
     from plurality.rl.reward_function import RewardFunction
-    from plurality.serving.app import Limits, Served, create_app
+    from plurality.serving.access import read_tokens
+    from plurality.serving.app import Learning, Limits, Served, create_app
     from plurality.serving.connections import ConnectionLimits
+    from plurality.serving.engine import BASE, Live
     from plurality.serving.hosts import names_here
+    from plurality.serving.learning import Learner
+    from plurality.serving.state import open_state
+    from plurality.serving.study import read_study
+    from plurality.serving.vectors import RememberingEncoder
 
     if (args.reference is None) == (args.normalise == "win"):
         raise InputError("--normalise win and --reference go together: give both, or neither")
     if args.blank is not None and not (math.isfinite(args.blank) and (args.reference is None or 0 <= args.blank <= 1)):
         raise InputError(f"--blank {args.blank}: give a number to train on, with --normalise win one in [0, 1]")
     tags = thought_tags(args)
-    model = load(args.model, verify=not args.no_verify, encoder=model_encoder(args))
-    if model.base is not None:
-        raise InputError("this model starts from a base reward, whose scores no request carries; serve one without")
+    _check_learning(args)
+    state = None if args.state is None else open_state(args.state)
     reference = None if args.reference is None else _reference(args.reference)
-    rewarder = RewardFunction(
-        model,
-        user_column="user_id",  # by which the server names them, whatever the model's unit is
-        unknown=args.unknown,
-        normalise=args.normalise,
-        reference=reference,
-        direction=args.direction,
-        lower=args.lower,
-        blank=args.blank,
-        thought_tags=tags,
-    )
-    # what cannot embed or score must say so now, not in the middle of a training run
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InputWarning)  # such as of a word that the encoder does not know
-        rewarder(prompts=["Hello"], completions=["Hello"], user_id=list(model.user_ids[:1]))
+    study = None if args.study is None else read_study(args.study)
+    embedded: list[RememberingEncoder] = []
+
+    def make() -> Live:
+        model = load(args.model, verify=not args.no_verify, encoder=model_encoder(args))
+        same = [e for e in embedded if model.encoder is not None and e.fingerprint == model.encoder.fingerprint]
+        learner = Learner(model, state, same[0] if same else None)
+        rewarder = RewardFunction(
+            learner.model,
+            user_column="user_id",  # by which the server names them, whatever the model's unit is
+            unknown=args.unknown,
+            normalise=args.normalise,
+            reference=reference,
+            direction=args.direction,
+            lower=args.lower,
+            base=None if model.base is None else BASE,
+            blank=args.blank,
+            thought_tags=tags,
+        )
+        columns = {} if model.base is None else {BASE: [0.0]}
+        # what cannot embed or score must say so now, not in the middle of a training run
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # such as of a word that the encoder does not know
+            rewarder(["Hello"], ["Hello"], user_id=list(model.user_ids[:1]), **columns)
+        embedded[:] = [learner.encoder]
+        personal = rewarder.needs_user and model.head.n_codes  # or all have one reward
+        return Live(learner, rewarder, args.unknown if personal else "population")
+
+    live = make()
+    model = live.learner.model
+    if args.fitted_through is not None:
+        live.learner.fitted_through(args.fitted_through)
     encoder = model.text_encoder().describe()
-    personal = rewarder.needs_user and model.head.n_codes  # or all have one reward
-    unknown: Unknown = args.unknown if personal else "population"
-    about = {"model": repr(model), "encoder": {key: encoder.get(key) for key in ("kind", "name")}}
+    about: dict[str, Any] = {"model": repr(model), "encoder": {key: encoder.get(key) for key in ("kind", "name")}}
+    about["remembers"] = state is not None
+    limits = Limits(
+        args.max_batch,
+        args.max_wait_ms / 1000,
+        args.max_queue,
+        args.max_body_mb * 2**20,
+        float(args.timeout),
+        args.client_queue,
+        float(args.client_rate),
+    )
     app = create_app(
-        rewarder,
-        served=Served(model.user_ids, unknown, "probability" if reference else "log_odds", about),
-        limits=Limits(
-            args.max_batch, args.max_wait_ms / 1000, args.max_queue, args.max_body_mb * 2**20, float(args.timeout)
+        live,
+        served=Served(
+            model.user_ids if state is None else None, live.unknown, "probability" if reference else "log_odds", about
         ),
+        limits=limits,
         protocol=OpenRLHFProtocol(
             user_key=model.spec.unit,
-            needs_user=rewarder.needs_user,
-            reads_prompts=rewarder.reads_prompts,
+            needs_user=live.rewarder.needs_user,
+            reads_prompts=live.rewarder.reads_prompts,
             end_tokens=END_TOKENS if args.eos is None else tuple(args.eos),
             thought_tags=tags,
         ),
         hosts=names_here(args.host, args.allow_host),
+        learning=Learning(
+            study,
+            None if args.token_file is None else read_tokens(args.token_file),
+            make,
+            {} if args.groups is None else _groups(args.groups),
+            args.group_by,
+        ),
     )
     listener = _listen(args.host, args.port)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/get_reward"
     say(args, f"{model!r} answers at {url}; Ctrl-C ends it")
-    limits = ConnectionLimits(args.max_connections, args.header_timeout, args.idle_timeout)
-    answer(app, listener, args.timeout, limits)
+    connections = ConnectionLimits(args.max_connections, args.header_timeout, args.idle_timeout)
+    answer(app, listener, args.timeout, connections)
+    if state is not None:
+        live.learner.keep()
+        state.close()
     return {"served": str(args.model), "url": url}
+
+
+def _check_learning(args: argparse.Namespace) -> None:
+    from plurality.serving.hosts import is_loopback
+
+    if args.token_file is None and not is_loopback(args.host):
+        raise InputError(
+            f"--host {args.host}: others than this machine could ask; give --token-file with tokens of those who may"
+        )
+    for name in ("study", "fitted_through", "group_by"):
+        if args.state is None and getattr(args, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} is about stored answers; give --state too, such as users.db")
+
+
+def _groups(source: str) -> dict[str, str]:
+    """The group of each user of a table."""
+    from plurality.data.readers import columns
+    from plurality.data.readers.tables import open_frame
+
+    frame, place = open_frame(source, "users")
+    ids, groups = columns.ids(frame, "user_id", place), columns.ids(frame, "group", place)
+    return dict(zip(ids.to_list(), groups.to_list(), strict=True))
 
 
 def answer(app: "Starlette", listener: socket.socket, timeout_s: int, limits: "ConnectionLimits | None" = None) -> None:
     """Serve until SIGINT or SIGTERM, then answer the requests that are under way, for at most `timeout_s`.
 
-    The end of a terminal session, SIGHUP, ends nothing.
+    SIGHUP, which also the end of a terminal session sends, loads the model again.
     """
+    import asyncio
+
     import uvicorn
 
     from plurality.serving.connections import ConnectionLimits, guarded
+    from plurality.serving.routes import load_again
+
+    class Server(uvicorn.Server):
+        """One that loads its model again when it is told to."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            """Listen."""
+            await super().startup(sockets)
+            if sys.platform != "win32":
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+
+        def reload(self) -> None:
+            """In a task that is kept until it is done."""
+            self.reloading = asyncio.ensure_future(_logged(load_again(app.state.service, "SIGHUP")))
 
     limits = limits or ConnectionLimits()
     config = uvicorn.Config(
@@ -186,7 +308,15 @@ def answer(app: "Starlette", listener: socket.socket, timeout_s: int, limits: "C
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # once all is answered uvicorn raises its signal again
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
+
+
+async def _logged(loading: "Awaitable[Any]") -> None:
+    """Whatever fails, what is served goes on."""
+    try:
+        await loading
+    except Exception as error:
+        logging.getLogger(__name__).warning("the model was not loaded again, the old one answers: %s", error)
 
 
 def _listen(host: str, port: int) -> socket.socket:

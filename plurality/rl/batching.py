@@ -15,11 +15,11 @@ R = TypeVar("R")
 class MicroBatcher(Generic[T, R]):
     """Gathers concurrent calls: `await submit(item)` gives what `function` gives at that item's place in a batch.
 
-    One batch runs at a time, first come, first served, in a thread that is always the same. While it runs, the
-    next one gathers. After it, the batcher waits for as many items as it has just answered, whose callers are likely
-    to come again at once: until none came for `max_wait_s`, and never longer than the batch took, since that is what
-    waiting can save. So a lone caller never waits, and many callers in step share one batch instead of falling into
-    two that wait for each other.
+    One batch runs at a time, in a thread that is always the same. Calls that wait take turns in it, an item each, so
+    that one of thousands of items does not delay those of a few. While it runs, the next one gathers. After it, the
+    batcher waits for as many items as it has just answered, whose callers are likely to come again at once: until none
+    came for `max_wait_s`, and never longer than the batch took, since that is what waiting can save. So a lone caller
+    never waits, and many callers in step share one batch instead of falling into two that wait for each other.
 
     An exception of `function` reaches the callers of that batch and no others. A caller that is cancelled takes its
     item with it, unless its batch runs already, and disturbs no other. To be used from one event loop at a time.
@@ -31,7 +31,8 @@ class MicroBatcher(Generic[T, R]):
         self.pending = 0
         """Items submitted and not yet answered, those of the running batch among them."""
         self._function, self._max_batch, self._max_wait_s = function, max_batch, max_wait_s
-        self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._calls: deque[deque[tuple[T, asyncio.Future[R]]]] = deque()  # items of each call that wait
+        self._waiting = 0
         self._expected, self._took = 1, 0.0
         self._enough = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
@@ -47,11 +48,12 @@ class MicroBatcher(Generic[T, R]):
             return []
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[R]] = [loop.create_future() for _ in items]
-        self._queue.extend(zip(items, futures, strict=True))
+        self._calls.append(deque(zip(items, futures, strict=True)))
+        self._waiting += len(items)
         self.pending += len(items)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._work())
-        elif len(self._queue) >= self._expected:
+        elif self._waiting >= self._expected:
             self._enough.set()
         try:
             return [await future for future in futures]
@@ -63,36 +65,43 @@ class MicroBatcher(Generic[T, R]):
     async def _work(self) -> None:
         """Batch after batch until no caller waits; the next one starts a new worker, so none is left to be closed."""
         try:
-            while self._queue:
+            while self._calls:
                 await self._gather()
                 if batch := self._take():
                     start = monotonic()
                     await self._run(batch)
                     self._took = monotonic() - start
-                    self._expected = min(self._max_batch, len(batch) + len(self._queue))
+                    self._expected = min(self._max_batch, len(batch) + self._waiting)
         finally:  # of use when it is cancelled, as when the event loop ends: no caller is left waiting
-            while self._queue:
-                self._queue.popleft()[1].cancel()
+            for call in self._calls:
+                for _, future in call:
+                    future.cancel()
+            self._calls.clear()
+            self._waiting = 0
 
     async def _gather(self) -> None:
         """Wait for those who are expected, while they keep coming."""
         for _ in range(3):  # first let those just answered do what they do with it
             await asyncio.sleep(0)
         end = monotonic() + self._took
-        while len(self._queue) < self._expected and (patience := min(self._max_wait_s, end - monotonic())) > 0:
-            here, self._enough = len(self._queue), asyncio.Event()
+        while self._waiting < self._expected and (patience := min(self._max_wait_s, end - monotonic())) > 0:
+            here, self._enough = self._waiting, asyncio.Event()
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self._enough.wait()
-            if len(self._queue) == here:
+            if self._waiting == here:
                 break
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []
-        while self._queue and len(batch) < self._max_batch:
-            item, future = self._queue.popleft()
+        while self._calls and len(batch) < self._max_batch:
+            call = self._calls.popleft()
+            item, future = call.popleft()
+            self._waiting -= 1
             if not future.done():  # cancelled while it waited
                 batch.append((item, future))
+            if call:
+                self._calls.append(call)  # at the end of the line
         return batch
 
     async def _run(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:

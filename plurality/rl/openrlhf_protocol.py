@@ -22,11 +22,12 @@ OPENING = re.compile(r"\s*<[^<>\s]{1,40}>\s?")  # a beginning-of-text token
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A completion to reward: for whom, and as the reply to what."""
+    """A completion to reward: for whom, as the reply to what, and its score by a base reward, if it has one."""
 
     prompt: Prompt
     completion: str
     user_id: str
+    base: float | None = None
 
 
 @dataclass(frozen=True)

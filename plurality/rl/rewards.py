@@ -1,10 +1,11 @@
 """What reward functions share: from the texts of a call to its rewards, all but where embeddings come from."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -102,6 +103,16 @@ class Rewards:
     def knows(self, user: Any) -> bool:
         """Whether the model knows this user."""
         return int(self.people.rows([user], "none")[0]) >= 0
+
+    def for_people(self, reward: RewardModel) -> Self:
+        """The same rewards for the users that `reward` knows: this one's model with other users or newer codes.
+
+        reward    the model that this one was made with, adapted
+        """
+        one = copy.copy(self)
+        one.people = KnownUsers.of(reward)
+        one._ask(one.rule, one.population)
+        return one
 
     def _set_reference(self, items: Array | None, prompts: Array | None) -> None:
         """Take the embeddings of the reference pool, a row a reference completion: ready to score."""

@@ -1,53 +1,46 @@
-"""The reward server as an ASGI app: POST /get_reward and /verify, GET /health, GET /metrics.
+"""The reward server as an ASGI app: how requests are taken in, and what may be wrong; `routes` says what they do.
 
 It takes JSON and gives JSON, errors too: `{"error": "..."}`. Concurrent requests share batches.
 """
 
 import asyncio
 import logging
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
-import torch
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plurality.deprecation import renamed
-from plurality.encoders.protocol import Prompt
 from plurality.errors import InputError
-from plurality.reward.links import prob
-from plurality.rl.batching import MicroBatcher
-from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, Row
+from plurality.rl.openrlhf_protocol import OpenRLHFProtocol
+from plurality.serving.access import Client, Tokens, Turnstile
+from plurality.serving.engine import Engine, Live, Rewarder
 from plurality.serving.hosts import is_allowed, name_of
-from plurality.serving.metrics import CONTENT_TYPE, Metrics
-from plurality.serving.trainer_bodies import PLAIN, READERS, read_plain
+from plurality.serving.metrics import Metrics
+from plurality.serving.rejected import Rejected
+from plurality.serving.routes import Endpoint, Service, endpoints
+from plurality.serving.study import Study
 
-__all__ = ["Limits", "Rewarder", "Served", "create_app"]
+__all__ = ["Learning", "Limits", "Rewarder", "Served", "create_app"]
 
 log = logging.getLogger(__name__)
 
 CLIENT_GONE = 499  # no client reads the answer; counted so that the metrics add up
-
-
-class Rewarder(Protocol):
-    """What is served: rewards of completions, each for its user; None or InputError where there is none."""
-
-    def __call__(self, *, prompts: list[Prompt], completions: list[str], user_id: list[str]) -> Sequence[float | None]:
-        """Rewards (n,) of completions, each for its user.
-
-        prompts        (n,) prompts
-        completions    (n,) completions
-        user_id        (n,) whose reward
-        """
+PAGE = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +52,8 @@ class Limits:
     max_queue   rows accepted and not yet answered; more are rejected with 503
     max_body    bytes of a request's body; more are rejected with 413 as they come in
     timeout_s   seconds for the body to arrive (408) and for its answer (504), together
+    client_queue  rows of one client that may wait; more are rejected with 429. None: as many as may wait at all
+    client_rate   requests a second of one client, ten seconds' worth at once; more are rejected with 429. 0: any number
     """
 
     max_batch: int = 64
@@ -66,6 +61,8 @@ class Limits:
     max_queue: int = 4096
     max_body: int = 4 * 2**20
     timeout_s: float = 60.0
+    client_queue: int | None = None
+    client_rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,14 +81,33 @@ class Served:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Learning:
+    """What a server of a `Live` rewarder has beside it.
+
+    study    the questions that /ask shows; None: none
+    tokens   who may ask for what; None: everybody for everything, as on loopback
+    load     makes the next `Live` when the model is loaded again; None: it cannot be
+    groups   group of each user, for the metrics
+    group_by what users said of themselves that is their group in the metrics, where `groups` has none
+    """
+
+    study: Study | None = None
+    tokens: Tokens | None = None
+    load: Callable[[], Live] | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    group_by: str | None = None
+
+
 @renamed(contract="protocol")
 def create_app(
-    rewarder: Rewarder,
+    rewarder: "Rewarder | Live",
     *,
     served: Served | None = None,
     limits: Limits | None = None,
     protocol: OpenRLHFProtocol | None = None,
     hosts: Collection[str] | None = None,
+    learning: Learning | None = None,
 ) -> Starlette:
     """The app that serves `rewarder`, called batch by batch in one thread; `protocol` is how its requests are read.
 
@@ -101,15 +117,31 @@ def create_app(
     limits    what a request may hold, and how many may wait
     hosts     names that requests may call the server by, in their Host header (see `plurality.serving.hosts`); others
               are rejected with 400. None: any
+    learning  what a server that learns has beside a `Live` rewarder
     """
-    server = _Server(rewarder, served or Served(), limits or Limits(), protocol or OpenRLHFProtocol())
-    routes = [
-        *(Route(path, server.get_reward, methods=["POST"]) for path in (*READERS, *PLAIN)),
-        Route("/health", server.health),
-        Route("/metrics", server.report),
-    ]
+    served, limits, learning = served or Served(), limits or Limits(), learning or Learning()
+    metrics = Metrics()
+    engine = Engine(rewarder, limits.max_batch, limits.max_wait_s, served.scale, metrics)
+    engine.groups, engine.group_by = learning.groups, learning.group_by
+    service = Service(engine, served, protocol or OpenRLHFProtocol(), limits.max_queue, learning)
+    door = _Door(service, limits, learning.tokens)
+    found = endpoints(live=isinstance(rewarder, Live), study=learning.study is not None)
+    by_path: dict[str, list[Endpoint]] = {}
+    for endpoint in found:
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    routes = [Route(path, door.answer_of(some), methods=[e.method for e in some]) for path, some in by_path.items()]
     names = [] if hosts is None else [Middleware(_OnlyByName, names=frozenset(hosts))]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _not_served}, middleware=names)
+
+    async def not_served(request: Request, error: Exception) -> Response:
+        """404 and 405, as JSON."""
+        assert isinstance(error, HTTPException)
+        there = ", ".join(f"{e.method} {e.path}" for e in found)
+        reason = f"{request.method} {request.url.path} is not served; there are {there}"
+        return _error(error.status_code, reason, error.headers)
+
+    app = Starlette(routes=routes, exception_handlers={HTTPException: not_served}, middleware=names)
+    app.state.service = service
+    return app
 
 
 class _OnlyByName:
@@ -127,79 +159,78 @@ class _OnlyByName:
         await _error(400, reason)(scope, receive, send)
 
 
-class _Rejected(Exception):
-    """A request that is answered by a status and a reason instead of rewards."""
+class _Door:
+    """Who may come in with what: tokens, rates, bodies and time; what becomes of errors."""
 
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
+    def __init__(self, service: Service, limits: Limits, tokens: Tokens | None) -> None:
+        self.service, self.limits, self.tokens = service, limits, tokens
+        service.turnstile = Turnstile(limits.client_rate, limits.client_queue)
 
+    def answer_of(self, some: list[Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+        """What answers the requests to a path, by method."""
+        by_method = {endpoint.method: endpoint for endpoint in some}
 
-class _Server:
-    def __init__(self, rewarder: Rewarder, served: Served, limits: Limits, protocol: OpenRLHFProtocol) -> None:
-        self.rewarder, self.served, self.limits, self.protocol = rewarder, served, limits, protocol
-        self.users = None if served.users is None else frozenset(served.users)
-        self.batcher = MicroBatcher(self._batch, limits.max_batch, limits.max_wait_s)
-        self.metrics = Metrics()
+        async def answer(request: Request) -> Response:
+            return await self._answer(by_method["GET" if request.method == "HEAD" else request.method], request)
 
-    async def get_reward(self, request: Request) -> Response:
+        return answer
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         start = perf_counter()
         response: Response
         try:
-            response = JSONResponse(await self._answer(request))
-        except _Rejected as rejection:
+            response = await self._admitted(endpoint, request)
+        except Rejected as rejection:
             response = _error(rejection.status, str(rejection))
         except ClientDisconnect:
             response = Response(status_code=CLIENT_GONE)
         except Exception:
             log.exception("the reward model failed")
             response = _error(500, "the reward model failed; the server's log says how")
-        self.metrics.requests[response.status_code] += 1
-        self.metrics.request_seconds.observe(perf_counter() - start)
+        self.service.metrics.observe(endpoint.path, response.status_code, perf_counter() - start)
         return response
 
-    async def health(self, request: Request) -> Response:
-        pending = self.batcher.pending
-        ready = pending < self.limits.max_queue
-        users = None if self.users is None else len(self.users)
-        about = {"ready": ready, "pending": pending, "users": users, **self.served.about}
-        return JSONResponse(about, 200 if ready else 503)
-
-    async def report(self, request: Request) -> Response:
-        text = self.metrics.text(self.batcher.pending)
-        return PlainTextResponse(text, headers={"content-type": CONTENT_TYPE})
-
-    async def _answer(self, request: Request) -> Any:
-        late = _Rejected(408, f"the body did not arrive within {self.limits.timeout_s:g} s")
+    async def _admitted(self, endpoint: Endpoint, request: Request) -> Response:
+        client = self._client(endpoint, request)
+        late = Rejected(408, f"the body did not arrive within {self.limits.timeout_s:g} s")
         try:
-            async with asyncio.timeout(self.limits.timeout_s):
-                body = await self._body(request)
-                late = _Rejected(504, f"no answer within {self.limits.timeout_s:g} s; the server is slow or busy")
-                path = request.url.path
+            async with asyncio.timeout(None if endpoint.slow else self.limits.timeout_s):
+                body = await self._body(request) if endpoint.method == "POST" else b""
+                late = Rejected(504, f"no answer within {self.limits.timeout_s:g} s; the server is slow or busy")
                 try:
-                    if path in PLAIN:
-                        return read_plain(path, body)
-                    asked = READERS[path](body, self.protocol)
+                    said = await endpoint.handle(self.service, client, request, body)
                 except InputError as error:
-                    raise _Rejected(400, str(error)) from None
-                rows = asked.rows
-                known = self._known(rows)
-                self._admit(len(rows))
-                results = await self.batcher.submit_all(rows)
+                    raise Rejected(400, str(error)) from None
         except TimeoutError:
             raise late from None
-        answers = _checked(results)
-        self.metrics.rewards += len(answers)
-        return asked.answer([a.reward for a in answers], [a.score for a in answers], known)
+        if isinstance(said, Response):
+            if said.media_type == "text/html":
+                said.headers.update(PAGE)
+            return said
+        return JSONResponse(said[1], said[0]) if isinstance(said, tuple) else JSONResponse(said)
+
+    def _client(self, endpoint: Endpoint, request: Request) -> Client:
+        address = request.client.host if request.client else "unknown"
+        client: Client | None = Client(address)
+        if self.tokens is not None and endpoint.scope is not None:
+            client = self.tokens.client(request.headers.get("authorization", ""))
+            if client is None:
+                raise Rejected(401, "no valid token; send the header Authorization: Bearer TOKEN")
+            if not client.may(endpoint.scope):
+                raise Rejected(403, f"the token of {client.name} has not the scope {endpoint.scope}")
+        assert client is not None
+        if endpoint.scope is not None and not self.service.turnstile.admits(client.name):
+            raise Rejected(429, f"more than {self.limits.client_rate:g} requests a second; send fewer")
+        return client
 
     async def _body(self, request: Request) -> bytes:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise _Rejected(415, f"content type {kind or 'unknown'} is not served; send application/json")
+            raise Rejected(415, f"content type {kind or 'unknown'} is not served; send application/json")
         if request.headers.get("content-encoding", "identity") != "identity":
-            raise _Rejected(415, "a compressed body is not served; send plain JSON")
+            raise Rejected(415, "a compressed body is not served; send plain JSON")
         most = self.limits.max_body
-        too_large = _Rejected(413, f"the body is larger than {most:,} bytes; send fewer completions at a time")
+        too_large = Rejected(413, f"the body is larger than {most:,} bytes; send fewer completions at a time")
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > most:
             raise too_large
@@ -210,86 +241,10 @@ class _Server:
             body += chunk
         return bytes(body)
 
-    def _known(self, rows: list[Row]) -> dict[str, list[float]]:
-        """Whether each user is known, as a log. Rejects unknown ones before anything is computed, where asked."""
-        if self.users is None or not rows:
-            return {}
-        known = [row.user_id in self.users for row in rows]
-        if self.served.unknown == "error" and not all(known):
-            i = known.index(False)
-            raise _Rejected(
-                422,
-                f"row {i}: user {rows[i].user_id!r:.80} is not known to this model; adapt it with some of their "
-                "comparisons, or serve it with --unknown population",
-            )
-        return {"known_user": [float(k) for k in known]}
-
-    def _admit(self, n: int) -> None:
-        most = self.limits.max_queue
-        if n > most:
-            raise _Rejected(413, f"{n:,} completions are more than the {most:,} that may wait; send fewer at a time")
-        if self.batcher.pending + n > most:
-            raise _Rejected(503, f"{self.batcher.pending:,} completions wait already; try again in a moment")
-
-    def _batch(self, rows: list[Row]) -> "list[_Answer | InputError]":
-        start = perf_counter()
-        rewards = self._rewards(rows)
-        numbers = torch.tensor([math.nan if isinstance(r, InputError) else r for r in rewards], dtype=torch.float64)
-        scores = (prob(numbers) if self.served.scale == "log_odds" else numbers).tolist()
-        self.metrics.batch_seconds.observe(perf_counter() - start)
-        self.metrics.batch_rows.observe(len(rows))
-        return [r if isinstance(r, InputError) else _Answer(r, s) for r, s in zip(rewards, scores, strict=True)]
-
-    def _rewards(self, rows: list[Row]) -> list[float | InputError]:
-        """Rewards; if the model raises for a batch, its halves are tried, so that a bad row costs no other its own."""
-        try:
-            rewards = self.rewarder(
-                prompts=[row.prompt for row in rows],
-                completions=[row.completion for row in rows],
-                user_id=[row.user_id for row in rows],
-            )
-        except InputError as error:
-            if len(rows) == 1:
-                return [error]
-            half = len(rows) // 2
-            return self._rewards(rows[:half]) + self._rewards(rows[half:])
-        if len(rewards) != len(rows):
-            raise ValueError(f"the reward model gave {len(rewards)} rewards for {len(rows)} completions")
-        return [
-            InputError("the model has no reward for it: the completion is blank, or its user unknown")
-            if r is None
-            else float(r)
-            for r in rewards
-        ]
-
-
-class _Answer(NamedTuple):
-    reward: float
-    score: float
-
-
-def _checked(results: "Sequence[_Answer | InputError]") -> list[_Answer]:
-    answers = []
-    for i, result in enumerate(results):
-        if isinstance(result, InputError):
-            raise _Rejected(422, f"row {i}: {result}")
-        if not math.isfinite(result.reward):
-            raise _Rejected(500, f"row {i}: the reward is {result.reward}, no number to train on")
-        if not 0 <= result.score <= 1:
-            raise _Rejected(500, f"row {i}: the reward {result.reward} should be a probability and is none")
-        answers.append(result)
-    return answers
-
 
 def _error(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
-    if status == 503:
+    if status in (429, 503):
         headers = {"retry-after": "1"}
+    if status == 401:
+        headers = {"www-authenticate": "Bearer"}
     return JSONResponse({"error": reason}, status, headers)
-
-
-async def _not_served(request: Request, error: Exception) -> Response:
-    """404 and 405, as JSON."""
-    assert isinstance(error, HTTPException)
-    there = f"POST {', '.join((*READERS, *PLAIN))}; GET /health, /metrics"
-    reason = f"{request.method} {request.url.path} is not served; there are {there}"
-    return _error(error.status_code, reason, error.headers)

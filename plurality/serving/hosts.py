@@ -29,6 +29,14 @@ def names_here(address: str, more: Iterable[str] = ()) -> frozenset[str]:
     return frozenset(_plain(name) for name in names)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach a server that listens there.
+
+    address    address that is listened on
+    """
+    return address in LOOPBACK or address.startswith("127.")
+
+
 def is_allowed(host: str, names: Collection[str]) -> bool:
     """Whether a Host header, with or without a port, is one of the names.
 

@@ -8,6 +8,7 @@ from threading import Lock
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+MIN_USERS = 5  # of a group whose rewards are shown
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -26,14 +27,34 @@ class Histogram:
             self._counts[bisect_left(self._bounds, value)] += 1
             self._sum += value
 
-    def lines(self, name: str) -> Iterator[str]:
+    def lines(self, name: str, labels: str = "") -> Iterator[str]:
         """Cumulative buckets, sum and count."""
         with self._lock:
             counts, total = list(accumulate(self._counts)), self._sum
         for bound, count in zip([*self._bounds, "+Inf"], counts, strict=True):
-            yield f'{name}_bucket{{le="{bound}"}} {count}'
-        yield f"{name}_sum {total!r}"
-        yield f"{name}_count {counts[-1]}"
+            yield f'{name}_bucket{{{labels}{"," if labels else ""}le="{bound}"}} {count}'
+        labels = f"{{{labels}}}" if labels else ""
+        yield f"{name}_sum{labels} {total!r}"
+        yield f"{name}_count{labels} {counts[-1]}"
+
+
+class GroupReward:
+    """Rewards of a group's users, shown once there are enough of them."""
+
+    def __init__(self) -> None:
+        self.count, self.total = 0, 0.0
+        self._users: set[str] = set()
+
+    def add(self, user_id: str, reward: float) -> None:
+        """Count one."""
+        self.count, self.total = self.count + 1, self.total + reward
+        if not self.is_shown:
+            self._users.add(user_id)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether so many users are in it that it tells of none."""
+        return len(self._users) >= MIN_USERS
 
 
 class Metrics:
@@ -41,10 +62,26 @@ class Metrics:
 
     def __init__(self) -> None:
         self.requests: Counter[int] = Counter()
+        self.routes: Counter[tuple[str, int]] = Counter()
+        self.route_seconds: dict[str, Histogram] = {}
+        self.answers = 0
+        self.groups: dict[str, GroupReward] = {}
         self.rewards = 0
         self.request_seconds = Histogram(SECONDS)
         self.batch_seconds = Histogram(SECONDS)
         self.batch_rows = Histogram(ROWS)
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """Count a request to a route, whatever it asks for."""
+        self.routes[route, status] += 1
+        self.route_seconds.setdefault(route, Histogram(SECONDS)).observe(seconds)
+        if route == "/get_reward":
+            self.requests[status] += 1
+            self.request_seconds.observe(seconds)
+
+    def reward(self, group: str, user_id: str, reward: float) -> None:
+        """Count a reward for the group of its user."""
+        self.groups.setdefault(group, GroupReward()).add(user_id, reward)
 
     def text(self, pending: int) -> str:
         """The page that Prometheus reads; `pending` rows are accepted and not yet answered."""
@@ -54,6 +91,21 @@ class Metrics:
         yield from _head("requests_total", "counter", "requests to /get_reward by status of the answer")
         for status, count in sorted(self.requests.items()):
             yield f'plurality_requests_total{{status="{status}"}} {count}'
+        yield from _head("http_requests_total", "counter", "requests by route and status of the answer")
+        for (route, status), count in sorted(self.routes.items()):
+            yield f'plurality_http_requests_total{{route="{route}",status="{status}"}} {count}'
+        yield from _head("http_request_seconds", "histogram", "time from a request's arrival to its answer, by route")
+        for route, seconds in sorted(self.route_seconds.items()):
+            yield from seconds.lines("plurality_http_request_seconds", f'route="{route}"')
+        yield from _head("feedback_answers_total", "counter", "answers of users taken in")
+        yield f"plurality_feedback_answers_total {self.answers}"
+        shown = [(name, group) for name, group in sorted(self.groups.items()) if group.is_shown]
+        yield from _head("group_rewards_total", "counter", f"rewards by group of {MIN_USERS} users and more")
+        for name, group in shown:
+            yield f'plurality_group_rewards_total{{group="{_label(name)}"}} {group.count}'
+        yield from _head("group_reward_sum", "gauge", "sum of these rewards")
+        for name, group in shown:
+            yield f'plurality_group_reward_sum{{group="{_label(name)}"}} {group.total!r}'
         yield from _head("rewards_total", "counter", "rewards given")
         yield f"plurality_rewards_total {self.rewards}"
         yield from _head("pending_rows", "gauge", "rows accepted and not yet answered")
@@ -70,3 +122,8 @@ class Metrics:
 def _head(name: str, kind: str, what: str) -> Iterator[str]:
     yield f"# HELP plurality_{name} {what}"
     yield f"# TYPE plurality_{name} {kind}"
+
+
+def _label(text: str) -> str:
+    """A label's value, escaped."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
