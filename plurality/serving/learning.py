@@ -20,11 +20,12 @@ import torch
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.read import read
-from plurality.errors import InputWarning
+from plurality.errors import InputError, InputWarning
 from plurality.reward.posterior import Posterior
 from plurality.reward.reward_model import RewardModel
 from plurality.rl.embedding import uncached
 from plurality.serving.state import Code, State, Told, Written
+from plurality.serving.tables import answers_frame
 from plurality.serving.vectors import RememberingEncoder
 
 __all__ = ["Learner"]
@@ -121,6 +122,11 @@ class Learner:
 
         rows    answers, each a row as `plurality.read` takes it, without the user
         """
+        scored = [any(name.startswith("score") for name in row) for row in rows]
+        if self.model.base is not None and not all(scored):
+            raise InputError("this model starts from a base reward; send its scores with every answer, see /docs")
+        if any(scored) and self.model.base is None:
+            raise InputError("this model starts from no base reward; send answers without scores")
         if any(compares([row]) for row in rows):
             self._read([("somebody", row) for row in rows], {})
 
@@ -168,10 +174,7 @@ class Learner:
         return self._read(rows, self.state.about(user_ids) if self.state else {})
 
     def _read(self, rows: list[tuple[str, dict[str, Any]]], about: dict[str, dict[str, str]]) -> Comparisons:
-        chat = any(not isinstance(row["prompt"], str) for _, row in rows)
-        frame = pl.DataFrame(
-            [{"user_id": user, **(_as_chat(row) if chat else row)} for user, row in rows], infer_schema_length=None
-        )
+        frame = answers_frame([{"user_id": user, **row} for user, row in rows])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)  # such as of a single rating, which compares nothing yet
             return read(
@@ -249,8 +252,3 @@ def fingerprint_of(model: RewardModel) -> str:
     if model.encoder is not None:
         digest.update(model.encoder.fingerprint.encode())
     return digest.hexdigest()
-
-
-def _as_chat(row: dict[str, Any]) -> dict[str, Any]:
-    prompt = row["prompt"]
-    return row | {"prompt": [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt}

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from plurality.errors import InputError
 from plurality.io.visible import visible
 from plurality.rl.openrlhf_protocol import OpenRLHFProtocol, Row
-from plurality.serving import describing, exporting, pages
+from plurality.serving import describing, pages, tables
 from plurality.serving.access import Client, Turnstile
 from plurality.serving.body import rows_of
 from plurality.serving.engine import Answer, Engine, Live
@@ -330,7 +330,7 @@ async def load_again(service: Service, client: str = "", fitted_through: int | N
 async def export(service: Service, client: Client, request: Request, body: bytes) -> Response:
     """All answers as parquet that `plurality.read` takes."""
     state = service.state
-    content, last = await exporting.in_thread(state)
+    content, last = await tables.parquet(state)
     state.note("export", None, client.name)
     headers = {"x-last-answer": str(last), "content-disposition": 'attachment; filename="answers.parquet"'}
     return Response(content, media_type="application/vnd.apache.parquet", headers=headers)

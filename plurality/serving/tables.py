@@ -1,4 +1,4 @@
-"""Stored answers as a table that `plurality.read` takes, and what users said of themselves beside it."""
+"""Answers as a table that `plurality.read` takes, to learn from and to export; what users said of themselves."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import polars as pl
 from plurality.errors import InputError
 from plurality.serving.state import State
 
-__all__ = ["answers_frame", "in_thread", "users_frame"]
+__all__ = ["answers_frame", "parquet", "users_frame"]
 
 SCORES = {"score_chosen": pl.Float64, "score_rejected": pl.Float64, "scores": pl.List(pl.Float64), "score": pl.Float64}
 COLUMNS: dict[str, Any] = {
@@ -29,14 +29,16 @@ COLUMNS: dict[str, Any] = {
 
 
 def answers_frame(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
-    """A row an answer, in the order in which they came; columns that no answer uses are left out.
+    """A row an answer, in the order of `rows`; columns that no answer uses are left out.
 
-    rows    what `State.export` gives
+    rows    answers with their user_id, as `State.export` gives them
 
     Raises InputError where there is none.
     """
     if not rows:
         raise InputError("the state holds no answer, so there is nothing to export")
+    if any("label" in row and "rejected" in row for row in rows):  # where one is a tie, others say that they are not
+        rows = [{"label": 1.0, **row} if "rejected" in row else row for row in rows]
     chat = any(not isinstance(row["prompt"], str) for row in rows)
     prompts = [
         [{"role": "user", "content": row["prompt"]}] if chat and isinstance(row["prompt"], str) else row["prompt"]
@@ -46,8 +48,8 @@ def answers_frame(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
         name: pl.Series(name, [row.get(name) for row in rows], dtype=kind, strict=False)
         for name, kind in COLUMNS.items()
     }
-    used = [series for series in columns.values() if series.null_count() < len(rows)]
-    return pl.DataFrame([*used[:3], pl.Series("prompt", prompts), *used[3:]])
+    used = {name: series for name, series in columns.items() if series.null_count() < len(rows)}
+    return pl.DataFrame({"user_id": used.pop("user_id"), "prompt": prompts, **used})
 
 
 def users_frame(state: State) -> pl.DataFrame:
@@ -62,7 +64,7 @@ def users_frame(state: State) -> pl.DataFrame:
     return pl.DataFrame({"user_id": list(about), **columns}, schema=schema)
 
 
-async def in_thread(state: State) -> tuple[bytes, int]:
+async def parquet(state: State) -> tuple[bytes, int]:
     """The answers as a parquet file, and the number of the last; made beside what the server does meanwhile.
 
     state    where they are
