@@ -14,7 +14,9 @@ __version__ = "0.1.0"
 install()
 
 _HOME = {point.attr: point.module for point in built_in().values()} | {
+    "AsyncClient": "plurality.client",
     "Audit": "plurality.analyses.audit",
+    "Client": "plurality.client",
     "Comparison": "plurality.evaluation.comparison_table",
     "EmbeddingServer": "plurality.encoders.server",
     "Comparisons": "plurality.data.comparisons",

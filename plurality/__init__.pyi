@@ -7,6 +7,8 @@ from plurality.analyses.audit import check_gates as check_gates
 from plurality.analyses.factors import factors as factors
 from plurality.analyses.leaderboards import leaderboard as leaderboard
 from plurality.analyses.scores import predictions_from_scores as predictions_from_scores
+from plurality.client import AsyncClient as AsyncClient
+from plurality.client import Client as Client
 from plurality.data.comparisons import Comparisons as Comparisons
 from plurality.data.concat import concat as concat
 from plurality.data.read import read as read

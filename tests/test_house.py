@@ -29,7 +29,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOU
 
 LAYERS = (  # a room imports, at the top of its files, from the rows above, a folder also from itself
     "errors escaping arrays arviz_draws deprecation jax_precision moved",
-    "io",
+    "client io",
     "encoders",
     "data",
     "analyses",
@@ -51,7 +51,9 @@ REMOTE_CODE = {f"rl/huggingface/remote_code/{name}_plurality.py" for name in ("c
 ONLY_IN = {
     "matplotlib": {"analyses/figures/"},  # a folder, of which some files use it
     "transformers": {"encoders/transformers.py", "rl/huggingface/checkpoint.py"} | REMOTE_CODE,
-    "starlette": {"serving/app.py"},
+    "starlette": {"serving/"},
+    "sqlalchemy": {"serving/state.py"},
+    "pydantic": {"serving/"},
     "uvicorn": {"cli/serve.py"},
 }
 LIGHT = ("torch", "transformers", "matplotlib", "sklearn", "scipy", "polars", "numpy", "pandas", "jax", "rich")

@@ -6,9 +6,7 @@ It takes JSON and gives JSON, errors too: `{"error": "..."}`. Concurrent request
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Literal
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -27,8 +25,9 @@ from plurality.serving.engine import Engine, Live, Rewarder
 from plurality.serving.hosts import is_allowed, name_of
 from plurality.serving.metrics import Metrics
 from plurality.serving.rejected import Rejected
-from plurality.serving.routes import Endpoint, Service, endpoints
-from plurality.serving.study import Study
+from plurality.serving.routes import endpoints
+from plurality.serving.served import Learning, Limits, Served
+from plurality.serving.service import Endpoint, Service
 
 __all__ = ["Learning", "Limits", "Rewarder", "Served", "create_app"]
 
@@ -41,62 +40,6 @@ PAGE = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the server takes on.
-
-    max_batch   rows in one call of the reward model
-    max_wait_s  how long a silence it waits out for callers that it has just answered, so that they share a batch
-    max_queue   rows accepted and not yet answered; more are rejected with 503
-    max_body    bytes of a request's body; more are rejected with 413 as they come in
-    timeout_s   seconds for the body to arrive (408) and for its answer (504), together
-    client_queue  rows of one client that may wait; more are rejected with 429. None: as many as may wait at all
-    client_rate   requests a second of one client, ten seconds' worth at once; more are rejected with 429. 0: any number
-    """
-
-    max_batch: int = 64
-    max_wait_s: float = 0.02
-    max_queue: int = 4096
-    max_body: int = 4 * 2**20
-    timeout_s: float = 60.0
-    client_queue: int | None = None
-    client_rate: float = 0.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """What is known of the reward model that is served.
-
-    users     the users it knows; None: unknown, so that none can be rejected before the model is asked
-    unknown   users it does not know are rejected with 422, or have the population's reward
-    scale     "log_odds": scores are σ(reward); "probability": rewards are win probabilities, and the scores too
-    about     more for GET /health, such as the model's and encoder's name
-    """
-
-    users: Collection[str] | None = None
-    unknown: Literal["error", "population"] = "error"
-    scale: Literal["log_odds", "probability"] = "log_odds"
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Learning:
-    """What a server of a `Live` rewarder has beside it.
-
-    study    the questions that /ask shows; None: none
-    tokens   who may ask for what; None: everybody for everything, as on loopback
-    load     makes the next `Live` when the model is loaded again; None: it cannot be
-    groups   group of each user, for the metrics
-    group_by what users said of themselves that is their group in the metrics, where `groups` has none
-    """
-
-    study: Study | None = None
-    tokens: Tokens | None = None
-    load: Callable[[], Live] | None = None
-    groups: Mapping[str, str] = field(default_factory=dict)
-    group_by: str | None = None
 
 
 @renamed(contract="protocol")
@@ -128,7 +71,7 @@ def create_app(
     found = endpoints(live=isinstance(rewarder, Live), study=learning.study is not None)
     by_path: dict[str, list[Endpoint]] = {}
     for endpoint in found:
-        by_path.setdefault(endpoint.path, []).append(endpoint)
+        by_path.setdefault(endpoint.path.replace("}", ":path}"), []).append(endpoint)  # an id may hold a slash
     routes = [Route(path, door.answer_of(some), methods=[e.method for e in some]) for path, some in by_path.items()]
     names = [] if hosts is None else [Middleware(_OnlyByName, names=frozenset(hosts))]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -11,9 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from plurality.serving.access import Client
-
-if TYPE_CHECKING:
-    from plurality.serving.routes import Endpoint, Service
+from plurality.serving.service import Endpoint, Service
 
 __all__ = ["ask", "docs", "openapi", "study"]
 
@@ -24,7 +22,7 @@ STYLE = (
 )
 
 
-def openapi(endpoints: "Sequence[Endpoint]") -> dict[str, Any]:
+def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The interface as OpenAPI 3.1.
 
     endpoints    all routes
@@ -65,7 +63,7 @@ def openapi(endpoints: "Sequence[Endpoint]") -> dict[str, Any]:
     }
 
 
-def docs(endpoints: "Sequence[Endpoint]") -> Response:
+def docs(endpoints: Sequence[Endpoint]) -> Response:
     """The same to read.
 
     endpoints    all routes
@@ -112,12 +110,12 @@ def _named(about: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(one["$ref"].rpartition("/")[2] for one in inner if "$ref" in one))
 
 
-async def ask(service: "Service", client: Client, request: Request, body: bytes) -> Response:
+async def ask(service: Service, client: Client, request: Request, body: bytes) -> Response:
     """The page to answer on."""
     return HTMLResponse(files("plurality.serving").joinpath("ask.html").read_text(encoding="utf-8"))
 
 
-async def study(service: "Service", client: Client, request: Request, body: bytes) -> Any:
+async def study(service: Service, client: Client, request: Request, body: bytes) -> Any:
     """What the page shows first."""
     study = service.learning.study
     assert study is not None
