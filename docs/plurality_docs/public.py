@@ -19,7 +19,7 @@ GROUPS = {  # title of a group of API pages -> the modules in it, each with the 
     "Models": ("plurality.models", "plurality.reward", "plurality.fitting", "plurality.sklearn", "plurality.testing"),
     "Comparing": ("plurality.evaluation", "plurality.elicitation", "plurality.reproduce"),
     "Auditing": ("plurality.analyses",),
-    "Training": ("plurality.rl", "plurality.serving"),
+    "Training": ("plurality.rl", "plurality.serving", "plurality.client"),
 }
 
 

@@ -8,8 +8,6 @@ from uuid import uuid4
 
 from plurality.errors import InputError
 
-__all__ = ["BestOfN", "Call", "KnownUser", "Message", "NextQuestion", "Rewards", "ServerError", "Taken"]
-
 T = TypeVar("T")
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
@@ -43,7 +41,12 @@ class Rewards:
 
 @dataclass(frozen=True)
 class BestOfN:
-    """The best completion: its place, its text, and the reward of each (None where nothing can be seen of it)."""
+    """The best completion.
+
+    index        its place, from 0
+    completion   its text
+    rewards      (n,) of each; None where nothing can be seen of it
+    """
 
     index: int
     completion: str
@@ -88,7 +91,16 @@ class NextQuestion:
 
 @dataclass(frozen=True)
 class KnownUser:
-    """What is known of a user: answers stored, what they said of themselves, code, uncertainty; all of it in words."""
+    """What is known of a user.
+
+    user_id       who
+    answers       how many are stored
+    about         what they said of themselves, by name
+    words         all of it in words
+    comparisons   known of them, with those that the model was fitted on
+    uncertainty   what is not known, of what is not known of a new user
+    code          as a person reads it
+    """
 
     user_id: str
     answers: int

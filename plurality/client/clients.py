@@ -12,8 +12,6 @@ from plurality.client.calls import BestOfN, Call, KnownUser, NextQuestion, Promp
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["AsyncClient", "Client"]
-
 T = TypeVar("T")
 How = Literal["information", "random"]
 
@@ -185,7 +183,14 @@ class Client(_Settings):
 
 
 class AsyncClient(_Settings):
-    """`Client` with methods to await, and the same arguments."""
+    """`Client` with methods to await.
+
+    url         of the server
+    token       of its token file, or a user's key; None where it asks for none
+    timeout_s   seconds to wait for an answer
+    retries     times that a request is sent again
+    transport   an httpx transport, for tests; None: the network
+    """
 
     def __init__(
         self, url: str, *, token: str | None = None, timeout_s: float = 60.0, retries: int = 5, transport: Any = None

@@ -35,7 +35,10 @@ class Client:
     user_id: str | None = None
 
     def may(self, scope: str) -> bool:
-        """Whether the scope is the client's; an admin has all."""
+        """Whether it is the client's; an admin has all.
+
+        scope    "score", "feedback" or "admin"
+        """
         return scope in self.scopes or "admin" in self.scopes
 
 

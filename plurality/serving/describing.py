@@ -8,8 +8,6 @@ from plurality.serving.learning import Learner
 from plurality.serving.questions import Chosen, Questions
 from plurality.serving.study import Study
 
-__all__ = ["question", "user"]
-
 FAR = 0.5  # standard deviations of the population from which a direction is worth a word
 
 

@@ -22,9 +22,8 @@ from plurality.rl.openrlhf_protocol import Row
 from plurality.rl.reward_function import RewardFunction
 from plurality.serving.learning import Learner
 from plurality.serving.metrics import Metrics
+from plurality.serving.state import Told, Written
 from plurality.serving.vectors import as_prompt, hashable
-
-__all__ = ["Answer", "Engine", "Job", "Live", "Rewarder"]
 
 BASE = "base"  # the column of base scores
 Text = tuple[Prompt, str]
@@ -103,6 +102,14 @@ class Job:
     texts: Sequence[Text] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Feedback:
+    """What a user says; all of a batch is written and learned from together."""
+
+    told: Told
+    texts: Sequence[Text] = ()
+
+
 class Engine:
     """Batches of rows and jobs.
 
@@ -119,7 +126,7 @@ class Engine:
         self.rewarder, self.scale, self.metrics, self.max_batch = rewarder, scale, metrics, max_batch
         self.groups: Mapping[str, str] = {}
         self.group_by: str | None = None
-        self.batcher: MicroBatcher[Row | Text | Job, Any] = MicroBatcher(self._batch, max_batch, max_wait_s)
+        self.batcher: MicroBatcher[Row | Text | Job | Feedback, Any] = MicroBatcher(self._batch, max_batch, max_wait_s)
 
     @property
     def pending(self) -> int:
@@ -131,10 +138,20 @@ class Engine:
         return await self.batcher.submit_all(rows)
 
     async def do(self, work: Callable[[Live], Any], texts: Sequence[Text] = ()) -> Any:
-        """What `work` gives; many texts are embedded in turn with what others ask for, before it."""
+        """What `work` gives, once texts are embedded."""
+        return await self._one(Job(work, texts))
+
+    async def tell(self, told: Told, texts: Sequence[Text]) -> tuple[Written, RewardModel, int]:
+        """Take in what a user says: how it ended, the user as known now, and how many answers are stored."""
+        result: tuple[Written, RewardModel, int] = await self._one(Feedback(told, texts))
+        return result
+
+    async def _one(self, item: "Job | Feedback") -> Any:
+        """What an item gives; many texts are embedded in turn with what others ask for, before it."""
+        texts = item.texts
         if len(texts) > self.max_batch // 4:
             await self.batcher.submit_all(list(dict.fromkeys((hashable(p), c) for p, c in texts)))
-        result = await self.batcher.submit(Job(work, texts))
+        result = await self.batcher.submit(item)
         if isinstance(result, Exception):
             raise result
         return result
@@ -148,12 +165,12 @@ class Engine:
 
         await self.do(swap)
 
-    def _batch(self, items: "list[Row | Text | Job]") -> list[Any]:
+    def _batch(self, items: "list[Row | Text | Job | Feedback]") -> list[Any]:
         start = perf_counter()
         live = self.rewarder if isinstance(self.rewarder, Live) else None
         if live is not None:
             self._embed(live, items)
-        results: dict[int, Any] = {}
+        results = _tell(live, {i: item for i, item in enumerate(items) if isinstance(item, Feedback)})
         for place, item in enumerate(items):
             if isinstance(item, Job):
                 results[place] = _outcome(item, live)
@@ -215,11 +232,11 @@ class Engine:
         return rewards, [None] * len(rows)
 
     @staticmethod
-    def _embed(live: Live, items: "list[Row | Text | Job]") -> None:
+    def _embed(live: Live, items: "list[Row | Text | Job | Feedback]") -> None:
         """Embed what all items need, in one call."""
         texts: dict[Text, None] = {}
         for item in items:
-            if isinstance(item, Job):
+            if isinstance(item, Job | Feedback):
                 texts |= dict.fromkeys((hashable(p), c) for p, c in item.texts)
             elif isinstance(item, Row):
                 texts[hashable(item.prompt), item.completion] = None
@@ -231,6 +248,36 @@ class Engine:
                 live.learner.encoder.encode([as_prompt(p) for p, _ in texts], [c for _, c in texts])
             except InputError:
                 return  # whose it is shows when each is asked for
+
+
+def _tell(live: Live | None, items: dict[int, Feedback]) -> dict[int, Any]:
+    """What becomes of all that users say in a batch; what cannot be learned from is not written."""
+    if not items:
+        return {}
+    assert live is not None
+    assert live.learner.state is not None
+    results: dict[int, Any] = {}
+    try:
+        live.learner.check([row for item in items.values() for row in item.told.rows])
+    except Exception:  # whose is it?
+        for place, item in items.items():
+            try:
+                live.learner.check(item.told.rows)
+            except Exception as error:
+                results[place] = error
+    left = {place: item for place, item in items.items() if place not in results}
+    if left:
+        try:
+            written = live.learner.tell([item.told for item in left.values()])
+            people = list(dict.fromkeys(item.told.user_id for item in left.values()))
+            model, counts = live.learner.of(people), live.learner.state.answers_of(people)
+            results |= {
+                place: (end, model, counts.get(item.told.user_id, 0))
+                for (place, item), end in zip(left.items(), written, strict=True)
+            }
+        except Exception as error:
+            results |= dict.fromkeys(left, error)
+    return results
 
 
 def _outcome(job: Job, live: Live | None) -> Any:

@@ -40,6 +40,7 @@ class Learner:
 
     model    what was fitted
     state    where answers are; None: nothing is learned, and what the model knows is all
+    encoder  the model's, with what it remembers from before a reload; None: a new one
     """
 
     def __init__(
@@ -106,12 +107,18 @@ class Learner:
         self._unkept, self._kept_at = {}, monotonic()
 
     def knows(self, user_ids: Sequence[str]) -> list[bool]:
-        """Whether each user is known to the model or has answered: (n,)."""
+        """Whether each user is known to the model or has answered: (n,).
+
+        user_ids    (n,) ids
+        """
         known = set(self.of(user_ids).user_ids)
         return [user in known for user in user_ids]
 
     def tell(self, told: Sequence[Told]) -> list[Written]:
-        """Write what users say; it counts from now on, and survives a crash."""
+        """Write what users say; it counts from now on, and survives a crash.
+
+        told    requests
+        """
         assert self.state is not None
         written = self.state.add(told)
         self.of([t.user_id for t, w in zip(told, written, strict=True) if w.status == 200])
@@ -131,12 +138,20 @@ class Learner:
             self._read([("somebody", row) for row in rows], {})
 
     def support(self, user_ids: Sequence[str], after: int = 0) -> Comparisons | None:
-        """All that these users said, as comparisons; None where nothing is compared."""
+        """All that these users said, as comparisons; None where nothing is compared.
+
+        user_ids    whose
+        after       number of the last answer that is left out
+        """
         assert self.state is not None
         return self._support([row for row in self.state.said(user_ids) if row[0] > after], user_ids)
 
     def forget(self, user_id: str, client: str = "") -> int:
-        """Erase a user; see `State.erase`."""
+        """Erase a user; see `State.erase`.
+
+        user_id    whom
+        client     who asks, for the log
+        """
         assert self.state is not None
         self._codes.pop(user_id, None)
         self._unkept.pop(user_id, None)

@@ -13,8 +13,6 @@ from starlette.responses import HTMLResponse, Response
 from plurality.serving.access import Client
 from plurality.serving.service import Endpoint, Service
 
-__all__ = ["ask", "docs", "openapi", "study"]
-
 REF = "#/components/schemas/{model}"
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"

@@ -22,8 +22,6 @@ from plurality.reward.reward_model import RewardModel
 from plurality.serving.learning import Learner
 from plurality.serving.vectors import hashable
 
-__all__ = ["Chosen", "Question", "Questions"]
-
 How = Literal["information", "random"]
 
 

@@ -28,8 +28,6 @@ from plurality.serving.schema import (
 from plurality.serving.service import Endpoint, Service
 from plurality.serving.state import Told
 
-__all__ = ["endpoints", "load_again"]
-
 
 def _own(client: Client, user_id: str) -> None:
     if client.user_id not in (None, user_id):
@@ -94,17 +92,11 @@ async def feedback(service: Service, client: Client, request: Request, body: byt
     """Take in what a user says; it counts for all that is asked for after this answer."""
     asked = parsed(FeedbackBody, body)
     _own(client, asked.user_id)
-    state = service.state
+    assert service.state is not None
     rows = tuple(answer.row() for answer in asked.answers)
     told = Told(asked.user_id, asked.request_id, rows, asked.about, client.name)
     texts = [(row["prompt"], text) for row in rows for text in texts_of(row)]
-
-    def work(live: Live) -> Any:
-        live.learner.check(rows)
-        (written,) = live.learner.tell([told])
-        return written, live.learner.of([asked.user_id]), len(state.said([asked.user_id]))
-
-    written, model, count = await service.engine.do(work, texts)
+    written, model, count = await service.engine.tell(told, texts)
     if written.status == 409:
         raise Rejected(409, f"request_id {asked.request_id!r} was used for other content; give each request its own")
     if written.status == 410:

@@ -6,11 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from plurality.errors import InputError
 
-__all__ = [
-    "AnswerBody", "BestOfNBody", "FeedbackBody", "GetRewardBody", "NextQuestionBody", "ReloadBody", "ScoreBody",
-    "parsed",
-]  # fmt: skip
-
 UserId = Annotated[
     str,
     Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"),
@@ -31,7 +26,9 @@ class Message(_Body):
     content: str
 
 
-Prompt = Annotated[str | list[Message], Field(description="text, or the messages of a conversation")]
+Prompt = Annotated[
+    Text | Annotated[list[Message], Field(min_length=1)], Field(description="text, or the messages of a conversation")
+]
 
 
 class AnswerBody(_Body):

@@ -57,7 +57,7 @@ class Learning:
     tokens   who may ask for what; None: everybody for everything, as on loopback
     load     makes the next `Live` when the model is loaded again; None: it cannot be
     groups   group of each user, for the metrics
-    group_by what users said of themselves that is their group in the metrics, where `groups` has none
+    group_by  what users said of themselves that is their group in the metrics, where `groups` has none
     """
 
     study: Study | None = None

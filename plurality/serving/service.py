@@ -18,8 +18,6 @@ from plurality.serving.rejected import Rejected
 from plurality.serving.served import Learning, Served
 from plurality.serving.state import State
 
-__all__ = ["Endpoint", "Service", "checked"]
-
 Handle = Callable[["Service", Client, Request, bytes], Awaitable[Any]]
 
 

@@ -97,7 +97,11 @@ class Told:
 
 @dataclass(frozen=True)
 class Written:
-    """How a request ended: status 200 and whether it was there already, or 409 (another under its name), or 410."""
+    """How a request ended.
+
+    status    200; 409 for another one under its name; 410 for a user who was erased since
+    again     whether it was there already
+    """
 
     status: int
     again: bool = False
@@ -105,7 +109,13 @@ class Written:
 
 @dataclass(frozen=True, eq=False)
 class Code:
-    """What is believed of a user after their answer `last_answer`, by one model: mean (C,), covariance (C, C)."""
+    """What is believed of a user, by one model.
+
+    last_answer    number of the last answer that it is from
+    n_comparisons  comparisons known of the user
+    mean           (C,) in code space
+    covariance     (C, C)
+    """
 
     last_answer: int
     n_comparisons: int
@@ -114,7 +124,10 @@ class Code:
 
 
 class State:
-    """The tables, and everything that is done with them; may be used from several threads and processes."""
+    """The tables, and everything that is done with them; may be used from several threads and processes.
+
+    engine    of SQLAlchemy; see `open_state`
+    """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._reads, self._writes = engine, engine.execution_options(writes=True)
@@ -130,7 +143,10 @@ class State:
                 )
 
     def add(self, told: Sequence[Told]) -> list[Written]:
-        """Write requests, all in one transaction; when this returns they survive a crash."""
+        """Write requests, all in one transaction; when this returns they survive a crash.
+
+        told    requests
+        """
         now = time.time()
         with self._writes.begin() as db:
             for user in sorted({t.user_id for t in told}):  # in one order, so that no two writers wait for each other
@@ -172,23 +188,44 @@ class State:
         return int(made[0])  # type: ignore[index]
 
     def last_answers(self, user_ids: Sequence[str]) -> dict[str, int]:
-        """The number of the last answer of each of these users, for those who have told something."""
+        """The number of the last answer of each of these users, for those who have told something.
+
+        user_ids    whose
+        """
         query = sa.select(users.c.user_id, users.c.last_answer)
         return {row.user_id: row.last_answer for row in self._some(query, users.c.user_id, user_ids)}
 
     def said(self, user_ids: Sequence[str]) -> list[tuple[int, str, dict[str, Any]]]:
-        """All answers of these users in the order in which they came: number, user and row."""
+        """All answers of these users in the order in which they came: number, user and row.
+
+        user_ids    whose
+        """
         query = sa.select(answers.c.id, answers.c.user_id, answers.c.said)
         rows = sorted(tuple(row) for row in self._some(query, answers.c.user_id, user_ids))
         return [(number, user, json.loads(said)) for number, user, said in rows]
 
+    def answers_of(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """How many answers of each of these users there are, for those who gave any.
+
+        user_ids    whose
+        """
+        query = sa.select(answers.c.user_id, sa.func.count().label("n")).group_by(answers.c.user_id)
+        return {row.user_id: row.n for row in self._some(query, answers.c.user_id, user_ids)}
+
     def about(self, user_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """What these users said of themselves."""
+        """What these users said of themselves.
+
+        user_ids    whose
+        """
         query = sa.select(users.c.user_id, users.c.about)
         return {user: json.loads(text) for user, text in self._some(query, users.c.user_id, user_ids)}
 
     def codes(self, user_ids: Sequence[str], model: str) -> dict[str, Code]:
-        """Codes of these users as this model had them last."""
+        """Codes of these users as this model had them last.
+
+        user_ids    whose
+        model       fingerprint
+        """
         found = {}
         for row in self._some(sa.select(codes).where(codes.c.model == model), codes.c.user_id, user_ids):
             mean = np.frombuffer(row.mean)
@@ -197,7 +234,11 @@ class State:
         return found
 
     def keep(self, model: str, found: dict[str, Code]) -> None:
-        """Keep codes for the next start. They follow from the answers, so it matters to no answer if they are lost."""
+        """Keep codes for the next start. They follow from the answers, so it matters to no answer if they are lost.
+
+        model    fingerprint
+        found    code of each user
+        """
         rows = [
             {
                 "user_id": user,
@@ -220,6 +261,9 @@ class State:
 
         A digest of the id stays, so that nothing that a model was fitted on speaks for them again, and digests of their
         requests, so that one that is sent again is not taken for a new one.
+
+        user_id    whom
+        client     who asks, for the log
         """
         with self._writes.begin() as db:
             _insert(db, users, {"user_id": user_id, "last_answer": 0, "about": "{}"})
@@ -238,22 +282,39 @@ class State:
         return int(count)
 
     def erased(self, user_ids: Sequence[str]) -> set[str]:
-        """Those of these users who were erased once."""
+        """Those of these users who were erased once.
+
+        user_ids    of whom
+        """
         names = {_digest(user): user for user in user_ids}
         return {names[d] for (d,) in self._some(sa.select(erased.c.digest), erased.c.digest, list(names))}
 
     def note(self, action: str, user_id: str | None = None, client: str = "", detail: str = "") -> None:
-        """A line in the audit log."""
+        """A line in the audit log.
+
+        action     what was done
+        user_id    to whom
+        client     by whom
+        detail     more of it
+        """
         with self._writes.begin() as db:
             self._log(db, action, user_id, client, detail)
 
     def get(self, name: str, default: str = "") -> str:
-        """A setting that all who use the state share."""
+        """A setting that all who use the state share.
+
+        name       of it
+        default    where there is none
+        """
         with self._reads.connect() as db:
             return db.execute(sa.select(meta.c.value).where(meta.c.name == name)).scalar() or default
 
     def set(self, name: str, value: str) -> None:
-        """Change such a setting."""
+        """Change such a setting.
+
+        name     of it
+        value    from now on
+        """
         with self._writes.begin() as db:
             if not _insert(db, meta, {"name": name, "value": value}):
                 db.execute(meta.update().where(meta.c.name == name).values(value=value))

@@ -23,7 +23,12 @@ KEYS = {"title", "intro", "consent", "thanks", "questions", "shown", "answers", 
 
 @dataclass(frozen=True)
 class About:
-    """A question about the person: its name in tables, its text, and its options (none: free text)."""
+    """A question about the person.
+
+    name      in tables
+    ask       its text
+    options   to choose from; none: free text
+    """
 
     name: str
     ask: str

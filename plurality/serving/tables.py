@@ -10,8 +10,6 @@ import polars as pl
 from plurality.errors import InputError
 from plurality.serving.state import State
 
-__all__ = ["answers_frame", "parquet", "users_frame"]
-
 SCORES = {"score_chosen": pl.Float64, "score_rejected": pl.Float64, "scores": pl.List(pl.Float64), "score": pl.Float64}
 COLUMNS: dict[str, Any] = {
     "answer_id": pl.Int64,

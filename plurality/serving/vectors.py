@@ -9,8 +9,6 @@ import numpy as np
 
 from plurality.encoders.protocol import Encoder, Prompt, Vectors
 
-__all__ = ["RememberingEncoder", "as_prompt", "hashable"]
-
 
 class RememberingEncoder:
     """`encoder` with the vectors of the last texts in memory.
