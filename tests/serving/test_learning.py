@@ -20,11 +20,6 @@ from plurality.serving.state import Told, open_state
 from tests.serving.world import PROMPT, World, adapted, transport
 
 
-@pytest.fixture(scope="module")
-def world():
-    return World.make()
-
-
 @pytest.fixture
 def state(tmp_path):
     state = open_state(str(tmp_path / "users.db"))
@@ -34,7 +29,7 @@ def state(tmp_path):
 
 def talk(app, conversation):
     async def main():
-        async with asyncio.timeout(120), AsyncClient("http://server", transport=transport(app), retries=0) as client:
+        async with asyncio.timeout(3000), AsyncClient("http://server", transport=transport(app), retries=0) as client:
             return await conversation(client)
 
     return asyncio.run(main())
