@@ -1,4 +1,4 @@
-"""The same state in PostgreSQL, started for the test; skipped where its Debian package or its driver is not installed."""
+"""The same state in PostgreSQL, started for the test; skipped where it or its driver is not installed."""
 
 import os
 import pwd
