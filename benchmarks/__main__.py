@@ -12,6 +12,7 @@ elicitation  questions needed by each way of asking, on planted people (minutes)
 peers     the same arrays through scikit-learn, choix and statsmodels: CPU seconds as ratios, accuracy beside them
 rewards   what a reward function adds to its encoder's pass: 64 completions for their users, and by a rule for 10,000
 server    20,000 requests by 64 clients to the reward server: its delay beyond the encoder, answers lost or mixed
+learning_server  20,000 rewards and answers interleaved, of a server that learns: delay, answers lost or mixed
 published a generated table of the size of Pick-a-Pic v2: memory and time to load
 loading   UltraFeedback at its published size, generated: memory and time to load
 robustness  files changed, writers killed, folders of others: how much of it is a clear line (--size: trials a row)

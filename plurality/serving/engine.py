@@ -1,7 +1,7 @@
-"""What computes: everything that needs the model runs in one thread, in batches that all requests share.
+"""What computes: all that needs the encoder runs in one thread, in batches that all requests share.
 
-A batch holds rows to reward and jobs, such as an answer to learn from. Texts of both are embedded together; jobs go
-first, so that rewards are of what is known when their batch begins.
+A batch holds rows to reward, texts to embed and jobs, such as choosing a question. Answers of users are learned from in
+a second thread once their texts are embedded, many at once, so that no reward waits for the disk.
 """
 
 import asyncio
@@ -102,14 +102,6 @@ class Job:
     texts: Sequence[Text] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Feedback:
-    """What a user says; all of a batch is written and learned from together."""
-
-    told: Told
-    texts: Sequence[Text] = ()
-
-
 class Engine:
     """Batches of rows and jobs.
 
@@ -126,7 +118,8 @@ class Engine:
         self.rewarder, self.scale, self.metrics, self.max_batch = rewarder, scale, metrics, max_batch
         self.groups: Mapping[str, str] = {}
         self.group_by: str | None = None
-        self.batcher: MicroBatcher[Row | Text | Job | Feedback, Any] = MicroBatcher(self._batch, max_batch, max_wait_s)
+        self.batcher: MicroBatcher[Row | Text | Job, Any] = MicroBatcher(self._batch, max_batch, max_wait_s)
+        self.teller: MicroBatcher[Told, Any] = MicroBatcher(self._tell, 256, 0.0)
 
     @property
     def pending(self) -> int:
@@ -139,22 +132,18 @@ class Engine:
 
     async def do(self, work: Callable[[Live], Any], texts: Sequence[Text] = ()) -> Any:
         """What `work` gives, once texts are embedded."""
-        return await self._one(Job(work, texts))
+        if len(texts) > self.max_batch // 4:  # in turn with what others ask for
+            await self._embedded(texts)
+        return _checked(await self.batcher.submit(Job(work, texts)))
 
     async def tell(self, told: Told, texts: Sequence[Text]) -> tuple[Written, RewardModel, int]:
         """Take in what a user says: how it ended, the user as known now, and how many answers are stored."""
-        result: tuple[Written, RewardModel, int] = await self._one(Feedback(told, texts))
+        await self._embedded(texts)
+        result: tuple[Written, RewardModel, int] = _checked(await self.teller.submit(told))
         return result
 
-    async def _one(self, item: "Job | Feedback") -> Any:
-        """What an item gives; many texts are embedded in turn with what others ask for, before it."""
-        texts = item.texts
-        if len(texts) > self.max_batch // 4:
-            await self.batcher.submit_all(list(dict.fromkeys((hashable(p), c) for p, c in texts)))
-        result = await self.batcher.submit(item)
-        if isinstance(result, Exception):
-            raise result
-        return result
+    async def _embedded(self, texts: Sequence[Text]) -> None:
+        await self.batcher.submit_all(list(dict.fromkeys((hashable(p), c) for p, c in texts)))
 
     async def exchange(self, make: Callable[[], Live]) -> None:
         """Serve another model: it is loaded beside the one that answers, and takes its place between two batches."""
@@ -165,12 +154,12 @@ class Engine:
 
         await self.do(swap)
 
-    def _batch(self, items: "list[Row | Text | Job | Feedback]") -> list[Any]:
+    def _batch(self, items: "list[Row | Text | Job]") -> list[Any]:
         start = perf_counter()
         live = self.rewarder if isinstance(self.rewarder, Live) else None
         if live is not None:
             self._embed(live, items)
-        results = _tell(live, {i: item for i, item in enumerate(items) if isinstance(item, Feedback)})
+        results: dict[int, Any] = {}
         for place, item in enumerate(items):
             if isinstance(item, Job):
                 results[place] = _outcome(item, live)
@@ -231,12 +220,17 @@ class Engine:
         )
         return rewards, [None] * len(rows)
 
+    def _tell(self, told: list[Told]) -> list[Any]:
+        assert isinstance(self.rewarder, Live)
+        results = _told(self.rewarder, dict(enumerate(told)))
+        return [results[place] for place in range(len(told))]
+
     @staticmethod
-    def _embed(live: Live, items: "list[Row | Text | Job | Feedback]") -> None:
+    def _embed(live: Live, items: "list[Row | Text | Job]") -> None:
         """Embed what all items need, in one call."""
         texts: dict[Text, None] = {}
         for item in items:
-            if isinstance(item, Job | Feedback):
+            if isinstance(item, Job):
                 texts |= dict.fromkeys((hashable(p), c) for p, c in item.texts)
             elif isinstance(item, Row):
                 texts[hashable(item.prompt), item.completion] = None
@@ -250,34 +244,33 @@ class Engine:
                 return  # whose it is shows when each is asked for
 
 
-def _tell(live: Live | None, items: dict[int, Feedback]) -> dict[int, Any]:
-    """What becomes of all that users say in a batch; what cannot be learned from is not written."""
-    if not items:
-        return {}
-    assert live is not None
-    assert live.learner.state is not None
+def _told(live: Live, told: dict[int, Told]) -> dict[int, Any]:
+    """What becomes of all that users say at once; what cannot be learned from is not written."""
+    learner, state = live.learner, live.learner.state
+    assert state is not None
     results: dict[int, Any] = {}
     try:
-        live.learner.check([row for item in items.values() for row in item.told.rows])
+        learner.check([row for one in told.values() for row in one.rows])
     except Exception:  # whose is it?
-        for place, item in items.items():
+        for place, one in told.items():
             try:
-                live.learner.check(item.told.rows)
+                learner.check(one.rows)
             except Exception as error:
                 results[place] = error
-    left = {place: item for place, item in items.items() if place not in results}
+    left = {place: one for place, one in told.items() if place not in results}
     if left:
-        try:
-            written = live.learner.tell([item.told for item in left.values()])
-            people = list(dict.fromkeys(item.told.user_id for item in left.values()))
-            model, counts = live.learner.of(people), live.learner.state.answers_of(people)
-            results |= {
-                place: (end, model, counts.get(item.told.user_id, 0))
-                for (place, item), end in zip(left.items(), written, strict=True)
-            }
-        except Exception as error:
-            results |= dict.fromkeys(left, error)
+        written = learner.tell(list(left.values()))
+        people = list(dict.fromkeys(one.user_id for one in left.values()))
+        model, counts = learner.of(people), state.answers_of(people)
+        for (place, one), end in zip(left.items(), written, strict=True):
+            results[place] = end, model, counts.get(one.user_id, 0)
     return results
+
+
+def _checked(result: Any) -> Any:
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _outcome(job: Job, live: Live | None) -> Any:

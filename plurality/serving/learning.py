@@ -36,7 +36,9 @@ THROUGH = "fitted through "  # the setting that says up to which answer a model 
 
 
 class Learner:
-    """A model that learns from answers, by way of a state that several may share; to be used from one thread.
+    """A model that learns from answers, by way of a state that several may share.
+
+    Codes may be asked for while another thread tells.
 
     model    what was fitted
     state    where answers are; None: nothing is learned, and what the model knows is all

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ class RememberingEncoder:
     def __init__(self, encoder: Encoder, most: int = 256 * 2**20) -> None:
         self.encoder, self._room = encoder, max(1, most // (4 * encoder.dim))
         self._replies: OrderedDict[Any, np.ndarray] = OrderedDict()
+        self._one_at_a_time = RLock()
         self._prompts: OrderedDict[Any, np.ndarray] = OrderedDict()
 
     @property
@@ -57,18 +59,19 @@ class RememberingEncoder:
     def _remembered(
         self, kept: "OrderedDict[Any, np.ndarray]", keys: list[Any], embed: Callable[..., Vectors]
     ) -> Vectors:
-        unique = dict.fromkeys(keys)
-        found = {key: kept[key] for key in unique if key in kept}
-        new = {key: i for i, key in reversed(list(enumerate(keys))) if key not in found}
-        if new:
-            vectors = np.array(embed(list(new.values())), dtype=np.float32)
-            found |= dict(zip(new, vectors, strict=True))
-        for key in unique:
-            kept[key] = found[key]
-            kept.move_to_end(key)
-        while len(kept) > self._room:
-            kept.popitem(last=False)
-        return np.array([found[key] for key in keys], dtype=np.float32).reshape(len(keys), self.dim)
+        with self._one_at_a_time:  # encoders and what is kept are not made for two threads
+            unique = dict.fromkeys(keys)
+            found = {key: kept[key] for key in unique if key in kept}
+            new = {key: i for i, key in reversed(list(enumerate(keys))) if key not in found}
+            if new:
+                vectors = np.array(embed(list(new.values())), dtype=np.float32)
+                found |= dict(zip(new, vectors, strict=True))
+            for key in unique:
+                kept[key] = found[key]
+                kept.move_to_end(key)
+            while len(kept) > self._room:
+                kept.popitem(last=False)
+            return np.array([found[key] for key in keys], dtype=np.float32).reshape(len(keys), self.dim)
 
 
 def hashable(prompt: Prompt) -> Any:

@@ -194,7 +194,8 @@ def test_what_is_known_in_words_and_erased(world, state, tmp_path):
 
 
 def test_a_refitted_model_is_loaded_without_a_lost_answer(world, state):
-    other = World.make(seed=9)
+    refitted = dataclasses.replace(world.model, prior=world.model.prior.scaled(4.0))
+    other = World(refitted, world.texts, world.encoder)
     made = [dataclasses.replace(world.live(state)), other.live(state)]
 
     async def conversation(client):
