@@ -17,6 +17,7 @@ AGAIN = (429, 502, 503, 504)  # answers after which a request is sent again
 class ServerError(RuntimeError):
     """A server that cannot be reached, or failed.
 
+    message   what happened
     status    HTTP status; None where there was no answer
     """
 

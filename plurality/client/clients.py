@@ -134,11 +134,17 @@ class Client(_Settings):
         return self._call(calls.next_question(user_id, candidates, how, seed))
 
     def user(self, user_id: str) -> KnownUser:
-        """What is known of a user."""
+        """What is known of a user.
+
+        user_id    the user
+        """
         return self._call(calls.user(user_id))
 
     def erase(self, user_id: str) -> int:
-        """Erase a user; gives how many answers there were."""
+        """Erase a user; gives how many answers there were.
+
+        user_id    the user
+        """
         return self._call(calls.erase(user_id))
 
     def reload(self, *, fitted_through: int | None = None) -> str:
@@ -216,7 +222,13 @@ class AsyncClient(_Settings):
     async def best_of_n(
         self, user_id: str, prompt: Prompt, completions: Sequence[str], *, base: Sequence[float] | None = None
     ) -> BestOfN:
-        """See `Client.best_of_n`."""
+        """The completion that a user would like best.
+
+        user_id        whose
+        prompt         string or message list
+        completions    (n,) texts
+        base           (n,) scores of the base reward
+        """
         return await self._call(calls.best_of_n(user_id, prompt, completions, base))
 
     async def feedback(
@@ -227,7 +239,14 @@ class AsyncClient(_Settings):
         about: Mapping[str, str] | None = None,
         request_id: str | None = None,
     ) -> Taken:
-        """See `Client.feedback`."""
+        """Tell what a user answered; when this returns it is stored, and counts for what is asked for next.
+
+        user_id       who answered
+        answers       each a prompt with chosen and rejected, with completions and chosen, with a ranking, or with a
+                      completion and its rating or label
+        about         what the user says of themselves, by name
+        request_id    a name of your own; None: a random one
+        """
         return await self._call(calls.feedback(user_id, answers, about, request_id))
 
     async def next_question(
@@ -242,23 +261,32 @@ class AsyncClient(_Settings):
         return await self._call(calls.next_question(user_id, candidates, how, seed))
 
     async def user(self, user_id: str) -> KnownUser:
-        """See `Client.user`."""
+        """What is known of a user.
+
+        user_id    the user
+        """
         return await self._call(calls.user(user_id))
 
     async def erase(self, user_id: str) -> int:
-        """See `Client.erase`."""
+        """Erase a user; gives how many answers there were.
+
+        user_id    the user
+        """
         return await self._call(calls.erase(user_id))
 
     async def reload(self, *, fitted_through: int | None = None) -> str:
-        """See `Client.reload`."""
+        """Have the server load its model again; gives what it is now.
+
+        fitted_through    number of the last answer that it was fitted on
+        """
         return await self._call(calls.reload(fitted_through))
 
     async def export(self) -> bytes:
-        """See `Client.export`."""
+        """All answers as a parquet file, which `plurality.read` takes."""
         return await self._call(calls.export())
 
     async def health(self) -> dict[str, Any]:
-        """See `Client.health`."""
+        """How the server is."""
         return await self._call(calls.health())
 
     async def aclose(self) -> None:

@@ -116,6 +116,7 @@ class Turnstile:
 
     per_second   requests, on average; 0: any number
     most_rows    rows of one client that may wait; None: as many as may wait at all
+    rows         those that wait, by client
     """
 
     per_second: float = 0.0

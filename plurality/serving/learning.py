@@ -96,8 +96,6 @@ class Learner:
                 found |= inferred
             self._remember(found)
             fresh |= found
-        if self._unkept and monotonic() - self._kept_at > KEEP_EVERY_S:
-            self.keep()
         still = [u for u in asked if u in self._place and u not in last and u not in gone]
         learned = {u: code for u, code in fresh.items() if code is not None}
         return self._with(self._part(still), learned)
@@ -105,8 +103,8 @@ class Learner:
     def keep(self) -> None:
         """Write the codes inferred since the last time, which a next start then need not infer again."""
         assert self.state is not None
-        self.state.keep(self.fingerprint, self._unkept)
-        self._unkept, self._kept_at = {}, monotonic()
+        found, self._unkept, self._kept_at = self._unkept, {}, monotonic()
+        self.state.keep(self.fingerprint, found)
 
     def knows(self, user_ids: Sequence[str]) -> list[bool]:
         """Whether each user is known to the model or has answered: (n,).
@@ -124,6 +122,8 @@ class Learner:
         assert self.state is not None
         written = self.state.add(told)
         self.of([t.user_id for t, w in zip(told, written, strict=True) if w.status == 200])
+        if self._unkept and monotonic() - self._kept_at > KEEP_EVERY_S:
+            self.keep()
         return written
 
     def check(self, rows: Sequence[dict[str, Any]]) -> None:

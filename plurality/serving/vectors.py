@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ class RememberingEncoder:
     def __init__(self, encoder: Encoder, most: int = 256 * 2**20) -> None:
         self.encoder, self._room = encoder, max(1, most // (4 * encoder.dim))
         self._replies: OrderedDict[Any, np.ndarray] = OrderedDict()
-        self._one_at_a_time = RLock()
+        self._looking, self._embedding = Lock(), Lock()
         self._prompts: OrderedDict[Any, np.ndarray] = OrderedDict()
 
     @property
@@ -59,19 +59,21 @@ class RememberingEncoder:
     def _remembered(
         self, kept: "OrderedDict[Any, np.ndarray]", keys: list[Any], embed: Callable[..., Vectors]
     ) -> Vectors:
-        with self._one_at_a_time:  # encoders and what is kept are not made for two threads
-            unique = dict.fromkeys(keys)
+        unique = dict.fromkeys(keys)
+        with self._looking:
             found = {key: kept[key] for key in unique if key in kept}
-            new = {key: i for i, key in reversed(list(enumerate(keys))) if key not in found}
-            if new:
+        new = {key: i for i, key in reversed(list(enumerate(keys))) if key not in found}
+        if new:
+            with self._embedding:  # encoders are not made for two threads; what is there already waits for none
                 vectors = np.array(embed(list(new.values())), dtype=np.float32)
-                found |= dict(zip(new, vectors, strict=True))
+            found |= dict(zip(new, vectors, strict=True))
+        with self._looking:
             for key in unique:
                 kept[key] = found[key]
                 kept.move_to_end(key)
             while len(kept) > self._room:
                 kept.popitem(last=False)
-            return np.array([found[key] for key in keys], dtype=np.float32).reshape(len(keys), self.dim)
+        return np.array([found[key] for key in keys], dtype=np.float32).reshape(len(keys), self.dim)
 
 
 def hashable(prompt: Prompt) -> Any:
