@@ -8,6 +8,7 @@ from threading import Lock
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+REWARDS = ("/get_reward", "/verify", "/seed_session", "/close_session", "/aggregate_metrics")  # trainers' own
 MIN_USERS = 5  # of a group whose rewards are shown
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -75,7 +76,7 @@ class Metrics:
         """Count a request to a route, whatever it asks for."""
         self.routes[route, status] += 1
         self.route_seconds.setdefault(route, Histogram(SECONDS)).observe(seconds)
-        if route == "/get_reward":
+        if route in REWARDS:
             self.requests[status] += 1
             self.request_seconds.observe(seconds)
 

@@ -11,7 +11,6 @@ from plurality.io.visible import visible
 from plurality.rl.openrlhf_protocol import Row
 from plurality.serving import describing, pages, tables
 from plurality.serving.access import Client
-from plurality.serving.body import rows_of
 from plurality.serving.engine import Live
 from plurality.serving.metrics import CONTENT_TYPE
 from plurality.serving.questions import Question, Questions
@@ -27,6 +26,7 @@ from plurality.serving.schema import (
 )
 from plurality.serving.service import Endpoint, Service
 from plurality.serving.state import Told
+from plurality.serving.trainer_bodies import PLAIN, READERS, read_plain
 
 
 def _own(client: Client, user_id: str) -> None:
@@ -34,14 +34,19 @@ def _own(client: Client, user_id: str) -> None:
         raise Rejected(403, "this key is another user's; ask about its own user")
 
 
-async def get_reward(service: Service, client: Client, request: Request, body: bytes) -> Any:
-    """OpenRLHF's request."""
-    rows = rows_of(body, service.protocol)
-    known = service.known(rows)
-    answers = await service.rewards(client, rows)
-    if rows and isinstance(service.engine.rewarder, Live):
+async def trainer(service: Service, client: Client, request: Request, body: bytes) -> Any:
+    """What a trainer posts, answered as it expects."""
+    asked = READERS[request.url.path](body, service.protocol)
+    known = service.known(asked.rows)
+    answers = await service.rewards(client, asked.rows)
+    if asked.rows and isinstance(service.engine.rewarder, Live):
         known = {"known_user": [float(bool(a.known)) for a in answers]}
-    return {"rewards": [a.reward for a in answers], "scores": [a.score for a in answers], "extra_logs": known}
+    return asked.answer([a.reward for a in answers], [a.score for a in answers], known)
+
+
+async def plain(service: Service, client: Client, request: Request, body: bytes) -> Any:
+    """What is answered without the model."""
+    return read_plain(request.url.path, body)
 
 
 async def score(service: Service, client: Client, request: Request, body: bytes) -> Any:
@@ -248,7 +253,9 @@ def endpoints(*, live: bool, study: bool) -> list[Endpoint]:
     study    whether it has a page to answer on
     """
     found = [
-        Endpoint("/get_reward", "POST", get_reward, "Rewards, as OpenRLHF asks for them", "score", GetRewardBody),
+        Endpoint("/get_reward", "POST", trainer, "Rewards, as OpenRLHF or slime ask for them", "score", GetRewardBody),
+        Endpoint("/verify", "POST", trainer, "A reward, as NeMo-Gym asks for it", "score"),
+        *(Endpoint(path, "POST", plain, "NeMo-Gym's, without the model", "score") for path in PLAIN),
         Endpoint("/score", "POST", score, "Rewards of completions, each for its user", "score", ScoreBody),
         Endpoint("/best_of_n", "POST", best_of_n, "A user's best completion of a prompt", "score", BestOfNBody),
         Endpoint("/health", "GET", health, "Whether it can take more"),
