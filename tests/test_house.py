@@ -52,7 +52,7 @@ ONLY_IN = {
     "matplotlib": {"analyses/figures/"},  # a folder, of which some files use it
     "transformers": {"encoders/transformers.py", "rl/huggingface/checkpoint.py"} | REMOTE_CODE,
     "starlette": {"serving/"},
-    "sqlalchemy": {"serving/state.py"},
+    "sqlalchemy": {"serving/state.py", "serving/state_tables.py"},
     "pydantic": {"serving/"},
     "uvicorn": {"cli/serve.py"},
 }
