@@ -216,7 +216,13 @@ class AsyncClient(_Settings):
         *,
         base: Sequence[float] | None = None,
     ) -> Rewards:
-        """See `Client.score`."""
+        """Rewards of completions, each for its user.
+
+        user_ids       (n,) whose reward
+        prompts        (n,) strings or message lists
+        completions    (n,) texts
+        base           (n,) scores of the base reward, for a model that starts from one
+        """
         return await self._call(calls.score(user_ids, prompts, completions, base))
 
     async def best_of_n(
@@ -257,7 +263,13 @@ class AsyncClient(_Settings):
         how: How = "information",
         seed: int = 0,
     ) -> NextQuestion:
-        """See `Client.next_question`."""
+        """The question whose answer is expected to say most of a user.
+
+        user_id       whom to ask
+        candidates    (prompt, completions) of each; None: those of the server's study
+        how           "information" or "random"
+        seed          of random questions
+        """
         return await self._call(calls.next_question(user_id, candidates, how, seed))
 
     async def user(self, user_id: str) -> KnownUser:
