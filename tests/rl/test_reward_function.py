@@ -405,9 +405,11 @@ def test_transformers_encoders_are_pickled_without_weights_and_write_no_cache(po
     encoder = transformers_module.TransformersEncoder(spec)
     z = np.random.default_rng(0).normal(size=16)
     model = plant(encoder, {"ann": z}, 0 * z, width=16)
-    f = RewardFunction(model.save_pretrained(tmp_path / "reward"))
+    folder = model.save_pretrained(tmp_path / "reward")
+    cached = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()}  # of the probe
+    f = RewardFunction(folder)
     rewards = f(["ab", "ba"], ["aab", "b"], user_id=["ann", "ann"])
-    assert not (tmp_path / "cache").exists()
+    assert {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()} == cached
     np.testing.assert_allclose(rewards, encoder.uncached().encode(["ab", "ba"], ["aab", "b"]) @ z, atol=1e-4)
     weights = sum(p.numel() * 4 for p in f._working._backbone().parameters())
     used = RewardFunction(model, f._working)
