@@ -116,7 +116,7 @@ def check_gates(audit: Findings, gates: Sequence[Gate | str]) -> tuple[GateResul
     >>> predictions = {"user_id": ids * 2, "prob_first": [0.8] * 40 + [0.3] * 40, "label": [1] * 20 + [0] * 60}
     >>> found = pl8.audit(predictions, {"user_id": ids, "age": ["young"] * 20 + ["old"] * 20}, n_bootstrap=50)
     >>> print(pl8.check_gates(found, ["worst_group.utility < .6"])[0].said)
-    fails: utility of age old (the worst group), estimate 0.500 < 0.6
+    fails: utility of age old (the worst group), estimate 0.500 [0.500, 0.500] < 0.6
     """
     return tuple(_checked(audit, gate if isinstance(gate, Gate) else Gate.read(gate)) for gate in gates)
 

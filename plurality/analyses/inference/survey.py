@@ -121,7 +121,7 @@ def survey_mean(
     >>> from plurality.analyses.inference import SurveyDesign, survey_mean
     >>> found = survey_mean([1.0, 0.0, 1.0, 1.0], SurveyDesign([2, 1, 1, 4], psu=["a", "a", "b", "c"]))
     >>> round(float(found.estimate[0]), 3), round(float(found.se[0]), 3), found.df
-    (0.875, 0.123, 2)
+    (0.875, 0.124, 2.0)
     """
     values = _columns(x, design)
     return _found(values, np.ones_like(values), design, domain, level)
