@@ -26,6 +26,7 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "RewardFunction": "plurality.rl.reward_function",
     "RewardModel": "plurality.reward.reward_model",
     "Spec": "plurality.models.family",
+    "ScaleUse": "plurality.fitting.scale_use",
     "annotate": "plurality.reward.annotating",
     "audit": "plurality.analyses.audit",
     "audit_difference": "plurality.analyses.audit",
@@ -42,6 +43,7 @@ _HOME = {point.attr: point.module for point in built_in().values()} | {
     "next_questions": "plurality.elicitation",
     "predictions_from_scores": "plurality.analyses.scores",
     "read": "plurality.data.read",
+    "scale_use": "plurality.fitting.scale_use",
 }
 
 __all__ = sorted(_HOME)

@@ -20,6 +20,8 @@ from plurality.errors import InputError as InputError
 from plurality.errors import InputWarning as InputWarning
 from plurality.evaluation.compare import compare as compare
 from plurality.evaluation.comparison_table import Comparison as Comparison
+from plurality.fitting.scale_use import ScaleUse as ScaleUse
+from plurality.fitting.scale_use import scale_use as scale_use
 from plurality.models.bradley_terry import BradleyTerry as BradleyTerry
 from plurality.models.dpl import DPL as DPL
 from plurality.models.ensemble import Ensemble as Ensemble

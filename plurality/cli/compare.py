@@ -148,5 +148,5 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     say(args, result)
     if args.out:
         say(args, f"tables, predictions and figures written to {args.out}")
-    table = result.table.fill_nan(None).to_dicts()
-    return {"out": args.out, "about": result.about, "table": table, "verdict": result.verdict}
+    table, answers = (frame.fill_nan(None).to_dicts() for frame in (result.table, result.answers))
+    return {"out": args.out, "about": result.about, "table": table, "answers": answers, "verdict": result.verdict}

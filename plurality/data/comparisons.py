@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from plurality.arrays import Array, Float, Int
+from plurality.data.answers import swapped_levels
 from plurality.data.keys import Keys, text_keys
 from plurality.data.unread import few_of
 from plurality.deprecation import renamed
@@ -41,6 +42,9 @@ class Comparisons:
     objective   (N,) place in `objectives` of what was asked or where the row came from; None if there is but one
 
     attributes    frame of N rows, whatever else the table says of them (topic, language, time); None if nothing
+    answers       frame of N rows, `plurality.data.answers`: answer_kind, answer (number), level_first, level_second, of
+                  what people said other than pairs; None if all is pairs
+    silent        frame of answers that prefer nothing to anything: user, answer_kind, level, n; None if there are none
     base          (M,) score that a reward you own gives each item, in its units; NaN for items in no comparison; None
 
     source        name of where the rows came from, for messages
@@ -68,6 +72,8 @@ class Comparisons:
     objectives: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     attributes: pl.DataFrame | None = None
+    answers: pl.DataFrame | None = None
+    silent: pl.DataFrame | None = None
     base: Float | None = None
 
     def __len__(self) -> int:
@@ -109,6 +115,7 @@ class Comparisons:
             group=self.group[rows],
             objective=None if self.objective is None else self.objective[rows],
             attributes=None if self.attributes is None else self.attributes[_places(rows)],
+            answers=None if self.answers is None else self.answers[_places(rows)],
         )
 
     def compact_items(self, embedded: Callable[[Int], Array] | None = None) -> "Comparisons":
@@ -130,7 +137,13 @@ class Comparisons:
 
     def swapped(self) -> "Comparisons":
         """The same comparisons with the sides exchanged, labels with them."""
-        return replace(self, first=self.second, second=self.first, label=1 - self.label)
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            label=1 - self.label,
+            answers=swapped_levels(self.answers),
+        )
 
     def in_key_order(self) -> "Comparisons":
         """The rows in the order of their keys, so that sums over them do not know how a file was sorted."""
@@ -189,7 +202,7 @@ class Comparisons:
         same = [name for name in spread.columns if spread[name][0] == 1]
         units = units.select(pl.col(column).alias("user_id"), column, *same)
         place = units["user_id"].search_sorted(value.fill_null("")).to_numpy().astype(np.int64)
-        return replace(self, users=units, user=place[self.user])
+        return replace(self, users=units, user=place[self.user], silent=None)
 
     def user_keys(self) -> Keys:
         """Stable key of every user in `users`: (U,)."""

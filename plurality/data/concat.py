@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from plurality.arrays import Array, Float, Int
+from plurality.data.answers import joined_answers, joined_silent, swapped_levels
 from plurality.data.comparisons import Comparisons
 from plurality.data.items import Items
 from plurality.data.keys import Keys, combine, text_keys
@@ -93,7 +94,7 @@ def concat(
         vectors = whole.embed(made_by, progress=progress)
         with_prompts = all(data.prompts is not None for data in sets)
         prompt_vectors = whole.embed_prompts(made_by, progress=progress) if with_prompts else None
-    users, user = _users(sets, names, same_users)
+    users, places = _users(sets, names, same_users)
     first, second = (
         np.concatenate([rows[getattr(data, side)] for data, rows in zip(sets, items.of_set, strict=True)])
         for side in ("first", "second")
@@ -105,7 +106,7 @@ def concat(
         items=vectors,
         first=np.where(swap, second, first),
         second=np.where(swap, first, second),
-        user=user,
+        user=np.concatenate([place[data.user] for place, data in zip(places, sets, strict=True)]),
         label=np.where(swap, 1 - label, label),
         weight=np.concatenate([data.weight for data in sets]),
         group=np.concatenate([_groups(data, mark) for data, mark in zip(sets, marks, strict=True)]),
@@ -122,6 +123,8 @@ def concat(
         objectives=told,
         unread=tuple(dict.fromkeys(column for data in sets for column in data.unread)),
         attributes=_attributes(sets),
+        answers=swapped_levels(joined_answers(sets), swap),
+        silent=joined_silent(sets, places),
         base=_base(sets, items),
     )
 
@@ -167,8 +170,8 @@ def _texts(sets: Sequence[Comparisons], items: _Rows) -> pl.DataFrame:
     return pl.concat(frames).with_columns(row).unique("row", keep="first", maintain_order=True).sort("row").drop("row")
 
 
-def _users(sets: Sequence[Comparisons], names: Sequence[str], same: bool) -> tuple[pl.DataFrame, Int]:
-    """Everybody in order of the sets, and the row among them of each comparison's user."""
+def _users(sets: Sequence[Comparisons], names: Sequence[str], same: bool) -> tuple[pl.DataFrame, list[Int]]:
+    """Everybody in order of the sets, and the row among them of each user of a set."""
     frames = [
         data.users if same else data.users.with_columns(user_id=pl.format("{}/{}", pl.lit(name), "user_id"))
         for data, name in zip(sets, names, strict=True)
@@ -186,7 +189,7 @@ def _users(sets: Sequence[Comparisons], names: Sequence[str], same: bool) -> tup
     everybody = grouped.agg(values.first() for values in said)
     row = dict(zip(everybody["user_id"].to_list(), range(everybody.height), strict=True))
     places = [np.array([row[u] for u in frame["user_id"].to_list()], dtype=np.int64) for frame in frames]
-    return everybody, np.concatenate([place[data.user] for place, data in zip(places, sets, strict=True)])
+    return everybody, places
 
 
 def _attributes(sets: Sequence[Comparisons]) -> pl.DataFrame | None:

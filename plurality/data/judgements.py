@@ -32,6 +32,7 @@ class Judgements:
     keep        whether a row counts, and does not only repeat another
     duplicates  rows that do not
     attributes  what else is said of the rows
+    answers     of what each is a part, and silent those of which none is: `plurality.data.answers`
     """
 
     user: Int
@@ -46,6 +47,8 @@ class Judgements:
     unread: tuple[str, ...]
     duplicates: int
     attributes: pl.DataFrame | None
+    answers: pl.DataFrame | None = None
+    silent: pl.DataFrame | None = None
 
     @property
     def person(self) -> Int:

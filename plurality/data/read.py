@@ -10,6 +10,7 @@ import polars as pl
 
 from plurality.arrays import Array, Float, Int
 from plurality.data import responses
+from plurality.data.answers import answer_rows, silent_answers, swapped_levels
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import open_embeddings
 from plurality.data.items import Items, by_key, unique_items
@@ -229,7 +230,11 @@ def _answered(said: Judgements, found: Things, items: Items, shown: Int) -> tupl
     else:  # all that a person rates are siblings
         own = text_keys(said.users["user_id"].to_list())[said.user]
         group = np.where(found.alone[row], own[row], items.prompt_keys[items.prompt[shown[better]]])
-    return said.at(row, weight, group), items, shown[better], shown[worse]
+    about = {
+        "answers": answer_rows(found, better, worse),
+        "silent": silent_answers(found, better, worse, said.user),
+    }
+    return replace(said.at(row, weight, group), **about), items, shown[better], shown[worse]
 
 
 def _ready_made(
@@ -292,6 +297,8 @@ def _comparisons(
         objectives=judgements.objectives,
         unread=judgements.unread,
         attributes=judgements.attributes,
+        answers=swapped_levels(judgements.answers, swap),
+        silent=judgements.silent,
         base=items.base,
     )
     return data if judgements.keep.all() else data.take(judgements.keep)

@@ -7,7 +7,7 @@ Each becomes things on ordered levels (`plurality.data.ordered_pairs`), rows of 
                 of them, or the rank of each from 1: one that has none is below all others
     thumbs      completion, label (1 accepted, 0 not)
     ratings     completion, rating, on any scale of the person's own
-All thumbs and ratings of a person, for one `objective`, are one answer.
+All thumbs of a person, for one `objective`, are one answer, and so are all ratings.
 """
 
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from plurality.data.readers.columns import Part, raise_where
 from plurality.errors import InputError
 
 BASE_SCORES = ("score", "scores", "score_chosen", "score_rejected", "score_first", "score_second")
+KINDS = ("pair", "choice", "ranking", "thumbs", "rating")
 ANSWERS = ("completions", "completion", "ranking", "rating")
 
 
@@ -35,15 +36,20 @@ class Things:
     answer    (n,) number of the answer
     level     (n,) within it, larger is better
     score     (n,) of a base reward; None if the table has none
-    alone     (N,) whether a row of the table is one thing of an answer, not all of it
+    kind      (N,) of each row of the table, its place in KINDS
     """
 
     what: pl.Series
     row: Int
     answer: Int
     level: Float
-    alone: NDArray[np.bool_]
+    kind: Int
     score: Float | None = None
+
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Whether each row of the table is one thing of an answer, not all of it: (N,)."""
+        return self.kind >= KINDS.index("thumbs")
 
     def of(self, rows: NDArray[np.bool_]) -> "Things":
         """Some of the things."""
@@ -75,9 +81,10 @@ def things(frame: pl.DataFrame, place: str, person: Int, *, ready_made: bool, bl
     blank_too    whether a text of white space only is one
     """
     kinds = {"pair": is_pair(frame), **_kinds(frame, place)}
-    parts = []
-    for name, read in (("pair", _pairs), ("choice", _choices), ("ranking", _rankings), ("alone", _alone)):
+    parts, kind = [], np.zeros(frame.height, dtype=np.int64)
+    for name, read in zip(KINDS, (_pairs, _choices, _rankings, _alone, _alone), strict=True):
         rows = kinds[name].arg_true().to_numpy().astype(np.int64)
+        kind[rows] = KINDS.index(name)
         if len(rows):
             parts += read(frame[rows], Part(place, rows))
     checked = [_checked(part.what, part.place, ready_made, blank_too) for part in parts]
@@ -85,8 +92,8 @@ def things(frame: pl.DataFrame, place: str, person: Int, *, ready_made: bool, bl
     what = pl.concat(checked if alike else [values.cast(pl.String) for values in checked])
     row = np.concatenate([part.place.rows for part in parts])
     level = np.concatenate([part.level for part in parts])
-    alone = kinds["alone"].to_numpy()
-    answer = np.where(alone[row], frame.height + person[row], row)
+    alone = (kinds["thumbs"] | kinds["rating"]).to_numpy()
+    answer = np.where(alone[row], frame.height + 2 * person[row] + (kind == KINDS.index("rating"))[row], row)
     order = np.argsort(row, kind="stable")
     score = _scores(parts)
     odd = [name for name in BASE_SCORES if score is None and columns.given(frame, name)]
@@ -95,7 +102,7 @@ def things(frame: pl.DataFrame, place: str, person: Int, *, ready_made: bool, bl
             "give scores beside completions, score beside a completion, score_chosen and score_rejected beside a pair"
         )
         raise InputError(f"{place}: column {odd[0]} scores nothing that the rows have; {remedy}")
-    return Things(what[order], row[order], answer[order], level[order], alone, None if score is None else score[order])
+    return Things(what[order], row[order], answer[order], level[order], kind, None if score is None else score[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +170,7 @@ def _kinds(frame: pl.DataFrame, place: str) -> dict[str, pl.Series]:
         "or label"
     )
     raise_where(open_ & ~(ranking | choice | alone), place, "nothing is preferred to anything", remedy)
-    return {"choice": choice, "ranking": ranking, "alone": alone}
+    return {"choice": choice, "ranking": ranking, "thumbs": alone & ~has["rating"], "rating": alone & has["rating"]}
 
 
 def _pairs(frame: pl.DataFrame, place: Part) -> list[_Read]:

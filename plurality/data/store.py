@@ -1,6 +1,7 @@
 """A store: comparisons and their embeddings in a folder, embeddings mapped back and not read.
 
 comparisons.parquet   user, first, second (row numbers), label, weight, group
+answers.parquet, silent.parquet   what people said other than pairs, where they did
 users.parquet         user_id and what is known of the user
 items.parquet         key, prompt (row number), base scores and texts where there are any
 prompts.parquet       key
@@ -36,6 +37,7 @@ SCHEMA = 1
 META, EMBEDDINGS, ENCODER = "meta.json", "embeddings.safetensors", "encoder"
 TABLES = ("comparisons", "users", "items", "prompts")
 ATTRIBUTES = "attributes.parquet"  # only where rows have any
+OTHERS = ("answers", "silent")  # tables that are there only where people said other things than pairs
 AGAIN = "copy the store again, or embed the texts again"
 
 
@@ -78,7 +80,8 @@ def load(folder: str | Path, *, verify: bool = True) -> Comparisons:
     """
     folder = expanded(folder)
     meta = _read_meta(folder)
-    needed = (EMBEDDINGS, *(f"{name}.parquet" for name in TABLES), *([ATTRIBUTES] if meta.get("attributes") else []))
+    others = [f"{name}.parquet" for name in ("attributes", *OTHERS) if meta.get(name)]
+    needed = (EMBEDDINGS, *(f"{name}.parquet" for name in TABLES), *others)
     check(folder, META, meta, needed=needed, again=AGAIN, verify=verify)
     try:
         tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in TABLES}
@@ -112,6 +115,9 @@ def _write(data: Comparisons, folder: Path, dtype: StoreDtype) -> None:
         frame.write_parquet(folder / f"{name}.parquet")
     if data.attributes is not None:
         data.attributes.write_parquet(folder / ATTRIBUTES)
+    for name, frame in zip(OTHERS, (data.answers, data.silent), strict=True):
+        if frame is not None:
+            frame.write_parquet(folder / f"{name}.parquet")
     tensors: dict[str, Array] = {"items": data.items}
     if data.prompts is not None:
         tensors["prompts"] = data.prompts
@@ -129,6 +135,8 @@ def _write(data: Comparisons, folder: Path, dtype: StoreDtype) -> None:
         "objectives": list(data.objectives),
         "unread": list(data.unread),
         "attributes": data.attributes is not None,
+        "answers": data.answers is not None,
+        "silent": data.silent is not None,
         "encoder": described,
         "counts": _counts(data),
     }
@@ -196,9 +204,12 @@ def _restore(
         objectives=tuple(meta.get("objectives", ())),
         unread=tuple(meta.get("unread", ())),
         attributes=pl.read_parquet(folder / ATTRIBUTES) if meta.get("attributes") else None,
+        answers=pl.read_parquet(folder / "answers.parquet") if meta.get("answers") else None,
+        silent=pl.read_parquet(folder / "silent.parquet") if meta.get("silent") else None,
         base=base,
     )
-    if data.attributes is not None and data.attributes.height != len(data):
+    beside = (data.attributes, data.answers)
+    if any(frame is not None and frame.height != len(data) for frame in beside):
         raise InputError(f"{folder} is damaged, its files are of different lengths; {AGAIN}")
     if _counts(data) != meta["counts"] or len(data.items) != items.height:
         raise InputError(f"{folder} is damaged, its files are of different lengths; {AGAIN}")

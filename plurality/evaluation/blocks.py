@@ -12,6 +12,8 @@ from plurality.analyses.audit.labels import brief, model_name
 Block = tuple[str, tuple[str, ...], list[list[str]]]  # title, head, rows
 
 MOST_SIZES = 8  # beside a name and the population's code, in 80 columns
+KIND_NAMES = {"pair": "Pairs", "choice": "Choices", "ranking": "Rankings", "thumbs": "Thumbs", "rating": "Ratings"}
+MEASURES = {"accuracy": "Accuracy", "top_1": "Top", "kendall": "τ", "spearman": "ρ", "log_loss": "Nats"}
 TITLES = {"accuracy": "Accuracy", "log_loss": "Nats"}
 
 
@@ -100,6 +102,35 @@ def curve_blocks(curves: pl.DataFrame, draws: int) -> Iterator[Block]:
         rows.append(["users with so many", *(f"{n:,} " for n in about["n_reaching"]), ""])
         head = f"{title} by number of answers · {about['n_users'][0]:,} unseen users, {draws} draws"
         yield head, (*(f"{size:,} " for size in sizes), "Pop."), rows
+
+
+def answer_blocks(answers: pl.DataFrame, versus: str) -> Iterator[Block]:
+    """Measures of whole answers on units that are new, a block a kind and cell, a line a model.
+
+    answers    as of `tabulate_answers`
+    versus     heading of the differences to the baseline
+    """
+    if not answers.height:
+        return
+    new = answers.filter(pl.col("cell").str.contains(", unseen ", literal=True))
+    own = (new if new.height else answers).filter(~pl.col("control"))
+    for (cell, kind), part in own.group_by("cell", "answer_kind", maintain_order=True):
+        first = part.row(0, named=True)
+        metrics = part["metric"].unique(maintain_order=True).to_list()
+        rows = []
+        for (model,), line in part.group_by("model", maintain_order=True):
+            numbers = []
+            for row in line.iter_rows(named=True):
+                change = "–" if row["diff"] is None else short(row["diff"], "+") + _beyond(row)
+                numbers += [f"{short(row['estimate'])} ±{short((row['hi'] - row['lo']) / 2)}", change]
+            rows.append([brief(str(model)), *numbers])
+        title = f"{KIND_NAMES[str(kind)]} · {cell} · {first['n_users']:,} users, {first['n_answers']:,} {kind}s"
+        head = [name for metric in metrics for name in (MEASURES[metric], versus)]
+        yield title.replace("thumbss", "thumbs"), tuple(head), rows
+
+
+def _beyond(row: dict[str, Any]) -> str:
+    return "*" if row["diff_lo"] > 0 or row["diff_hi"] < 0 else " "
 
 
 def _star(row: dict[str, Any]) -> str:

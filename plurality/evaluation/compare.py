@@ -13,6 +13,7 @@ from plurality.data.comparisons import Comparisons
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
+from plurality.evaluation.answers import tabulate_answers
 from plurality.evaluation.comparison_table import POPULATION, Comparison, tabulate
 from plurality.evaluation.few_shot import Supports, curve_table, sizes_of
 from plurality.evaluation.fold import BASE, BASELINE, BASELINES, TRAIN, Fold, ModelLines
@@ -162,7 +163,8 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         if sizes:
             curves = _same_lines(found, lambda lines: lines.curves)
             curves = curve_table(curves, baseline=BASELINE, population=POPULATION, **drawn)
-        comparison = Comparison(table, gains, predictions, fits, about, harmed, curves)
+        answers = tabulate_answers(predictions, baseline=baseline, **drawn)
+        comparison = Comparison(table, gains, predictions, fits, about, harmed, curves, answers)
         note(comparison.headline)
     return comparison
 

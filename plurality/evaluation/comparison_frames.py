@@ -18,6 +18,8 @@ class ComparisonFrames:
     fits          a row a fit: model, fold, seconds, cpu_seconds, peak_mib, users, scale (of raw scores)
     about         the protocol
     harmed        a row a model and cell, `plurality.evaluation.harm.harmed_table`: the share of users harmed
+    answers       a row a kind of answer, model, cell and metric, `plurality.evaluation.answers.tabulate_answers`:
+                  ratings, rankings, choices and thumbs by measures of their own; empty where all is pairs
     curves        a row a model, size and metric, `plurality.evaluation.few_shot.curve_table`; empty for one size
     """
 
@@ -28,3 +30,4 @@ class ComparisonFrames:
     about: dict[str, Any]
     harmed: pl.DataFrame = field(default_factory=pl.DataFrame)
     curves: pl.DataFrame = field(default_factory=pl.DataFrame)
+    answers: pl.DataFrame = field(default_factory=pl.DataFrame)

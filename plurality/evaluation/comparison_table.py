@@ -62,8 +62,10 @@ class Comparison(ComparisonFrames):
             if self.curves.height:
                 self.curves.write_parquet(new / "few_shot.parquet")
                 (new / "few_shot.png").write_bytes(as_bytes(self.few_shot_figure(), "png"))
+            if self.answers.height:
+                self.answers.write_parquet(new / "answers.parquet")
             record = {"about": self.about, "fits": self.fits.to_dicts(), "table": self.table.fill_nan(None).to_dicts()}
-            for name in ("gains", "harmed", "curves"):
+            for name in ("gains", "harmed", "curves", "answers"):
                 record[name] = getattr(self, name).fill_nan(None).to_dicts()
             (new / MARKER).write_text(json.dumps(record, indent=1, default=str) + "\n")
             (new / "comparison.png").write_bytes(as_bytes(self.figure(), "png"))

@@ -193,7 +193,7 @@ def curve_table(
         }
         for metric in METRICS:
             value = part.sort("user_id", maintain_order=True)[metric].to_numpy().reshape(users, len(names))
-            found = [_estimates(value, other, counts, level) for other in (None, reference, own)]
+            found = [estimates(value, other, counts, level) for other in (None, reference, own)]
             for k, name in enumerate(names):
                 row: dict[str, object] = {"model": name, "control": control[name], **shared}
                 row["metric"] = metric
@@ -208,8 +208,14 @@ def curve_table(
     return pl.DataFrame(rows, infer_schema_length=None).cast(dict.fromkeys(("gain", "gain_lo", "gain_hi"), pl.Float64))
 
 
-def _estimates(value: Floats, other: int | Int | None, counts: Counts, level: float) -> tuple[Floats, Floats, Floats]:
-    """Mean over users (U, K), less that of other columns, with its interval: (K,), (K,), (K,)."""
+def estimates(value: Floats, other: int | Int | None, counts: Counts, level: float) -> tuple[Floats, Floats, Floats]:
+    """Mean over users (U, K), less that of other columns, with its interval: (K,), (K,), (K,).
+
+    value     (U, K), of models
+    other     column, or a column each, that is taken off; None: nothing is
+    counts    (draws, U) how often each user counts
+    level     coverage of the interval
+    """
     if other is not None:
         value = value - (value[:, [other]] if isinstance(other, int) else value[:, other])
         value = np.where(np.abs(value) < ROUNDING, 0.0, value)

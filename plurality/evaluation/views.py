@@ -13,7 +13,7 @@ from rich.text import Text
 from plurality.analyses import wording
 from plurality.analyses.audit.labels import CONTROLS, brief, control_of, model_name
 from plurality.escaping import markup, visible
-from plurality.evaluation.blocks import Block, curve_blocks, harm_block, short
+from plurality.evaluation.blocks import Block, answer_blocks, curve_blocks, harm_block, short
 from plurality.evaluation.comparison_frames import ComparisonFrames
 
 WIDTH, NAME_WIDTH = 80, 18  # a long name is cut, the numbers beside it never
@@ -66,6 +66,7 @@ def _baseline(comparison: ComparisonFrames) -> tuple[str, str]:
 
 def _below(comparison: ComparisonFrames) -> Iterator[Block]:
     """The blocks below those of the cells."""
+    yield from answer_blocks(comparison.answers, f"vs {_baseline(comparison)[0]}")
     for block in (_gains(comparison.gains), harm_block(comparison.harmed)):
         if block is not None:
             yield block
@@ -78,7 +79,14 @@ def _plain(words: str) -> Text:
 
 
 def _text_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False, title=_plain(title), title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+        pad_edge=False,
+        title=_plain(title),
+        title_justify="left",
+        min_width=min(WIDTH, len(title) + 1),
+    )
     table.add_column("", no_wrap=True, max_width=NAME_WIDTH)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
@@ -153,6 +161,11 @@ def _legend(comparison: ComparisonFrames) -> str:
         "By number of answers: on new units, means over draws of which answers, then over users; who has fewer gives "
         "all; * where the interval of the difference to the population's code (Pop.) leaves out 0. "
     )
+    answers = (
+        "Of answers: top is the share of choices whose best score was chosen; τ and ρ (Kendall, Spearman) are rank "
+        "correlations within a person's answer, 0 by chance; nats of a choice, ranking or rating: of a rating with cut "
+        "points learned from other people, and the person's shift and scale, which no reward holds, averaged out. "
+    )
     brief_baseline, baseline = _baseline(comparison)
     return (
         "Accuracy and nats (log-loss) are means over users, ± half the 95 % interval, which resamples users. "
@@ -161,7 +174,7 @@ def _legend(comparison: ComparisonFrames) -> str:
         "what a calibrated model shows. Worst⅒: accuracy of the worst tenth of users. Pop., Other, Shuf.: accuracy of "
         "the same model with the population's code for all users, with another user's, and fitted on shuffled users; "
         f"what does not beat them is not personal. {harmed if comparison.harmed.height else ''}"
-        f"{curves if comparison.curves.height else ''}Split by "
+        f"{curves if comparison.curves.height else ''}{answers if comparison.answers.height else ''}Split by "
         f"{about['split']}, folds: {about['folds']}; unseen users adapted on up to {about['support']} comparisons."
     )
 

@@ -14,7 +14,8 @@ TAKEN = ("model", "control", "fold", "cell", "shown_first", "served_first")  # b
 def prediction_rows(data: Comparisons, log_odds: NDArray[np.float64]) -> pl.DataFrame:
     """Rows that an audit reads, of the comparisons and the log-odds (N,) of the first; `pair` names the two items.
 
-    Attributes of the rows stand beside them, but those whose name means something to who reads this.
+    Where people said other things than pairs, `answers` of the rows and the rows of both items stand beside them.
+    Attributes of the rows do too, but those whose name means something to who reads this.
     """
     made = pl.DataFrame(
         {
@@ -26,6 +27,8 @@ def prediction_rows(data: Comparisons, log_odds: NDArray[np.float64]) -> pl.Data
             "weight": data.weight,
         }
     )
+    if data.answers is not None:
+        made = made.hstack(data.answers.with_columns(item_first=data.first, item_second=data.second))
     if data.attributes is None:
         return made
     return pl.concat([made, data.attributes.drop(*made.columns, *TAKEN, strict=False)], how="horizontal")
