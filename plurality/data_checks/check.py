@@ -11,6 +11,7 @@ from plurality.data_checks.consistency import Consistency, consistency
 from plurality.data_checks.counts import Counts, count
 from plurality.data_checks.format_leak import FormatLeak, format_leak
 from plurality.data_checks.headroom import Room, room
+from plurality.data_checks.ratings import RatingsCheck, check_ratings
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.escaping import markup
@@ -29,6 +30,7 @@ class DataCheck:
     counts         how much there is of what
     consistency    agreement of people with each other and themselves
     room           room for personalisation; None where it was not estimated
+    ratings        how people use their scale, and against what else they say; None where nobody rates
     """
 
     source: str
@@ -36,6 +38,7 @@ class DataCheck:
     format: FormatLeak | None
     consistency: Consistency
     room: Room | None
+    ratings: RatingsCheck | None = None
 
     @property
     def suspicious(self) -> bool:
@@ -46,8 +49,9 @@ class DataCheck:
     def sentences(self) -> tuple[str, ...]:
         """What was found, the worst first."""
         looks = ("Format: items have no texts to look at.",) if self.format is None else self.format.sentences
-        rest = (*self.counts.sentences, *self.consistency.sentences, *(self.room.sentences if self.room else ()))
-        return (*looks, *rest)
+        rated = self.ratings.sentences if self.ratings else ()
+        rest = (*self.consistency.sentences, *rated, *(self.room.sentences if self.room else ()))
+        return (*looks, *self.counts.sentences, *rest)
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """The tidy tables by name; those that are empty are left out."""
@@ -56,6 +60,8 @@ class DataCheck:
             tables |= {"format": self.format.table, "features": self.format.features, "examples": self.format.examples}
         if self.room is not None:
             tables["room"] = self.room.table
+        if self.ratings is not None:
+            tables |= {"ratings": self.ratings.table, "scale_use": self.ratings.people}
         return {name: table for name, table in tables.items() if table.width}
 
     def summary(self) -> str:
@@ -95,7 +101,8 @@ def check_data(
     seed: int = 0,
     progress: bool = False,
 ) -> DataCheck:
-    """Look at comparisons before a model does: format leaks, counts, consistency of users, room for personalisation.
+    """Look at comparisons before a model does: format leaks, counts, consistency of users, use of
+    rating scales, room for personalisation.
 
     `texts` has a row an item and a column `completion`, what the encoder was given; default the data's own. `split` is
     the unit held out to estimate the room, by default items where they recur, else groups of siblings. Intervals
@@ -121,10 +128,11 @@ def check_data(
         )
         bar("consistency")
         agreement = consistency(data, n_bootstrap=min(n_bootstrap, 200), seed=seed)
+        rated = check_ratings(data, n_bootstrap=min(n_bootstrap, 200), seed=seed)
         bar("room for personalisation")
         unit = split or ("item" if counts.recur else "group")
         found = room(data, split=unit, folds=folds, n_bootstrap=n_bootstrap, seed=seed) if estimate_room else None
-    return DataCheck(data.source, counts, looks, agreement, found)
+    return DataCheck(data.source, counts, looks, agreement, found, rated)
 
 
 def _cut(line: str, width: int = 80) -> str:
