@@ -45,6 +45,9 @@ class Comparisons:
     answers       frame of N rows, `plurality.data.answers`: answer_kind, answer (number), level_first, level_second, of
                   what people said other than pairs; None if all is pairs
     silent        frame of answers that prefer nothing to anything: user, answer_kind, level, n; None if there are none
+    grade         (N,) how strongly the preferred side is preferred, in ordered levels or a magnitude, 0 for a tie, NaN
+                  where nothing is said of it; None if nowhere
+    offset        (N,) log-odds that are added to every gap, of a comparison with a cut point (`data.graded`); None
     base          (M,) score that a reward you own gives each item, in its units; NaN for items in no comparison; None
 
     source        name of where the rows came from, for messages
@@ -74,6 +77,8 @@ class Comparisons:
     attributes: pl.DataFrame | None = None
     answers: pl.DataFrame | None = None
     silent: pl.DataFrame | None = None
+    grade: Float | None = None
+    offset: Float | None = None
     base: Float | None = None
 
     def __len__(self) -> int:
@@ -86,8 +91,9 @@ class Comparisons:
 
     @property
     def base_gap(self) -> Float:
-        """By how much the base reward scores first above second: (N,), zeros where there is none."""
-        return np.zeros(len(self)) if self.base is None else self.base[self.first] - self.base[self.second]
+        """By how much the base reward scores first above second, and the offset: (N,), zeros where there is neither."""
+        gap = np.zeros(len(self)) if self.base is None else self.base[self.first] - self.base[self.second]
+        return gap if self.offset is None else gap + self.offset
 
     def with_base(self, scale: float) -> "Comparisons":
         """The same comparisons with base scores times `scale`, which has them in log-odds."""
@@ -116,6 +122,8 @@ class Comparisons:
             objective=None if self.objective is None else self.objective[rows],
             attributes=None if self.attributes is None else self.attributes[_places(rows)],
             answers=None if self.answers is None else self.answers[_places(rows)],
+            grade=None if self.grade is None else self.grade[rows],
+            offset=None if self.offset is None else self.offset[rows],
         )
 
     def compact_items(self, embedded: Callable[[Int], Array] | None = None) -> "Comparisons":
@@ -143,12 +151,14 @@ class Comparisons:
             second=self.first,
             label=1 - self.label,
             answers=swapped_levels(self.answers),
+            offset=None if self.offset is None else -self.offset,
         )
 
     def in_key_order(self) -> "Comparisons":
         """The rows in the order of their keys, so that sums over them do not know how a file was sorted."""
         asked = np.zeros(len(self)) if self.objective is None else self.objective
-        by = (asked, self.weight, self.label, self.user_keys()[self.user], self.group)
+        said = [column for column in (self.grade, self.offset) if column is not None]
+        by = (*said, asked, self.weight, self.label, self.user_keys()[self.user], self.group)
         return self.take(np.lexsort((*by, self.item_keys[self.second], self.item_keys[self.first])))
 
     def of_users(self, user_ids: Sequence[str]) -> "Comparisons":

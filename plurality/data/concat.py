@@ -125,6 +125,7 @@ def concat(
         attributes=_attributes(sets),
         answers=swapped_levels(joined_answers(sets), swap),
         silent=joined_silent(sets, places),
+        grade=_grade(sets),
         base=_base(sets, items),
     )
 
@@ -204,6 +205,13 @@ def _attributes(sets: Sequence[Comparisons]) -> pl.DataFrame | None:
         for data in sets
     ]
     return _stacked(frames).drop(place)
+
+
+def _grade(sets: Sequence[Comparisons]) -> Float | None:
+    """How strong preferences are, NaN of sets that do not say."""
+    if all(data.grade is None for data in sets):
+        return None
+    return np.concatenate([np.full(len(data), np.nan) if data.grade is None else data.grade for data in sets])
 
 
 def _base(sets: Sequence[Comparisons], items: _Rows) -> Float | None:

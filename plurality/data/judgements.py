@@ -21,7 +21,7 @@ from plurality.data.unread import unread
 from plurality.errors import InputWarning
 
 Repeats = Literal["drop", "keep"]
-StrengthAs = Literal["weight", "label"]
+StrengthAs = Literal["weight", "label", "level"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,7 @@ class Judgements:
     attributes: pl.DataFrame | None
     answers: pl.DataFrame | None = None
     silent: pl.DataFrame | None = None
+    grade: Float | None = None
 
     @property
     def person(self) -> Int:
@@ -66,6 +67,7 @@ class Judgements:
             objective=None if self.objective is None else self.objective[rows],
             keep=np.ones(len(rows), dtype=bool),
             attributes=None if self.attributes is None else self.attributes[rows],
+            grade=None if self.grade is None else self.grade[rows],
         )
 
 
@@ -111,6 +113,7 @@ def judgements_of(frame: pl.DataFrame, place: str, users: Any, repeats: Repeats,
         left,
         int(np.sum(~keep)),
         _attributes(frame, left),
+        grade=_grades(frame, place, pairs, label) if strength_as == "level" else None,
     )
 
 
@@ -140,7 +143,7 @@ def _of_pairs(frame: pl.DataFrame, place: str, strength_as: StrengthAs) -> tuple
     remedy = "1/2 is a tie, 1 says that chosen is preferred" if ordered else "give P(first preferred)"
     raise_where(~label.is_between(lowest, 1), place, f"label lies outside [{lowest:g}, 1]", remedy)
     scale = pl.Series("weight", np.ones(frame.height))
-    if columns.given(frame, "strength"):
+    if columns.given(frame, "strength") and strength_as != "level":
         strength = columns.numbers(frame, "strength", place)
         outside = (strength <= 0) | (strength > 1)
         raise_where(outside, place, "strength lies outside (0, 1]", "rescale it; a tie is a label of 1/2")
@@ -149,6 +152,21 @@ def _of_pairs(frame: pl.DataFrame, place: str, strength_as: StrengthAs) -> tuple
         else:
             scale = strength
     return label.to_numpy(writable=True), scale.to_numpy(writable=True)
+
+
+def _grades(frame: pl.DataFrame, place: str, pairs: pl.Series, label: Float) -> Float | None:
+    """How strong each preference is, 0 of ties, NaN of other answers and of shares (N,); None if nothing is said."""
+    if not columns.given(frame, "strength"):
+        return None
+    rows = pairs.arg_true().to_numpy().astype(np.int64)
+    part = columns.Part(place, rows)
+    strength = columns.numbers(frame[rows], "strength", part)
+    raise_where(strength < 0, part, "strength is negative", "give 0 or more; the label says which side it is for")
+    grade = np.full(frame.height, np.nan)
+    grade[rows] = strength.to_numpy()
+    decided = (label == 0) | (label == 1)
+    raise_where(pl.Series(decided & (grade == 0)), place, "strength is 0 and label names a side", "a tie has label 1/2")
+    return np.where(label == 0.5, 0.0, np.where(decided, grade, np.nan))
 
 
 def _users(users: Any, user_ids: pl.Series, place: str) -> tuple[pl.DataFrame, Int]:

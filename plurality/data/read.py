@@ -85,8 +85,9 @@ def read(  # noqa: PLR0913
     Columns: `user_id`; `prompt` with `chosen`, `rejected` (a `label` of 1/2 marks a tie), or with `first`,
     `second`, `label` = P(first preferred). Texts are strings or message lists as in TRL, also with its
     implicit prompt. Optional: `weight` > 0, `group_id` (siblings; default: the prompt), `objective` (what was
-    asked) and `strength` s in
-    (0, 1], which multiplies the weight, or with strength_as="label" gives 1/2 + s (label - 1/2).
+    asked) and `strength` s in (0, 1], which multiplies the weight, or with strength_as="label" gives
+    1/2 + s (label - 1/2). With strength_as="level" s is any number above 0, an ordered level or a magnitude, and models
+    learn how strong preferences are too (`plurality.data.graded`).
     Rows may also be choices (`completions`, `chosen`), rankings (`ranking`), thumbs (`completion`, `label`) or ratings
     (`completion`, `rating`), mixed as they come: see `plurality.data.responses`.
     Scores of a reward you own are what every model then starts from: `score_chosen`, `score_rejected` (`score_first`,
@@ -299,6 +300,7 @@ def _comparisons(
         attributes=judgements.attributes,
         answers=swapped_levels(judgements.answers, swap),
         silent=judgements.silent,
+        grade=judgements.grade,
         base=items.base,
     )
     return data if judgements.keep.all() else data.take(judgements.keep)

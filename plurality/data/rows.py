@@ -33,6 +33,8 @@ def check_rows(data: "Comparisons", remedy: str) -> None:
     prompts = (data.prompt < 0) | (data.prompt >= len(data.prompt_keys))
     _refuse(data, prompts, "the prompt of an item is out of range", remedy, "item")
     _refuse(data, ~np.isfinite(data.base_gap), "a base score is not a number", remedy)
+    if data.grade is not None:
+        _refuse(data, (data.grade < 0) | np.isinf(data.grade), "the grade is negative or infinite", remedy)
     _refuse(data, data.first == data.second, "first and second are the same item", remedy)
     _refuse(data, ~((data.label >= 0) & (data.label <= 1)), "the label is not in [0, 1]", remedy)
     _refuse(data, ~((data.weight > 0) & (data.weight < np.inf)), "the weight is not positive and finite", remedy)

@@ -103,8 +103,9 @@ def _write(data: Comparisons, folder: Path, dtype: StoreDtype) -> None:
 
     rows: dict[str, Array] = {"user": data.user, "first": data.first, "second": data.second}
     rows |= {"label": data.label, "weight": data.weight, "group": data.group}
-    if data.objective is not None:
-        rows["objective"] = data.objective
+    for name, column in (("objective", data.objective), ("grade", data.grade)):
+        if column is not None:
+            rows[name] = column
     items = pl.DataFrame({"key": data.item_keys, "prompt_row": data.prompt})
     if data.base is not None:
         items = items.with_columns(base=data.base)
@@ -206,6 +207,7 @@ def _restore(
         attributes=pl.read_parquet(folder / ATTRIBUTES) if meta.get("attributes") else None,
         answers=pl.read_parquet(folder / "answers.parquet") if meta.get("answers") else None,
         silent=pl.read_parquet(folder / "silent.parquet") if meta.get("silent") else None,
+        grade=rows.get("grade"),
         base=base,
     )
     beside = (data.attributes, data.answers)

@@ -7,14 +7,17 @@ import torch
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import check_finite
+from plurality.data.graded import offset_comparisons
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.fitting import inputs, item_correlation
 from plurality.fitting.base_scale import base_scale, beside_tastes, gap_size
+from plurality.fitting.cut_points import cut_points
 from plurality.fitting.tuning import FitOptions
 from plurality.io.experiment_log import Log, logged
-from plurality.reward.fitted import Fitted
+from plurality.reward.base import on_base
+from plurality.reward.fitted import GRADES, Fitted
 from plurality.reward.heads import Projected
 from plurality.reward.reward_model import RewardModel
 from plurality.reward.settings import Settings
@@ -67,9 +70,21 @@ class Spec(Settings):
         check_device(device)
         ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress, diagnostics)
         with logged(log):
+            sides = offset_comparisons(ready, None)
             if ready.base is None:
-                return self._fitted(ready, run)
-            return self._fitted_on_base(ready, run, base_scale(ready))
+                model = self._fitted(sides, run)
+            else:
+                model = self._fitted_on_base(sides, run, base_scale(sides))
+            return model if ready.grade is None else self._graded(model, ready, run)
+
+    def _graded(self, model: RewardModel, ready: Comparisons, run: FitOptions) -> RewardModel:
+        """The model that has also learned how strong preferences are, with cut points that the sides alone let see."""
+        grades = cut_points(model, ready)
+        if grades is None:
+            return model
+        found = self._fitted(offset_comparisons(on_base(ready, model.base), grades), run)
+        report = found.report | {GRADES: grades.record()}
+        return replace(found, base=model.base, n_comparisons=model.n_comparisons, report=report)
 
     def _fitted_on_base(self, ready: Comparisons, run: FitOptions, scale: float) -> RewardModel:
         """On top of what the base is worth alone, and if that is clearly another beside tastes, then of that."""

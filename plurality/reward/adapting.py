@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from plurality.data.comparisons import Comparisons
+from plurality.data.graded import Grades, offset_comparisons
 from plurality.errors import InputError
-from plurality.reward.fitted import Parts
+from plurality.reward.fitted import GRADES, Parts
 from plurality.reward.posterior import Posterior
 from plurality.reward.repeated_items import discounted
 from plurality.reward.tensors import Tensors
@@ -49,7 +50,8 @@ def adapted(model: Parts, support: Comparisons, *, anew: bool = False, forget: f
     known = [i for i, user in enumerate(ids) if user in place]
     before = torch.as_tensor([place[ids[i]] for i in known], dtype=torch.int64)
     prior = model.head.prior_of(model.prior, compact.users)
-    evidence = Tensors.of(discounted(compact, model.item_correlation), model.head).evidence(model.head)
+    told = offset_comparisons(discounted(compact, model.item_correlation), Grades.restored(model.report.get(GRADES)))
+    evidence = Tensors.of(told, model.head).evidence(model.head)
     head, count = model.head.doubled(), np.bincount(compact.user, minlength=len(seen))
     if anew or not known:
         found = head.infer(evidence, prior, len(seen))

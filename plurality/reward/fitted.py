@@ -17,6 +17,9 @@ from plurality.reward.settings import Settings
 DIRECTIONS = "principal_directions"  # entry of a report: in how many a wide embedding was fitted, where not in all
 
 
+GRADES = "graded"  # entry of a report: levels of strengths and their cut points, where a fit learned from them
+
+
 @dataclass(frozen=True)
 class Trace:
     """What happened in a fit: a row a stage with its decay, training loss and held-out nats a comparison."""
