@@ -73,8 +73,8 @@ def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
         "--strength-as",
         choices=("weight", "label", "level"),
         default="weight",
-        help="use the `strength` column as a row weight (default), as a soft label, or as an ordered level or magnitude "
-        "that models learn from",
+        help="use the `strength` column as a row weight (default), as a soft label, or as an ordered level or "
+        "magnitude that models learn from",
     )
     parser.add_argument("--cache", type=expanded, help="embedding cache folder (default ~/.cache/plurality)")
     for name, help_ in (

@@ -1,18 +1,11 @@
 """What was said, beside the pairs that it is learned from: kind of answer, which answer, levels of both sides."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from plurality.arrays import Int
 from plurality.data.responses import KINDS, Things
-
-if TYPE_CHECKING:
-    from plurality.data.comparisons import Comparisons
-
-__all__ = ["answered_things"]
 
 LEVELS = ("level_first", "level_second")
 COLUMNS = ("answer_kind", "answer", *LEVELS)
@@ -64,7 +57,7 @@ def silent_answers(found: Things, better: Int, worse: Int, user: Int) -> pl.Data
     return grouped.agg(pl.col("user", "answer_kind", "level").first(), n=pl.len()).drop("answer")
 
 
-def swapped_levels(answers: pl.DataFrame | None, swap: "np.ndarray | bool" = True) -> pl.DataFrame | None:
+def swapped_levels(answers: pl.DataFrame | None, swap: NDArray[np.bool_] | bool = True) -> pl.DataFrame | None:
     """The answers of rows whose sides are exchanged, all or those of a mask."""
     if answers is None:
         return None
@@ -73,61 +66,3 @@ def swapped_levels(answers: pl.DataFrame | None, swap: "np.ndarray | bool" = Tru
     return answers.with_columns(flip).with_columns(
         pl.when("swap").then(other).otherwise(one).alias(one), pl.when("swap").then(one).otherwise(other).alias(other)
     ).drop("swap")  # fmt: skip
-
-
-def answered_things(data: "Comparisons", *kinds: str) -> pl.DataFrame:
-    """A row a thing that an answer of these kinds is about: user, answer_kind, answer, item, level, weight.
-
-    Things of a part of comparisons are those that it compares. The weight is the mean of its comparisons' weights.
-
-    data     comparisons
-    kinds    "choice", "ranking", "thumbs", "rating"; none: all of these
-
-    >>> import numpy as np, plurality as pl8
-    >>> rows = {"user_id": ["ada"] * 3, "completion": [0, 1, 2], "rating": [5, 4, 4]}
-    >>> answered_things(pl8.read(rows, embeddings=np.eye(3)))["level"].to_list()
-    [5.0, 4.0, 4.0]
-    """
-    wanted = kinds or KINDS[1:]
-    schema = {"user": pl.Int64, "answer_kind": pl.String, "answer": pl.Int64, "item": pl.Int64, "level": pl.Float64,
-              "weight": pl.Float64}  # fmt: skip
-    if data.answers is None:
-        return pl.DataFrame(schema=schema)
-    shared = data.answers.with_columns(user=data.user, weight=data.weight)
-    sides = [
-        shared.select("user", "answer_kind", "answer", pl.Series("item", item), pl.col(level).alias("level"), "weight")
-        for item, level in zip((data.first, data.second), LEVELS, strict=True)
-    ]
-    rows = pl.concat(sides).filter(pl.col("answer_kind").is_in(wanted))
-    key = ["user", "answer_kind", "answer", "item"]
-    return rows.group_by(key).agg(pl.col("level").first(), pl.col("weight").mean()).sort(key).cast(schema)
-
-
-def joined_answers(sets: "Sequence[Comparisons]") -> pl.DataFrame | None:
-    """The answers of several sets, one below the other, numbers of answers apart; rows of a set of pairs are pairs."""
-    if all(data.answers is None for data in sets):
-        return None
-    parts, taken = [], 0
-    for data in sets:
-        part = data.answers
-        if part is None:
-            alone = {"answer_kind": [KINDS[0]] * len(data), "answer": np.arange(len(data))}
-            none = dict.fromkeys(LEVELS, pl.Series([None] * len(data), dtype=pl.Float64))
-            part = pl.DataFrame(alone | none, schema_overrides={"answer_kind": pl.String})
-        parts.append(part.with_columns(pl.col("answer") + taken))
-        taken += int(np.max(part["answer"].to_numpy(), initial=-1)) + 1
-    return pl.concat(parts)
-
-
-def joined_silent(sets: "Sequence[Comparisons]", places: Sequence[Int]) -> pl.DataFrame | None:
-    """The silent answers of several sets.
-
-    sets      comparisons
-    places    row among all users of each user of a set
-    """
-    parts = [
-        data.silent.with_columns(user=pl.Series(place[data.silent["user"].to_numpy()]))
-        for data, place in zip(sets, places, strict=True)
-        if data.silent is not None
-    ]
-    return pl.concat(parts) if parts else None

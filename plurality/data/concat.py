@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from plurality.arrays import Array, Float, Int
-from plurality.data.answers import joined_answers, joined_silent, swapped_levels
+from plurality.data.answers import swapped_levels
 from plurality.data.comparisons import Comparisons
 from plurality.data.items import Items
+from plurality.data.joined_answers import joined_answers, joined_silent
 from plurality.data.keys import Keys, combine, text_keys
 from plurality.errors import InputError
 

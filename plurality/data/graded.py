@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from plurality.arrays import Float, Int
+from plurality.arrays import Bool, Float, Int
 from plurality.data.comparisons import Comparisons
 
 MOST = 6  # values that are levels of their own; more are magnitudes,
@@ -38,8 +38,9 @@ class Grades:
     @staticmethod
     def of(data: Comparisons) -> "Grades":
         """Levels of the strengths in these comparisons, without cut points."""
-        strong = _graded(data) & (data.grade > 0)
-        grade = np.zeros(0) if data.grade is None else data.grade[strong]
+        given = np.full(len(data), np.nan) if data.grade is None else data.grade
+        strong = _graded(data) & (given > 0)
+        grade = given[strong]
         values = np.unique(grade)
         if len(values) <= MOST:
             return Grades(tuple(values.tolist()))
@@ -95,7 +96,7 @@ def offset_comparisons(data: Comparisons, grades: Grades | None) -> Comparisons:
     return replace(made, label=np.concatenate(label).astype(float), offset=np.concatenate(offset))
 
 
-def _graded(data: Comparisons) -> np.ndarray:
+def _graded(data: Comparisons) -> Bool:
     if data.grade is None:
         return np.zeros(len(data), dtype=bool)
     return np.isfinite(data.grade) & np.isin(data.label, (0.0, 0.5, 1.0))

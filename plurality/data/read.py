@@ -231,11 +231,12 @@ def _answered(said: Judgements, found: Things, items: Items, shown: Int) -> tupl
     else:  # all that a person rates are siblings
         own = text_keys(said.users["user_id"].to_list())[said.user]
         group = np.where(found.alone[row], own[row], items.prompt_keys[items.prompt[shown[better]]])
-    about = {
-        "answers": answer_rows(found, better, worse),
-        "silent": silent_answers(found, better, worse, said.user),
-    }
-    return replace(said.at(row, weight, group), **about), items, shown[better], shown[worse]
+    told = replace(
+        said.at(row, weight, group),
+        answers=answer_rows(found, better, worse),
+        silent=silent_answers(found, better, worse, said.user),
+    )
+    return told, items, shown[better], shown[worse]
 
 
 def _ready_made(

@@ -116,9 +116,9 @@ def _write(data: Comparisons, folder: Path, dtype: StoreDtype) -> None:
         frame.write_parquet(folder / f"{name}.parquet")
     if data.attributes is not None:
         data.attributes.write_parquet(folder / ATTRIBUTES)
-    for name, frame in zip(OTHERS, (data.answers, data.silent), strict=True):
-        if frame is not None:
-            frame.write_parquet(folder / f"{name}.parquet")
+    for name, table in zip(OTHERS, (data.answers, data.silent), strict=True):
+        if table is not None:
+            table.write_parquet(folder / f"{name}.parquet")
     tensors: dict[str, Array] = {"items": data.items}
     if data.prompts is not None:
         tensors["prompts"] = data.prompts

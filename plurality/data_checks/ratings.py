@@ -7,7 +7,8 @@ import polars as pl
 
 from plurality.analyses.inference.bootstrap import cluster_draws, interval
 from plurality.arrays import Float, Int
-from plurality.data.answers import LEVELS, answered_things
+from plurality.data.answered_things import answered_things
+from plurality.data.answers import LEVELS
 from plurality.data.comparisons import Comparisons
 from plurality.fitting.scale_use import scale_use
 
@@ -23,7 +24,12 @@ MANY, WORSE = 0.1, 0.8  # shares of people, and of the rate by chance, from whic
 
 @dataclass(frozen=True, eq=False)
 class RatingsCheck:
-    """table: what, estimate, lo, hi, n, chance; people: how each uses the scale, `ScaleUse.users`; sentences."""
+    """What `check_ratings` found.
+
+    table        what, estimate, lo, hi, n, chance: a row a measure
+    people       kind, and how each person uses the scale: `ScaleUse.users`
+    sentences    what it says, in words
+    """
 
     table: pl.DataFrame
     people: pl.DataFrame
@@ -57,10 +63,10 @@ def check_ratings(
         alike = several["share_of_commonest"] == 1
         top = several["lowest"] == several["highest"].max()
         for what, those in ((ALIKE, alike), (TOP, alike & top)):
-            rows.append((what, float(those.mean() or 0), None, None, several.height, None))
-        if float(alike.mean() or 0) > MANY:
+            rows.append((what, float(those.to_numpy().mean()), None, None, several.height, None))
+        if alike.to_numpy().mean() > MANY:
             said.append(
-                f"{100 * float(alike.mean() or 0):.0f} % of people with three ratings or more rate everything alike: "
+                f"{100 * alike.to_numpy().mean():.0f} % of people with three ratings or more rate everything alike: "
                 "nothing is learned from them."
             )
     own, others = _contradictions(data)
@@ -102,7 +108,7 @@ class _Rate:
     def of(user: Int, difference: Float, label: Float, n_users: int) -> "_Rate":
         told = np.isfinite(difference) & (difference != 0) & (label != 0.5)
         wrong = told & ((difference > 0) != (label > 0.5))
-        return _Rate(*(np.bincount(user, part.astype(float), minlength=n_users) for part in (wrong, told)))
+        return _Rate(*(np.bincount(user, part, minlength=n_users).astype(float) for part in (wrong, told)))
 
 
 def _contradictions(data: Comparisons) -> tuple[_Rate, _Rate]:

@@ -94,12 +94,11 @@ def _measured(kind: str, rows: pl.DataFrame, gap: Float) -> tuple[dict[str, Floa
             nats = [plackett_luce(torch.as_tensor(u), y).numpy() for u in np.moveaxis(padded, 2, 0)]
             found = {"kendall": things.kendall(gap), "spearman": things.spearman(), "log_loss": np.stack(nats, 1)}
             return {name: _mean(things.owner, value) for name, value in found.items()}, len(things.owner)
-    found = {"kendall": _mean(things.owner, things.kendall(gap))}
+    by_user = {"kendall": _mean(things.owner, things.kendall(gap))}
     if kind == "rating":
-        found["spearman"] = _mean(things.owner, things.spearman())
-    if (nats := things.rating_nats()) is not None:
-        found["log_loss"] = nats
-    return found, len(things.level)
+        by_user["spearman"] = _mean(things.owner, things.spearman())
+    rated = things.rating_nats()
+    return by_user if rated is None else by_user | {"log_loss": rated}, len(things.level)
 
 
 def _codes(frame: pl.DataFrame) -> Int:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from plurality.arrays import Float
-from plurality.data.answers import answered_things
+from plurality.data.answered_things import answered_things
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
 from plurality.fitting.scales import Scale, fit_scale, grouped_levels
@@ -27,9 +27,9 @@ class ScaleUse:
                  scale (1 is usual, more spreads further over the scale; null of thumbs), log_scale_sd
     levels       lowest rating of each of K levels
     cuts         (K − 1,) cut points between them, log-odds
-    shift_sd     of people's shifts, log-odds
-    log_scale_sd of logarithms of their scales; 0 of two levels
-    sentences    what it says, in words
+    shift_sd       of people's shifts, log-odds
+    log_scale_sd   of logarithms of their scales; 0 of two levels
+    sentences      what it says, in words
     """
 
     users: pl.DataFrame
@@ -68,7 +68,7 @@ def scale_use(data: Comparisons, kind: str = "rating") -> ScaleUse:
     if data.silent is not None:
         quiet = data.silent.filter(pl.col("answer_kind") == kind)
         copies = quiet.select("user", pl.col("level").repeat_by("n")).explode("level")
-        given = pl.concat([given, copies.cast(dict(given.schema))])
+        given = pl.concat([given, copies.cast(given.schema)])
     if not given.height:
         raise InputError(f"{data.source}: nobody gives a {kind}; read rows of user_id, completion and {kind}")
     levels, level = grouped_levels(given["level"].to_numpy())
@@ -101,7 +101,7 @@ def _said(used: ScaleUse, kind: str) -> list[str]:
     users = used.users
     several = users.filter(pl.col("n") > 2)
     if kind == "thumbs":
-        share = float((several["mean"].is_in([0.0, 1.0])).mean() or 0) if several.height else 0.0
+        share = several["mean"].is_in([0.0, 1.0]).to_numpy().mean() if several.height else 0.0
         count = f"{users['n'].sum():,} thumbs of {users.height:,} people"
         said = [f"{count}; {100 * share:.0f} % of those with three or more put them all the same way."]
         what = "how readily people accept"

@@ -75,7 +75,15 @@ class Spec(Settings):
                 model = self._fitted(sides, run)
             else:
                 model = self._fitted_on_base(sides, run, base_scale(sides))
-            return model if ready.grade is None else self._graded(model, ready, run)
+            graded = ready.grade is not None and self.learns_grades()
+            return self._graded(model, ready, run) if graded else model
+
+    def learns_grades(self) -> bool:
+        """Whether a comparison at an offset means σ(gap + offset), so that graded pairs say more than their sides.
+
+        False where log-odds are something else: a mixture with flips, a difference over its own spread.
+        """
+        return True
 
     def _graded(self, model: RewardModel, ready: Comparisons, run: FitOptions) -> RewardModel:
         """The model that has also learned how strong preferences are, with cut points that the sides alone let see."""

@@ -2,9 +2,10 @@
 
 Families learn from weighted pairs, all of them, since every head and posterior then takes every kind of answer. For
 pairs these are the likelihood itself. Of one chosen from a set and of a ranking they have score and information of the
-exact likelihood at indifference, and lose under .2 points of held-out accuracy to it elsewhere; of ratings and thumbs
-they are the part that does not depend on the person's bar and scale (measured: docs, concepts, types of data).
-Graded pairs are learned from by the exact cumulative logit (`plurality.fitting.graded`). Here the exact ones judge
+exact likelihood at indifference or near it, and lose 0 to .4 points of held-out accuracy to it elsewhere; of ratings
+and thumbs they are the part that does not depend on the person's bar and scale (numbers: docs, concepts, types of
+data).
+Graded pairs are learned from by the exact cumulative logit (`plurality.data.graded`). Here the exact ones judge
 predictions of whole answers in `compare`, and describe people's use of scales.
 """
 

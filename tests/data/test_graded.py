@@ -84,6 +84,19 @@ def test_cut_points_are_found_and_strengths_tell_more(fitted):
     assert graded.n_comparisons.tolist() == [500]
 
 
+@pytest.mark.parametrize(
+    ("spec", "learns"),
+    [
+        (pl8.LCPO(), False),
+        (pl8.DPL(), False),
+        (pl8.Ensemble(spec="lcpo"), False),
+        (pl8.Ensemble(spec="low_rank"), True),
+    ],
+)
+def test_who_learns_them(spec, learns):
+    assert spec.learns_grades() is learns
+
+
 def test_they_are_exact_for_sides_alone(fitted):
     frame, x, _, _ = fitted
     plain = frame.with_columns(pl.when(pl.col("strength") > 0).then(1.0).otherwise(0.0).alias("strength"))

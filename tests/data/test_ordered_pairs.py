@@ -156,3 +156,59 @@ def test_codes_cover_and_unweighted_pairs_do_not(kind, k, answers):
 
     assert 0.87 <= covered(w) <= 0.93
     assert covered(np.ones(len(i))) < 0.86
+
+
+def by_person(kind, k, answers, people, seed, width=3):
+    """Codes, and what (people × answers) say of k things each."""
+    generator = np.random.default_rng(seed)
+    z = generator.normal(size=(people, width))
+    x = generator.normal(size=(people * answers, k, width)) * np.sqrt(2 / width)
+    who = np.repeat(np.arange(people), answers)
+    utility = np.einsum("nkw,nw->nk", x, z[who])
+    if kind != "rating":
+        return z, x, who, drawn(kind, utility, generator)
+    noisy = utility + generator.normal(size=(people, 1))[who] + generator.logistic(size=utility.shape)
+    return z, x, who, (noisy[..., None] > np.array([-1.0, 1.0])).sum(-1).astype(float)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "k", "answers"), [("set", 4, 15), ("ranking", 5, 8), ("thumbs", 30, 1), ("rating", 30, 1)]
+)
+def test_codes_cover_over_200_simulations(kind, k, answers):
+    """90 ± 3 % of codes, in the units of cut points: of ratings on three levels, finer ones have units of their own."""
+    covered = []
+    for seed in range(200):
+        z, x, who, level = by_person(kind, k, answers, 25, seed)
+        i, j, w = pairs(level.ravel(), answer=np.repeat(np.arange(len(level)), k))
+        flat, ones = torch.as_tensor(x.reshape(-1, z.shape[1])), torch.ones(len(i), dtype=torch.float64)
+        evidence = Evidence(flat[i], flat[j], torch.as_tensor(who[i // k]), ones, torch.as_tensor(w), 0 * ones)
+        found = laplace(lambda a, b, c, _: ((a - b) * c).sum(-1), evidence, Prior.isotropic(z.shape[1], 1.0), len(z))
+        sd = found.covariance.diagonal(dim1=1, dim2=2).sqrt().numpy()
+        covered.append((np.abs(found.codes.numpy() - z) < 1.645 * sd).mean())
+    assert 0.87 <= np.mean(covered) <= 0.93
+
+
+@pytest.mark.slow
+def test_codes_of_graded_pairs_cover_over_200_simulations():
+    """90 ± 3 %, at the cut points that were planted."""
+    covered = []
+    cuts = np.array([0.5, 1.5, 3.0])
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        z, delta = generator.normal(size=(25, 3)), generator.normal(size=(25, 15, 3)) * np.sqrt(4 / 3)
+        said = np.einsum("nkw,nw->nk", delta, z) + generator.logistic(size=(25, 15))
+        rows = [(side * c, (said > side * c).astype(float)) for c in cuts for side in (1, -1)]
+        bounds = np.sort([cut for cut, _ in rows])
+        place = np.searchsorted(bounds, said)
+        x = torch.as_tensor(np.tile(delta.reshape(-1, 3), (2, 1)))
+        ends = np.r_[-np.inf, bounds, np.inf]
+        offset = -np.r_[ends[place].ravel(), ends[place + 1].ravel()]
+        used = np.isfinite(offset)
+        label = torch.as_tensor(np.repeat([1.0, 0.0], said.size)[used])
+        user = torch.as_tensor(np.tile(np.repeat(np.arange(25), 15), 2)[used])
+        evidence = Evidence(x[used], 0 * x[used], user, label, torch.ones_like(label), torch.as_tensor(offset[used]))
+        found = laplace(lambda a, b, c, base: ((a - b) * c).sum(-1) + base, evidence, Prior.isotropic(3, 1.0), 25)
+        sd = found.covariance.diagonal(dim1=1, dim2=2).sqrt().numpy()
+        covered.append((np.abs(found.codes.numpy() - z) < 1.645 * sd).mean())
+    assert 0.87 <= np.mean(covered) <= 0.93

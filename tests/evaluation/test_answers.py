@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 
 import plurality as pl8
+from plurality.data.answered_things import answered_things
 from plurality.evaluation.answers import tabulate_answers
 from plurality.reward.predictions import prediction_rows
 
@@ -54,7 +55,7 @@ def one(table, kind, model, metric):
 def test_correlations_are_those_of_scipy(table):
     data, utility, found = table
     for kind in ("rating", "ranking"):
-        things = pl8.data.answers.answered_things(data, kind)
+        things = answered_things(data, kind)
         taus, rhos = {}, {}
         for (user, _), part in things.group_by("user", "answer"):
             u, y = utility[part["item"].to_numpy(), user], part["level"].to_numpy()
@@ -69,7 +70,7 @@ def test_correlations_are_those_of_scipy(table):
 
 def test_choices_by_hand(table):
     data, utility, found = table
-    things = pl8.data.answers.answered_things(data, "choice")
+    things = answered_things(data, "choice")
     nats, top = {}, {}
     for (user, _), part in things.group_by("user", "answer"):
         u, y = utility[part["item"].to_numpy(), user], part["level"].to_numpy()

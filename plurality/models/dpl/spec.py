@@ -50,6 +50,9 @@ class DPL(Spec):
         kind = MeanVariance if self.kind == "mean_variance" else Categorical
         return kind(width, hidden=self.hidden, quantile=self.quantile, generator=generator)
 
+    def learns_grades(self) -> bool:
+        return False
+
     def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         plan = FitPlan(decays=FitPlan.decays if self.decay is None else (self.decay,))
         start = 6.0 if self.decay is None else self.decay

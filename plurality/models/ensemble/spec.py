@@ -60,6 +60,9 @@ class Ensemble(Spec):
         specs = [_spec(text) for text in self.members] or [self.member] * self.n
         return EnsembleHead([spec.head(width, generator) for spec in specs])
 
+    def learns_grades(self) -> bool:
+        return self.member.learns_grades()
+
     def check(self, data: Comparisons) -> None:
         self.member.check(data)
 

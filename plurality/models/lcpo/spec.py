@@ -91,6 +91,9 @@ class LCPO(Spec):
     def head(self, width: int, generator: torch.Generator) -> FlipMixture:
         return FlipMixture(width, personal=self.personal, generator=generator)
 
+    def learns_grades(self) -> bool:
+        return False
+
     def check(self, data: Comparisons) -> None:
         if self.noise != "mixture" or self.unidentified != "stop" or len(data) < 2:
             return
