@@ -56,8 +56,17 @@ class Judgements:
         """Number of whoever answers, and what for: (N,)."""
         return self.user if self.objective is None else self.user * len(self.objectives) + self.objective
 
-    def at(self, rows: Int, weight: Float, group: Keys) -> "Judgements":
-        """The same of comparisons that rows (n,) say, with weights and groups of their own."""
+    def at(self, rows: Int, others: Int, weight: Float, group: Keys) -> "Judgements":
+        """The same of comparisons that rows (n,) say, with weights and groups of their own.
+
+        Where a comparison is of two rows, those and others (n,), its time is the later of both, when it could be known.
+        """
+        attributes = None if self.attributes is None else self.attributes[rows]
+        if attributes is not None and "time" in attributes.columns:
+            time = self.attributes["time"]
+            number = columns.as_numbers(time)
+            rank = (time if number is None else number).rank("dense").fill_null(0).to_numpy()
+            attributes = attributes.with_columns(time=time[np.where(rank[others] > rank[rows], others, rows)])
         return replace(
             self,
             user=self.user[rows],
@@ -66,7 +75,7 @@ class Judgements:
             group=group,
             objective=None if self.objective is None else self.objective[rows],
             keep=np.ones(len(rows), dtype=bool),
-            attributes=None if self.attributes is None else self.attributes[rows],
+            attributes=attributes,
             grade=None if self.grade is None else self.grade[rows],
         )
 

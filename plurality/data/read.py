@@ -232,7 +232,7 @@ def _answered(said: Judgements, found: Things, items: Items, shown: Int) -> tupl
         own = text_keys(said.users["user_id"].to_list())[said.user]
         group = np.where(found.alone[row], own[row], items.prompt_keys[items.prompt[shown[better]]])
     told = replace(
-        said.at(row, weight, group),
+        said.at(row, found.row[worse], weight, group),
         answers=answer_rows(found, better, worse),
         silent=silent_answers(found, better, worse, said.user),
     )

@@ -101,3 +101,14 @@ def test_joined_sets_keep_theirs():
         f"{i}a" for i in range(40)
     ]
     assert pl8.concat([bare, bare]).attributes is None
+
+
+def test_a_comparison_of_two_ratings_is_of_the_later_time():
+    rows = {"user_id": ["ann"] * 3, "completion": [0, 1, 2], "rating": [1, 2, 3], "time": ["10", "9", "11"]}
+    data = pl8.read(rows, embeddings=np.eye(3))
+    pair = [frozenset(sides) for sides in zip(data.first.tolist(), data.second.tolist(), strict=True)]
+    of = dict(zip(pair, data.attributes["time"], strict=True))
+    assert of == {frozenset((0, 1)): "10", frozenset((0, 2)): "11", frozenset((1, 2)): "11"}
+    train, test = data.split("time", test_size=0.7)
+    assert train.attributes["time"].to_list() == ["10"]  # nothing that was said later
+    assert len(test) == 2

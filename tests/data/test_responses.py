@@ -6,10 +6,13 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
+from plurality.data.answered_things import answered_things
+from plurality.data.comparisons import Comparisons
+from plurality.data.concat import concat
 from plurality.data.keys import text_keys
 from plurality.data.read import read
 from plurality.errors import InputError, InputWarning
-from plurality.models import LowRank
+from plurality.models import BradleyTerry, LowRank
 
 
 def said(data):
@@ -249,3 +252,31 @@ def test_the_store_and_the_bar(letters, tmp_path):
     data = read(ratings, encoder=letters)
     assert said(read(shifted, encoder=letters)) == said(data)
     assert said(type(data).load(data.save(tmp_path / "store"))) == said(data)
+
+
+def test_what_was_said_stays_with_the_comparisons(tmp_path):
+    rows = [{"user_id": "ann", "completion": i, "rating": r} for i, r in enumerate([5, 5, 1])]
+    rows += [{"user_id": "ann", "completion": i, "label": r} for i, r in enumerate([1, 0])]
+    rows += [{"user_id": "bob", "completions": [0, 1, 2], "chosen": 2}, {"user_id": "bob", "chosen": 0, "rejected": 1}]
+    rows += [{"user_id": "cyd", "completion": i, "rating": 10} for i in range(3)]
+    with pytest.warns(InputWarning, match="3 rows prefer nothing"):
+        data = read(pl.from_dicts(rows, infer_schema_length=None), embeddings=np.eye(3))
+    assert data.answers["answer_kind"].value_counts().sort("answer_kind").rows() == [
+        ("choice", 2), ("pair", 1), ("rating", 2), ("thumbs", 1)
+    ]  # fmt: skip
+    better = np.where(data.label > 0.5, data.answers["level_first"], data.answers["level_second"])
+    assert sorted(better[~np.isnan(better)]) == [1, 1, 1, 5, 5]
+    assert data.silent.rows() == [(2, "rating", 10.0, 3)]
+    things = answered_things(data, "rating")
+    assert things.select("user", "item", "level").rows() == [(0, 0, 5.0), (0, 1, 5.0), (0, 2, 1.0)]
+    assert answered_things(data.take(np.arange(0)), "rating").height == 0
+    back = Comparisons.load(data.save(tmp_path / "store"))
+    assert back.answers.equals(data.answers)
+    assert back.silent.equals(data.silent)
+    assert data.swapped().answers["level_first"].equals(data.answers["level_second"].alias("level_first"))
+    both = concat([data, data], objectives=["one", "two"])
+    assert both.answers["answer"].n_unique() == 2 * data.answers["answer"].n_unique()
+    assert both.silent["user"].to_list() == [2, 5]
+    found = BradleyTerry(decay=1.0).fit(data).predictions(data)
+    assert found["answer_kind"].equals(data.answers["answer_kind"])
+    assert found["item_first"].to_list() == data.first.tolist()
