@@ -61,12 +61,14 @@ class Judgements:
 
         Where a comparison is of two rows, those and others (n,), its time is the later of both, when it could be known.
         """
-        attributes = None if self.attributes is None else self.attributes[rows]
-        if attributes is not None and "time" in attributes.columns:
-            time = self.attributes["time"]
-            number = columns.as_numbers(time)
-            rank = (time if number is None else number).rank("dense").fill_null(0).to_numpy()
-            attributes = attributes.with_columns(time=time[np.where(rank[others] > rank[rows], others, rows)])
+        said, attributes = self.attributes, None
+        if said is not None:
+            attributes = said[rows]
+            if "time" in said.columns:
+                number = columns.as_numbers(said["time"])
+                rank = (said["time"] if number is None else number).rank("dense").fill_null(0).to_numpy()
+                later = np.where(rank[others] > rank[rows], others, rows)
+                attributes = attributes.with_columns(time=said["time"][later])
         return replace(
             self,
             user=self.user[rows],
