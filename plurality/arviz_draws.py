@@ -1,10 +1,29 @@
 """Draws of samplers under ArviZ 0 and ArviZ 1: groups of one are an InferenceData, of the other an xarray DataTree."""
 
+import warnings
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xarray import Dataset
+
+
+def arviz() -> ModuleType:
+    """ArviZ, without the note on its next version that its first import of a day gives."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
+        import arviz
+
+    return arviz
+
+
+def pymc() -> ModuleType:
+    """PyMC, which imports ArviZ."""
+    arviz()
+    import pymc
+
+    return pymc
 
 
 def dataset_of(draws: Any, name: str) -> "Dataset":
@@ -21,11 +40,10 @@ def dataset_of(draws: Any, name: str) -> "Dataset":
 
 def joined(groups: Mapping[str, "Dataset"]) -> Any:
     """Groups by name as the installed ArviZ has them."""
-    import arviz
     from xarray import DataTree
 
-    if int(arviz.__version__.split(".")[0]) < 1:
-        draws = arviz.InferenceData()
+    if int(arviz().__version__.split(".")[0]) < 1:
+        draws = arviz().InferenceData()
         draws.add_groups(dict(groups))
         return draws
     return DataTree.from_dict(dict(groups))
@@ -38,6 +56,4 @@ def convergence(posterior: "Dataset") -> tuple["Dataset", "Dataset"]:
 
     Source: Vehtari et al. 2021, arXiv 1903.08008.
     """
-    import arviz
-
-    return arviz.rhat(posterior), arviz.ess(posterior, method="bulk")
+    return arviz().rhat(posterior), arviz().ess(posterior, method="bulk")

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from plurality.analyses.factors.inputs import codes_of, grouped_rows
 from plurality.analyses.inference.bootstrap import Floats
-from plurality.arviz_draws import convergence, dataset_of
+from plurality.arviz_draws import convergence, dataset_of, pymc
 from plurality.errors import InputError, InputWarning
 from plurality.jax_precision import double_precision
 
@@ -101,7 +101,7 @@ def factors_bayes(  # noqa: PLR0913 - rows, their group, their user, and how to 
 
 
 def _model(x: Floats, y: Floats, w: Floats, user: Any, group: Any) -> Any:
-    import pymc as pm
+    pm = pymc()
     import pytensor.tensor as pt
 
     width, n_groups, n_users = x.shape[1], int(group.max()) + 1, int(user.max()) + 1
@@ -117,7 +117,7 @@ def _model(x: Floats, y: Floats, w: Floats, user: Any, group: Any) -> Any:
 
 
 def _sample(model: Any, draws: int, chains: int, seed: int, progress: bool) -> Any:
-    import pymc as pm
+    pm = pymc()
 
     with model, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of samplers and their compilers; what matters is looked at afterwards

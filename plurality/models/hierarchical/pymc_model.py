@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from plurality.arviz_draws import convergence, dataset_of, joined
+from plurality.arviz_draws import convergence, dataset_of, joined, pymc
 from plurality.data.demographics import Factor
 from plurality.errors import InputWarning
 from plurality.jax_precision import double_precision
@@ -55,7 +55,7 @@ class CoordinateNames:
 
 def build(problem: HierarchicalProblem, names: CoordinateNames | None = None) -> Any:
     """The `pymc.Model` of these comparisons."""
-    import pymc as pm
+    pm = pymc()
     import pytensor.tensor as pt
 
     names = names or CoordinateNames.numbers(problem)
@@ -89,7 +89,7 @@ def build(problem: HierarchicalProblem, names: CoordinateNames | None = None) ->
 
 def _covariance_root(width: int) -> Any:
     """Cholesky factor of Σ = diag(s) R diag(s); one dimension has no correlations."""
-    import pymc as pm
+    pm = pymc()
     import pytensor.tensor as pt
 
     spread = math.sqrt(SPREAD / width)
@@ -115,7 +115,7 @@ def sample(
     names: CoordinateNames | None = None,
 ) -> Any:
     """Draws after as many steps of warm-up: posterior, sample_stats, observed_data. Warns where they do not mix."""
-    import pymc as pm
+    pm = pymc()
     from xarray import Dataset
 
     with build(problem, names), double_precision(), warnings.catch_warnings():
