@@ -319,7 +319,8 @@ class RewardModel(Scoring):
     def __repr__(self) -> str:
         usual = {f.name: f.default for f in fields(self.spec)}
         settings = ", ".join(f"{k}={v!r}" for k, v in asdict(self.spec).items() if v != usual[k])
-        about = [f"{type(self.spec).__name__}({settings})", f"{len(self.user_ids):,} users", self.directions]
+        shared = "" if self.head.n_codes else "one reward for all of them"
+        about = [f"{type(self.spec).__name__}({settings})", f"{len(self.user_ids):,} users", shared, self.directions]
         return f"RewardModel({', '.join(filter(None, about))})"
 
     def _repr_html_(self) -> str:

@@ -70,11 +70,12 @@ def test_a_prompts_candidates_are_solved_by_themselves(model, texts):
     for prompt in "pq":
         rows = [i for i, other in enumerate(asked) if other == prompt]
         alone = fair([prompt] * 4, [said[i] for i in rows])
-        np.testing.assert_allclose([both[i] for i in rows], alone, rtol=1e-9)
+        # utilities are float32 products, whose last bits may go with the size of a batch; a shared problem moves by 1e-3
+        np.testing.assert_allclose([both[i] for i in rows], alone, rtol=0, atol=1e-6)
     together = fair(["p"] * 8, said)
     assert np.abs(np.subtract(both, together)).max() > 1e-3
     messages = [[{"role": "user", "content": prompt}] for prompt in asked]
-    np.testing.assert_allclose(fair(messages, said), both, rtol=1e-6)
+    np.testing.assert_allclose(fair(messages, said), both, rtol=0, atol=1e-6)
     with pytest.raises(InputError, match="each prompt of this call has one"):
         fair(["p", "q"], said[:2])
 

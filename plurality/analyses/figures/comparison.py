@@ -32,7 +32,7 @@ def comparison(table: pl.DataFrame, *, width: float = 7.0) -> Figure:
             for axes, cell in zip(grid, cells, strict=True):
                 rows = table.filter((pl.col("metric") == metric) & (pl.col("cell") == cell))
                 _comparison_panel(axes, rows, models, 26 if width > 5 else 24)
-                title = textwrap.fill(str(cell), max(12, int(14 * width / across) - 8), max_lines=2, placeholder="…")
+                title = _two_lines(str(cell), max(12, int(14 * width / across) - 8))
                 axes.set_title(title, loc="left", fontweight="bold", fontsize=7)
             part.supxlabel(axis_label(str(metric)))
         entries = [Line2D([], [], color=INK, marker="o", ms=4, lw=0.9, label="model with interval")]
@@ -45,6 +45,14 @@ def comparison(table: pl.DataFrame, *, width: float = 7.0) -> Figure:
         figure.legend(handles=entries, loc="outside upper left", ncols=5 if width > 5 else 2)
         titled(figure, "Models and the controls they have to beat")
     return figure
+
+
+def _two_lines(cell: str, letters: int) -> str:
+    """A cell's name in at most two lines of some letters, broken at its comma where both halves fit."""
+    halves = cell.split(", ")
+    if letters < len(cell) and len(halves) == 2 and max(map(len, halves)) < letters:
+        return ",\n".join(halves)
+    return textwrap.fill(cell, letters, max_lines=2, placeholder="…")
 
 
 def _comparison_panel(axes: Axes, rows: pl.DataFrame, models: list[str], letters: int) -> None:
