@@ -70,7 +70,7 @@ def test_a_prompts_candidates_are_solved_by_themselves(model, texts):
     for prompt in "pq":
         rows = [i for i, other in enumerate(asked) if other == prompt]
         alone = fair([prompt] * 4, [said[i] for i in rows])
-        # utilities are float32 products, whose last bits may go with the size of a batch; a shared problem moves by 1e-3
+        # utilities are float32 products: their last bits may go with the size of a batch; one shared problem moves 1e-3
         np.testing.assert_allclose([both[i] for i in rows], alone, rtol=0, atol=1e-6)
     together = fair(["p"] * 8, said)
     assert np.abs(np.subtract(both, together)).max() > 1e-3
