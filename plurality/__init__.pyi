@@ -6,6 +6,7 @@ from plurality.analyses.audit import audit_difference as audit_difference
 from plurality.analyses.audit import check_gates as check_gates
 from plurality.analyses.factors import factors as factors
 from plurality.analyses.leaderboards import leaderboard as leaderboard
+from plurality.analyses.planning import plan as plan
 from plurality.analyses.scores import predictions_from_scores as predictions_from_scores
 from plurality.client import AsyncClient as AsyncClient
 from plurality.client import Client as Client
@@ -14,6 +15,7 @@ from plurality.data.concat import concat as concat
 from plurality.data.read import read as read
 from plurality.data.user_texts import embed_users as embed_users
 from plurality.data_checks.check import check_data as check_data
+from plurality.elicitation import next_labels as next_labels
 from plurality.elicitation import next_questions as next_questions
 from plurality.encoders.server import EmbeddingServer as EmbeddingServer
 from plurality.errors import InputError as InputError

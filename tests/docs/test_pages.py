@@ -11,6 +11,7 @@ from pkgutil import resolve_name
 
 import pytest
 
+import plurality
 from plurality.cli import COMMANDS
 from plurality.errors import InputWarning
 from plurality.reward.registry import built_in
@@ -103,3 +104,10 @@ def test_every_page_is_reached():
     """By a toctree, written or globbed; what the site makes is tested by its build."""
     listed = set(re.findall(r"^(?:\w+/)?\w+$", PAGES["index.md"], flags=re.MULTILINE))
     assert {p.removesuffix(".md") for p in PAGES if p != "index.md" and Path(p).parent == Path()} <= listed
+
+
+def test_the_overview_has_every_command_and_every_name_of_the_front_door():
+    text = PAGES["overview.md"]
+    commands = [name for name in COMMANDS if not re.search(rf"`plurality {name}\b", text)]
+    names = [name for name in plurality.__all__ if f"`plurality.{name}`" not in text]
+    assert commands + names == []
