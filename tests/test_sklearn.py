@@ -67,7 +67,7 @@ def logistic(x, y, decay, weight=None):
     """Coefficients of the same prior in scikit-learn's terms: ½‖v‖² + C Σ nll, C = 1 / (decay · d), on scaled rows."""
     x = x.astype(float)
     scale = np.sqrt(np.average(np.square(x).mean(1), weights=weight) / 2)
-    reference = LogisticRegression(C=1 / (decay * x.shape[1]), fit_intercept=False, tol=1e-12, max_iter=10_000)
+    reference = LogisticRegression(C=1 / (decay * x.shape[1]), fit_intercept=False, solver="newton-cholesky", tol=1e-7)
     return reference.fit(x / scale, y, weight).coef_[0] / scale
 
 
