@@ -1,8 +1,9 @@
 """The same arrays through libraries that people already use: CPU seconds of one thread as ratios, accuracy beside them.
 
-scikit-learn's logistic regression on differences is given at the decay that ours chose, and with a choice of its own;
-choix and statsmodels fit one strength an item, which ours does on embeddings that are the items' numbers. A library
-that is not installed is a line that says so.
+scikit-learn's logistic regression is at the decay that ours chose, and with a choice of its own, on differences that it
+has to be given first, which counts; on isotropic embeddings, and on some with the spectrum of a language model's. choix
+and statsmodels fit one strength an item, which ours does on embeddings that are the items' numbers. A library that is
+not installed is a line that says so.
 """
 
 import time
@@ -23,6 +24,7 @@ from plurality.data.keys import mix, text_keys
 
 TIMES = 3  # runs, of which the quickest counts
 ROWS, WIDTH, ITEMS, USERS = 20_000, 256, 20_000, 400
+POWERS = (0.0, 1.0)
 PLAYERS, GAMES = 150, 20_000
 
 
@@ -31,18 +33,25 @@ def run() -> Iterator[Row]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield from _pooled()
+        for power in POWERS:
+            yield from _pooled(power)
         yield from _strengths()
     finally:
         torch.set_num_threads(threads)
 
 
-def _pooled() -> Iterator[Row]:
-    """One linear reward for all users, against logistic regression on differences of embeddings."""
+def _pooled(power: float) -> Iterator[Row]:
+    """One linear reward for all users, against logistic regression on differences of embeddings.
+
+    power    by which the size of their directions falls with its rank
+    """
     rng = np.random.default_rng(0)
     items = rng.standard_normal((ITEMS, WIDTH), dtype=np.float32)
-    weights = 1.5 / np.sqrt(WIDTH) * rng.standard_normal(WIDTH)
-    data = _comparisons(items, items @ weights, ROWS, rng)
+    if power:
+        turned = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH), dtype=np.float32))[0]
+        items = (items * np.arange(1, WIDTH + 1, dtype=np.float32) ** -power) @ turned
+    weights = rng.standard_normal(WIDTH)
+    data = _comparisons(items, items @ (1.5 * weights / (items @ weights).std()), ROWS, rng)
     train, test = data.take(np.arange(ROWS) % 5 > 0), data.take(np.arange(ROWS) % 5 == 0)
     chosen, choosing = _quickest(lambda: BradleyTerry().fit(train))
     decay = float(chosen.trace.rows[-1]["decay"])
@@ -52,18 +61,21 @@ def _pooled() -> Iterator[Row]:
     if isinstance(linear, Row):
         yield linear
         return
-    differences = [(d.items[d.first] - d.items[d.second]).astype(np.float64) for d in (train, test)]
+    differences, making = _quickest(lambda: [d.items[d.first] - d.items[d.second] for d in (train, test)])
     label = train.label > 0.5
-    at = linear.LogisticRegression(C=1 / (decay * WIDTH), fit_intercept=False)  # ours is over the fan-in
-    by = linear.LogisticRegressionCV(Cs=12, fit_intercept=False)
+    stiff = decay * WIDTH * float(given.head.projector.scale[0]) ** 2  # ours is over the fan-in, on inputs of unit size
+    at = linear.LogisticRegression(C=1 / stiff, fit_intercept=False, max_iter=1_000)
+    by = linear.LogisticRegressionCV(Cs=12, fit_intercept=False, max_iter=1_000)
+    kind = f"spectrum of rank^-{power:g}" if power else "isotropic"
     for name, peer, seconds, right, most in (
         ("at the decay chosen", at, giving, ours[1], 1.0),
         ("with the choice of decay", by, choosing, ours[0], 3.0),
     ):
         fitted, theirs = _quickest(lambda peer=peer: peer.fit(differences[0], label))
+        theirs += making
         score = _right(fitted.decision_function(differences[1]), test)
         yield Row(
-            f"Bradley–Terry {ROWS:,} × {WIDTH} {name}; scikit-learn {version('scikit-learn')}",
+            f"Bradley–Terry {ROWS:,} × {WIDTH}, {kind}, {name}; scikit-learn {version('scikit-learn')}",
             f"{seconds / theirs:.1f} × ({seconds:.2f} / {theirs:.2f} CPU s), accuracy {right:.3f} / {score:.3f}",
             f"≤ {most:g} ×",
             seconds <= most * theirs,

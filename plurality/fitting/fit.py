@@ -21,9 +21,9 @@ def fit(candidates: Sequence[Candidate], data: Comparisons, plan: FitPlan, run: 
     with threads_for(len(data.items) * data.dim * 16.0), stages("fit", total, show=run.progress) as bar:
         choice = choose(candidates, data, plan, run, trace, bar)
         bar("all comparisons")
-        warm = choice.warm
-        objective = Objective(warm.head, data, plan, warm.sd * math.sqrt(choice.spread))
-        objective.codes = warm.codes
+        code_sd = choice.code_sd * math.sqrt(choice.spread)
+        objective = Objective(choice.head, data, plan, code_sd, final=True)
+        objective.codes = choice.codes.to(objective.codes)
         trace.add("refit", choice.decay, objective.minimise(choice.decay, LAST))
         bar("codes of users")
         prior, posterior = objective.infer(choice.spread)

@@ -25,7 +25,7 @@ from plurality.reward.heads import Projected
 from plurality.reward.inputs import Inputs
 
 SAMPLE = 6_000  # comparisons that sizes and middles are learned from,
-SAMPLE_VALUES = 4_000_000  # or fewer of wide embeddings: as many as make this many values
+SAMPLE_VALUES, LEAST_SAMPLE = 500_000, 1_000  # or as many of wide embeddings as make so many values, or these
 KEPT = 0.96  # share of a dimension's values that are believed in full: some of the rest may be mistakes
 GARBLED = 5.0  # times the usual length of an item beyond which all of it is a mistake
 LIMIT = 12.0  # sizes from the middle beyond which an entry is a mistake
@@ -53,18 +53,22 @@ class Sizes:
     @staticmethod
     def of(data: Comparisons) -> "Sizes":
         """Sizes in an even sample of comparisons, some of whose items may be mistakes."""
-        rows = min(SAMPLE, SAMPLE_VALUES // data.dim)
+        rows = min(SAMPLE, max(SAMPLE_VALUES // data.dim, LEAST_SAMPLE))
         some = np.argsort(uniform(data.item_keys[data.first], 0), kind="stable")[:rows]
-        a, b = (np.asarray(data.items[side[some]], dtype=np.float64) for side in (data.first, data.second))
-        items = np.concatenate([a, b])
-        centre = np.median(np.ascontiguousarray(items.T), axis=1)
-        return Sizes(centre, robust_size(a - b), reach(items - centre))
+        a, b = (_columns(data.items[side[some]]) for side in (data.first, data.second))
+        return Sizes._of(np.concatenate([a, b], axis=1), a - b)
 
     @staticmethod
     def around(rows: Float) -> "Sizes":
         """Sizes of rows (n, d) that are not compared with one another."""
-        centre = np.median(rows, axis=0)
-        return Sizes(centre, robust_size(rows - centre), reach(rows - centre))
+        columns = _columns(rows)
+        return Sizes._of(columns, columns - np.median(columns, axis=1, keepdims=True))
+
+    @staticmethod
+    def _of(items: Array, differences: Array) -> "Sizes":
+        """From columns (d, n) each."""
+        centre = np.median(items, axis=1, keepdims=True)
+        return Sizes(centre[:, 0].astype(np.float64), robust_size(differences), reach(items - centre))
 
     @property
     def live(self) -> Bool:
@@ -82,28 +86,37 @@ class Sizes:
         return Inputs(middle, scale, self.centre - self.reach, self.centre + self.reach)
 
 
-def robust_size(values: Array) -> Float:
-    """Root mean square of every column (n, d), its largest entries cut at the quantile KEPT of their size.
+def _columns(rows: Array) -> Array:
+    """Rows (n, d) as columns (d, n) that lie in one piece, of which quantiles are several times as fast."""
+    return np.ascontiguousarray(rows.T, dtype=np.result_type(rows.dtype, np.float32))
+
+
+def robust_size(columns: Array) -> Float:
+    """Root mean square of every column (d, n), its largest entries cut at the quantile KEPT of their size.
 
     A column that is 0 but for a few rows, as a rare indicator is, has all of its entries believed.
     """
-    cut = _cut_size(values)
-    return np.where(cut > 0, cut, np.sqrt(np.square(values).mean(axis=0)))
+    cut = _cut_size(columns)
+    for column in np.flatnonzero(cut == 0):
+        cut[column] = np.sqrt(np.square(columns[column], dtype=np.float64).mean())
+    return cut
 
 
-def reach(values: Array) -> Float:
-    """How far from 0 entries of every column (n, d) may lie: LIMIT sizes, or times the usual entry that is not 0."""
-    size = _cut_size(values)
+def reach(columns: Array) -> Float:
+    """How far from 0 entries of every column (d, n) may lie: LIMIT sizes, or times the usual entry that is not 0."""
+    size = _cut_size(columns)
     for column in np.flatnonzero(size == 0):
-        entries = np.abs(values[:, column])
+        entries = np.abs(columns[column])
         size[column] = np.median(entries[entries > 0]) if entries.any() else np.inf
     return LIMIT * size
 
 
-def _cut_size(values: Array) -> Float:
-    size = np.abs(values)
-    most = np.quantile(np.ascontiguousarray(size.T), KEPT, axis=1)  # of a column at once, several times as fast
-    cut: Float = np.sqrt(np.square(np.minimum(size, most)).mean(axis=0))
+def _cut_size(columns: Array) -> Float:
+    size = np.abs(columns)
+    most = np.quantile(size, KEPT, axis=1, keepdims=True)
+    np.minimum(size, most, out=size)
+    size /= np.where(most > 0, most, 1)  # a share of it, whose square no precision loses
+    cut: Float = most[:, 0] * np.sqrt(np.square(size, out=size).mean(axis=1, dtype=np.float64))
     return cut
 
 

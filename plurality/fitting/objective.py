@@ -25,7 +25,9 @@ from plurality.reward.tensors import Tensors
 MAX_FULL_BATCH = 65_536  # items or comparisons, below which every step looks at all of them
 FIRST, LATER, LAST = range(3)  # stages of a fit: from a random start, along the decays, on everything
 MAX_DOUBLE = 1 << 24  # embedding values up to which an optimum is sought in double precision, 128 MB of them
-CURVED_ROWS = 2_000  # comparisons that tell how curved an objective is along each weight
+MAX_CURVED = 1_024  # weights up to which the curvature between all of them is looked at,
+CURVED_ROWS = 8  # from so many comparisons a weight
+CHOOSING, FINAL = 1e-6, 1e-9  # gradient at which a convex fit ends, while settings are chosen and at the end
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,21 @@ def _batches(rows: Tensors, size: int) -> Callable[[int], Tensors]:
 
 
 class Objective:
-    """A head and its users' codes on one set of comparisons, fitted together."""
+    """A head and its users' codes on one set of comparisons, fitted together.
 
-    def __init__(self, head: Head, data: Comparisons, plan: FitPlan, code_sd: float = 1.0) -> None:
-        self.head, self.plan, self.sd = head, plan, code_sd
-        if plan.convex and data.items.size <= MAX_DOUBLE and next(head.parameters()).device.type != "mps":
+    final   whether a convex fit goes on to the last digit, or as far as a choice of settings can tell
+    """
+
+    def __init__(
+        self, head: Head, data: Comparisons, plan: FitPlan, code_sd: float = 1.0, *, final: bool = False
+    ) -> None:
+        self.head, self.plan, self.sd, self.final = head, plan, code_sd, final
+        if final and plan.convex and data.items.size <= MAX_DOUBLE and next(head.parameters()).device.type != "mps":
             head.double()
         self.rows = Tensors.of(data, head)
         self.present = torch.as_tensor(data.present)
         self.codes = next(head.parameters()).new_zeros(data.users.height, head.n_codes)
+        self._gram: Tensor | None = None
 
     def minimise(self, decay: float, stage: int) -> float:
         """Lower the joint objective from where head and codes stand; returns nats a comparison."""
@@ -103,7 +111,8 @@ class Objective:
         others = [p for p in head.parameters() if all(p is not q for q in maps)] + ([codes] if free else [])
         steps = (plan.steps if batch is None else plan.batched_steps)[stage]
         if plan.convex:
-            value = lbfgs(loss, [*maps, *others], steps=5 * steps, sizes=self._sizes(decay))
+            tol = FINAL if self.final else CHOOSING
+            value = lbfgs(loss, [*maps, *others], steps=5 * steps, tol=tol, root=self._curvature(decay))
         else:
             full = plan.rate if batch is None else plan.batched_rate
             rate = full if stage == FIRST else full / 2
@@ -113,18 +122,29 @@ class Objective:
             raise InputError("the fit diverged: look for embeddings of very unequal size, or standardise them")
         return value
 
-    def _sizes(self, decay: float) -> list[Tensor] | None:
-        """Of the weights (1, d) of a linear map and nothing else, one over the root of the curvature at gap 0."""
+    def _curvature(self, decay: float) -> Tensor | None:
+        """Cholesky factor (d, d) of the curvature at gap 0 of a linear map (1, d) and nothing else."""
         parameters = list(self.head.parameters())
         maps = [m for m in self.head.modules() if isinstance(m, Projector)]
-        if len(parameters) > 1 or len(maps) != 1:
+        if len(parameters) > 1 or len(maps) != 1 or maps[0].linear.shape[1] > MAX_CURVED:
             return None
-        rows, total = self.rows, float(self.rows.weight.sum())
-        some = slice(None, None, math.ceil(len(rows.first) / CURVED_ROWS))
-        difference = maps[0].raw(torch.ones_like(parameters[0]))[0] * (
-            rows.items[rows.first[some]] - rows.items[rows.second[some]]
-        )
-        return [(difference.square().mean(0, keepdim=True) / 4 + decay / total).rsqrt()]
+        if self._gram is None:
+            self._gram = self._second_moment(maps[0])
+        stiff = decay / float(self.rows.weight.sum()) * torch.eye(len(self._gram), dtype=self._gram.dtype)
+        root: Tensor = torch.linalg.cholesky(self._gram / 4 + stiff)
+        return root.to(parameters[0])
+
+    @torch.no_grad()
+    def _second_moment(self, projector: Projector) -> Tensor:
+        """E[ΔΔᵀ] (d, d) of differences of inputs as weights see them, from an even sample of comparisons."""
+        rows, linear = self.rows, projector.linear
+        most = max(2_000, CURVED_ROWS * linear.shape[1])
+        some = slice(None, None, math.ceil(len(rows.first) / most))
+        difference = rows.items[rows.first[some]] - rows.items[rows.second[some]]
+        difference = difference * projector.raw(torch.ones_like(linear))[0]
+        weight = rows.weight[some]
+        moment: Tensor = (weight[:, None] * difference).T @ difference / weight.sum()
+        return moment.double().cpu()
 
     def infer(self, spread: float = 1.0) -> tuple[Prior, Posterior]:
         """Empirical-Bayes prior over codes, its covariance times `spread`, and every user's posterior under it."""
@@ -146,6 +166,8 @@ class Objective:
 
     def posterior(self, prior: Prior, *, start: Tensor, tol: float = 1e-6) -> Posterior:
         """Laplace posterior of every user's code on these comparisons."""
+        if not self.head.n_codes:
+            return Posterior.of_prior(prior, len(self.codes))
         evidence = self.rows.evidence(self.head)
         return self.head.doubled().infer(evidence, prior, len(self.codes), start=start, tol=tol)
 

@@ -67,16 +67,14 @@ def adam(loss: Loss, groups: Sequence[tuple[Sequence[Tensor], float]], *, steps:
 
 
 def lbfgs(
-    loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 1e-9, sizes: Sequence[Tensor] | None = None
+    loss: Loss, parameters: Sequence[Tensor], *, steps: int, tol: float = 1e-9, root: Tensor | None = None
 ) -> float:
     """L-BFGS with a strong-Wolfe line search, for convex objectives; returns the last loss.
 
-    sizes    of each parameter, broadcast to it, how far its entries are to move beside others: entries over their sizes
-             are what it walks in, soon there where these see a curvature that is alike; None: all alike
+    root    (d, d) lower triangle L of a curvature of about LLᵀ along the rows of each parameter (·, d): it walks in
+            w @ L, where curvature is alike in all directions, and is there in a few steps; None: it walks in w
     """
-    free = list(parameters)
-    if sizes is not None:
-        free = [(p.detach() / size).requires_grad_() for p, size in zip(parameters, sizes, strict=True)]
+    free = list(parameters) if root is None else [(p.detach() @ root).requires_grad_() for p in parameters]
     optimiser = LBFGS(
         free,
         max_iter=steps,
@@ -88,18 +86,19 @@ def lbfgs(
 
     @torch.no_grad()
     def move() -> None:
-        if sizes is not None:
-            for parameter, v, size in zip(parameters, free, sizes, strict=True):
-                parameter.copy_(v * size)
+        if root is not None:
+            for parameter, v in zip(parameters, free, strict=True):
+                parameter.copy_(torch.linalg.solve_triangular(root, v, upper=False, left=False))
 
     def closure() -> Tensor:
         move()
         clear(parameters)
         out = loss(0)
         torch.autograd.backward(out)
-        if sizes is not None:
-            for parameter, v, size in zip(parameters, free, sizes, strict=True):
-                v.grad = None if parameter.grad is None else parameter.grad * size
+        if root is not None:
+            for parameter, v in zip(parameters, free, strict=True):
+                assert parameter.grad is not None
+                v.grad = torch.linalg.solve_triangular(root.T, parameter.grad, upper=True, left=False)
         return out
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -38,6 +38,8 @@ SMALL_SPLITS = 8
 SPLIT_SEED = 7_919  # of all inner splits; not 0, or they would hold out again what a caller's split has held out
 RANKED = 8  # dimensions whose ranks tell items apart
 MAX_POOLED_ROWS = 40_000  # comparisons that fix one direction well enough for a mark
+SCALE_ROWS = 20_000  # comparisons that the scale of inputs is learned from,
+SCALE_VALUES, LEAST_SCALE_ROWS = 2_000_000, 1_000  # or as many of wide embeddings as make so many values, or these
 POOLED_DECAY = 20.0  # a decay that serves a pooled head on most embeddings
 SPREADS = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-4)  # shares of the empirical variance of codes
 
@@ -88,21 +90,31 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Where the last fit starts: a warm head with codes, its decay, and the share of the codes' variance to allow."""
+    """Where the last fit starts: a warm head, codes (U, C) with their prior sd, decay, share of their variance."""
 
-    warm: Objective
+    head: Head
+    codes: Tensor
+    code_sd: float
     decay: float
-    spread: float
+    spread: float = 1.0
+
+    @staticmethod
+    def of(objective: Objective, decay: float, spread: float = 1.0) -> "WarmStart":
+        """Where an objective stands."""
+        return WarmStart(objective.head, objective.codes, objective.sd, decay, spread)
 
 
 @dataclass(frozen=True)
 class InnerSplit:
-    """One inner split, and what one linear reward for all users does on it: its weights (d,) and held-out nats."""
+    """One inner split, and what one linear reward for all users does on it: its weights (d,) and held-out nats.
+
+    Neither is there where nothing starts from it or is compared with it.
+    """
 
     inner: Comparisons
     outer: Comparisons
-    weights: Tensor
-    pooled: float
+    weights: Tensor | None = None
+    pooled: float = math.nan
 
 
 class CandidateFit:
@@ -147,7 +159,10 @@ def choose(
     candidates: Sequence[Candidate], data: Comparisons, plan: FitPlan, run: FitOptions, trace: Trace, bar: Bar
 ) -> WarmStart:
     """The candidate, decay and spread that predict held-out items best."""
-    splits = _splits(data, plan, run, trace)
+    if _is_given(candidates, data, plan):
+        head = started(candidates[0], data, run.seed, run.device)
+        return WarmStart(head, torch.zeros(data.users.height, 0), 1.0, candidates[0].decay)
+    splits = _splits(candidates, data, plan, run, trace)
     if not splits:
         default = candidates[-1]  # the stiffest: with little to go by, stay close to one reward for all users
         bar("first stage")
@@ -155,7 +170,7 @@ def choose(
         weights, _ = pooled(data, None, run)
         objective = Objective(started(default, data, run.seed, run.device, weights), data, plan, default.code_sd)
         objective.minimise(default.decay, FIRST)
-        return WarmStart(objective, default.decay, 1.0)
+        return WarmStart.of(objective, default.decay)
     mark = POOLED_RATIO * float(np.average([s.pooled for s in splits], weights=[s.outer.weight.sum() for s in splits]))
     best: CandidateFit | None = None
     for candidate in candidates:
@@ -173,11 +188,22 @@ def choose(
     bar("weight decay")
     decay = walk_decays(best, plan, trace)
     bar("prior of users")
-    return WarmStart(best.objectives[0], decay, choose_spread(best, decay, trace))
+    return WarmStart.of(best.objectives[0], decay, choose_spread(best, decay, trace))
 
 
-def _splits(data: Comparisons, plan: FitPlan, run: FitOptions, trace: Trace) -> list[InnerSplit]:
-    """The inner splits, with what a pooled head does on each."""
+def _is_given(candidates: Sequence[Candidate], data: Comparisons, plan: FitPlan) -> bool:
+    """Whether there is nothing to choose: one decay of a convex reward without codes, the same from every start."""
+    if not plan.convex or len(candidates) > 1 or len(plan.decays) > 1:
+        return False
+    return candidates[0].build(torch.Generator()).n_codes == 0
+
+
+def _splits(
+    candidates: Sequence[Candidate], data: Comparisons, plan: FitPlan, run: FitOptions, trace: Trace
+) -> list[InnerSplit]:
+    """The inner splits, with what a pooled head does on each where candidates begin with it or have to be better."""
+    if len(candidates) == 1 and candidates[0].take_over is None:
+        return [InnerSplit(inner, outer) for inner, outer in inner_parts(data, plan, run)]
     splits = []
     for inner, outer in inner_parts(data, plan, run):
         splits.append(InnerSplit(inner, outer, *pooled(inner, outer, run)))
@@ -328,7 +354,8 @@ def started(candidate: Candidate, data: Comparisons, seed: int, device: str, wei
 
 def standardise(head: Head, data: Comparisons) -> None:
     """Give the head its input scale, learned from an even sample of comparisons."""
-    sample = Tensors.of(data, head, np.argsort(uniform(data.item_keys[data.first], 0))[:20_000])
+    most = min(SCALE_ROWS, max(SCALE_VALUES // data.dim, LEAST_SCALE_ROWS))
+    sample = Tensors.of(data, head, np.argsort(uniform(data.item_keys[data.first], 0))[:most])
     prompts = None if sample.prompts is None else sample.prompts[sample.first]
     head.standardise(sample.items[sample.first], sample.items[sample.second], prompts, sample.weight)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from plurality.reward.inputs import Inputs
 from plurality.reward.posterior import Evidence, Posterior, Prior, laplace
 
+BLOCK = 2_048  # embeddings that sizes are taken of at once
 UNBOUNDED = 3e38  # a bound that no float32 entry crosses, finite so that it can be saved
 
 
@@ -197,8 +198,14 @@ class Projector(nn.Module):
 
     def standardise_sides(self, a: Tensor, b: Tensor, weight: Tensor) -> None:
         """Learn mean and scale from both sides of a sample of comparisons: (n, d), (n, d), weights (n,)."""
-        a, b, share = a.double(), b.double(), weight.double() / weight.double().sum()
-        self.standardise(share @ (a + b) / 2, share @ (a - b).square().mean(1) / 2)
+        share = weight.double() / weight.double().sum()
+        mean, variance = share.new_zeros(a.shape[1]), share.new_zeros(())
+        for start in range(0, len(a), BLOCK):
+            rows = slice(start, start + BLOCK)
+            part, x, y = share[rows], a[rows].double(), b[rows].double()
+            mean += part @ (x + y) / 2
+            variance += part @ (x - y).square().mean(1) / 2
+        self.standardise(mean, variance)
 
     def forward(self, x: Tensor) -> Tensor:
         if bool((self.high < UNBOUNDED).any()):

@@ -9,6 +9,7 @@ import torch
 from scipy.special import log_expit
 from sklearn.linear_model import LogisticRegression
 
+from plurality.data.keys import mix
 from plurality.data.splits import folds_apart
 from plurality.datasets.simulated import populations as planted
 from plurality.errors import InputError, InputWarning
@@ -118,6 +119,30 @@ def test_chosen_decay_is_the_best_there_is(data):
     for row in trace.rows:
         if row["stage"] == "decay":
             assert row["held_out"] == pytest.approx(held_out(row["decay"]), abs=1e-5)
+
+
+@pytest.mark.parametrize("decay", [1e-3, 3.0])
+def test_uneven_directions_are_fitted_to_the_optimum_in_few_steps(decay, monkeypatch):
+    """Directions of a thousand sizes: as scikit-learn's Newton has them, in tens of passes where thousands were."""
+    rng = np.random.default_rng(0)
+    width, n = 20, 600
+    items = rng.standard_normal((2 * n, width)) * np.geomspace(1, 1e-3, width)
+    items = (items @ np.linalg.qr(rng.standard_normal((width, width)))[0]).astype(np.float32)
+    people, _ = planted.taste_groups(10, shares=(1.0,), width=width)
+    first, label = np.arange(n), (rng.random(n) < 0.5 + 0.4 * np.sign(items[:n, 0] - items[n:, 0])).astype(float)
+    some = people.sample(n // 10, seed=0).data
+    prompt, keys = np.zeros(2 * n, dtype=np.int64), mix(np.arange(2 * n))
+    data = replace(some, items=items, first=first, second=first + n, label=label, prompt=prompt, item_keys=keys)
+    passes, whole = [], Tensors.nll
+    monkeypatch.setattr(Tensors, "nll", lambda rows, head, codes: passes.append(0) or whole(rows, head, codes))
+    candidate = Candidate("linear", lambda g: PooledHead(width, hidden=0, temperature=False, generator=g), decay)
+    head = fitters.fit([candidate], data, FitPlan(convex=True, decays=(decay,)), FitOptions()).head
+    assert len(passes) < 40
+    scale = head.projector.scale[0].item()
+    model = LogisticRegression(C=1 / (decay * width), fit_intercept=False, solver="newton-cholesky", tol=1e-8)
+    differences = (items[:n] - items[n:]).astype(np.float64) / scale
+    theirs = differences @ model.fit(differences, label).coef_[0]
+    np.testing.assert_allclose(differences @ head.projector.direction().double().numpy(), theirs, atol=5e-5)
 
 
 def test_vertex_of_a_parabola_in_log_decay():
