@@ -5,6 +5,7 @@ signed by the label have the mean E[s (y₁y₁ᵀ − y₂y₂ᵀ)], s = 2y −
 mean Hessian for normal items (Stein's lemma, second order): its strongest eigenvectors are where the reward is curved.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ SCALE_SAMPLE = 5_000  # comparisons that a direction's scale is taken of
 BLOCK = 16_384  # embeddings held at once in double precision
 MAX_PRINCIPAL = 384  # principal directions curvature is looked for in
 CURVED_COUNTS = (0, 4, 8, 16)  # numbers of curved directions tried
+SPANNED = 1e-5  # share of the most that items differ along a direction, below which it is rounding
 MIN_TASTE_SD = 0.05  # standard deviation of tastes, along directions where there seems to be none
 
 
@@ -60,11 +62,16 @@ class LabelMoments:
         return torch.as_tensor(np.concatenate([np.zeros((0, maps.shape[1])), *blocks]) - self.centre @ maps)
 
     def unit(self, directions: Tensor) -> Tensor:
-        """Directions (d, k) scaled so that a difference of two compared items has mean square 2 along each."""
+        """Directions (d, k) scaled so that a difference of two compared items has mean square 2 along each.
+
+        0 where items do not differ along it, as few items do in few directions.
+        """
         data, some = self.data, np.linspace(0, len(self.data) - 1, min(len(self.data), SCALE_SAMPLE)).astype(np.int64)
         gap = self.project(data, data.first[some], directions) - self.project(data, data.second[some], directions)
         weight = torch.as_tensor(data.weight[some])
-        return directions / (weight @ gap.square() / (2 * weight.sum())).sqrt().clamp_min(1e-12)
+        size = (weight @ gap.square() / (2 * weight.sum())).sqrt()
+        span = size / directions.norm(dim=0).clamp_min(1e-300)
+        return directions / torch.where(span > SPANNED * span.max(), size, math.inf)
 
 
 def curved_directions(data: Comparisons, count: int, centre: Array) -> Tensor:
@@ -133,6 +140,7 @@ def initialise(head: VPLHead, moment: LabelMoments, n_curved: int) -> None:
     """
     found, maps = moment.spectrum, head.projector.linear
     n_taste = min(found.basis.shape[1], head.n_codes)
+    n_curved = min(n_curved, moment.curved.shape[1])  # few items span few
     directions = torch.cat([found.population[:, None], found.basis[:, :n_taste], moment.curved[:, :n_curved]], 1)
     directions = moment.unit(directions)[:, : maps.shape[0]]
     k = directions.shape[1]
