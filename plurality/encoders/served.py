@@ -1,6 +1,5 @@
 """Vectors from an embedding server, as an encoder: template and limit as recorded, and no silence when it changed."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from plurality.encoders.protocol import Encoder, Prompt, Template, Vectors
 from plurality.encoders.server import EmbeddingServer, is_url
 from plurality.encoders.sessions import Sessions
 from plurality.encoders.text import check_not_blank, check_pairs, contents, conversations, prompt_conversations
+from plurality.encoders.written import WrittenOut
 from plurality.errors import InputError, InputWarning
 from plurality.io.paths import expanded
 
@@ -38,7 +38,7 @@ class Recipe(NamedTuple):
     chat: "TransformersEncoder | None" = None  # which writes texts out
 
 
-class ServerEncoder:
+class ServerEncoder(WrittenOut):
     """Embeds by a server: x = what it answers for the text, float32, (n, dim).
 
     The first time that it embeds, the probe's texts go first: vectors that are not those recorded raise InputError. A
@@ -125,25 +125,6 @@ class ServerEncoder:
             "fingerprint": self.fingerprint,
         }
 
-    def encode(self, prompts: Sequence[Prompt], completions: Sequence[str], progress: bool = False) -> Vectors:
-        """Embed each completion under the template, (n, dim).
-
-        InputError names a row that is not text, a server that fails again and again, or one that is not as recorded.
-
-        prompts        (n,) strings or message lists
-        completions    (n,) strings, one to each prompt
-        progress       show a progress bar; off by default
-        """
-        return self._embed(self.texts(prompts, completions), "completions", progress)
-
-    def encode_prompts(self, prompts: Sequence[Prompt], progress: bool = False) -> Vectors:
-        """Embed each prompt by itself, (n, dim); errors as in `encode`.
-
-        prompts     (n,) strings or message lists
-        progress    show a progress bar; off by default
-        """
-        return self._embed(self.prompt_texts(prompts), "prompts", progress)
-
     async def encode_async(self, texts: Sequence[str]) -> Vectors:
         """Vectors (n, dim) of texts that are written out already, without a cache, in the loop that runs.
 
@@ -187,12 +168,6 @@ class ServerEncoder:
         texts = [contents(conversation) for conversation in prompt_conversations(prompts)]
         check_not_blank(texts, "prompts")
         return texts
-
-    def uncached(self) -> "ServerEncoder":
-        """The same encoder without a cache on disk, for texts that do not come back."""
-        other = copy.copy(self)
-        other._cache = None
-        return other
 
     def save(self, folder: Path) -> None:
         """Write where the server is, which model it has and the vectors of the probe, never a key.

@@ -1,6 +1,5 @@
 """Vectors from the hidden states of a frozen transformer: the one file that imports transformers."""
 
-import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from plurality.encoders.text import (
     prompt_conversations,
 )
 from plurality.encoders.tokens import SHORTEST, choose_chat_template, choose_max_length, render, tokenise
+from plurality.encoders.written import WrittenOut
 from plurality.errors import InputError, InputWarning
 from plurality.io.paths import expanded
 
@@ -92,7 +92,7 @@ class _Recipe:
     max_length: int
 
 
-class TransformersEncoder:
+class TransformersEncoder(WrittenOut):
     """A frozen transformer: x = pool(hidden states of the last layer), float32, (n, dim).
 
     Weights are loaded at the first text that the cache does not hold. `cache` is a folder, None for
@@ -136,26 +136,6 @@ class TransformersEncoder:
             "fingerprint": self.fingerprint,
         }
 
-    def encode(self, prompts: Sequence[Prompt], completions: Sequence[str], progress: bool = False) -> Vectors:
-        """Embed each completion under the template, (n, dim).
-
-        InputError names a row that is not text or gives vectors that are not finite; InputWarning counts
-        the texts that were longer than `max_length` and lost their beginnings.
-
-        prompts        (n,) strings or message lists
-        completions    (n,) strings, one to each prompt
-        progress       show a progress bar; off by default
-        """
-        return self._embed(self.texts(prompts, completions), "completions", progress)
-
-    def encode_prompts(self, prompts: Sequence[Prompt], progress: bool = False) -> Vectors:
-        """Embed each prompt by itself, (n, dim); errors and warnings as in `encode`.
-
-        prompts     (n,) strings or message lists
-        progress    show a progress bar; off by default
-        """
-        return self._embed(self.prompt_texts(prompts), "prompts", progress)
-
     def texts(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[str]:
         """What `encode` embeds, written out under the template; for an engine elsewhere that embeds texts.
 
@@ -174,12 +154,6 @@ class TransformersEncoder:
         prompts    (n,) strings or message lists
         """
         return self._write(prompt_conversations(prompts), "prompts")
-
-    def uncached(self) -> "TransformersEncoder":
-        """The same encoder without a cache on disk, for texts that do not come back; weights are shared."""
-        other = copy.copy(self)
-        other._cache = None
-        return other
 
     def __getstate__(self) -> dict[str, Any]:
         """Weights stay behind: another process reads them from the model's folder."""
