@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from plurality.cli.encoders import add_model_encoder, model_encoder
+from plurality.cli.encoders import add_model_encoder, model_encoder, read_for
 from plurality.cli.settings import add_no_verify, say, say_unread
 from plurality.io.paths import expanded
 
@@ -13,7 +13,9 @@ EXAMPLE = "plurality adapt reward/ new_users.parquet --out reward2/"
 def add(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("model", help="fitted model folder, or hub id org/name")
-    parser.add_argument("comparisons", help="comparisons of users, new or known, in the format of `plurality embed`")
+    parser.add_argument(
+        "comparisons", help="comparisons of users, new or known, in the format of `plurality embed`, or a store"
+    )
     parser.add_argument(
         "--embeddings", help="precomputed embeddings (.npy, .safetensors), if the columns hold their row numbers"
     )
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.embeddings:
         support = read(args.comparisons, embeddings=args.embeddings)
     else:
-        support = read(args.comparisons, encoder=model.text_encoder(), prompts=model.head.uses_prompts, progress=True)
+        support = read_for(model, args.comparisons, progress=not args.json)
     say_unread(support)
     adapted = model.adapt(support, replace=args.replace, forget=args.forget)
     adapted.save_pretrained(args.out)

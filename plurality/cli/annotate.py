@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from plurality.cli.encoders import add_model_encoder, model_encoder, read_for
 from plurality.cli.settings import add_no_verify, say
 from plurality.io.paths import expanded
 
@@ -34,13 +35,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="unknown users: raise an error (default) or take the population's reward",
     )
+    add_model_encoder(parser)
     add_no_verify(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, read with the reward's own encoder, annotate, save."""
     from plurality.data.read import read
-    from plurality.data.store import is_store
     from plurality.errors import InputError
     from plurality.io.atomic import check_file, whole_file
     from plurality.reward.annotating import annotate
@@ -53,10 +54,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         check_file(target)
     if len(set(targets)) < len(targets):
         raise InputError(f"{args.out}: --out and --relabelled are one file; give the copy a name of its own")
-    model = load(args.reward, verify=not args.no_verify)
-    if is_store(args.pairs):
-        data = read(args.pairs)
-    elif args.embeddings:
+    model = load(args.reward, verify=not args.no_verify, encoder=model_encoder(args))
+    if args.embeddings:
         data = read(
             args.pairs,
             users=args.users,
@@ -65,14 +64,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             repeats="keep",
         )
     else:
-        data = read(
-            args.pairs,
-            users=args.users,
-            encoder=model.text_encoder(),
-            prompts=model.head.uses_prompts,
-            repeats="keep",
-            progress=not args.json,
-        )
+        data = read_for(model, args.pairs, users=args.users, repeats="keep", progress=not args.json)
     for target in targets:
         made = annotate(model, data, relabel=target is args.relabelled, unknown=args.unknown)
         with whole_file(target) as new:

@@ -1,4 +1,4 @@
-"""Arguments that say which embedding server stands in for an encoder."""
+"""Which embedding server stands in for an encoder, and comparisons read with the encoder of a model."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 from plurality.errors import InputError
 
 if TYPE_CHECKING:
+    from plurality.data.comparisons import Comparisons
+    from plurality.data.judgements import Repeats
     from plurality.encoders import EmbeddingServer
+    from plurality.reward.reward_model import RewardModel
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:
@@ -44,3 +47,22 @@ def model_encoder(args: argparse.Namespace) -> "EmbeddingServer | None":
     if not is_url(args.encoder):
         raise InputError(f"--encoder {args.encoder}: is no address; give http(s)://…/v1/embeddings, or leave it out")
     return EmbeddingServer(args.encoder, args.encoder_model or "", key_variable=args.encoder_key)
+
+
+def read_for(
+    model: "RewardModel", source: str, *, users: str | None = None, repeats: "Repeats" = "drop", progress: bool = False
+) -> "Comparisons":
+    """Comparisons as a model takes them: a store as it is, texts embedded by the model's own encoder."""
+    from plurality.data.read import read
+    from plurality.data.store import is_store
+
+    if is_store(source):
+        return read(source, users=users)
+    return read(
+        source,
+        users=users,
+        encoder=model.text_encoder(),
+        prompts=model.head.uses_prompts,
+        repeats=repeats,
+        progress=progress,
+    )

@@ -200,6 +200,35 @@ def test_from_texts_to_rewards(server, table, tmp_path):
     again.stop()
 
 
+def test_commands_that_embed_take_another_address(server, table, tmp_path, command):
+    """What they find is what they found at the first one, which is gone."""
+    table.write_parquet(tmp_path / "rows.parquet")
+    data = pl8.read(table, encoder=settings(server), cache=False)
+    data.save(tmp_path / "store")
+    pl8.BradleyTerry(decay=1.0, temperature=True).fit(data).save_pretrained(tmp_path / "model")
+    server.stop()
+    again = fake.Server()
+    where = ["--encoder", again.url]
+    for name, source in (("told", "rows.parquet"), ("stored", "store")):
+        out = tmp_path / f"{name}.parquet"
+        done = command("annotate", tmp_path / source, "--reward", tmp_path / "model", "--out", out, *where)
+        assert done.code == 0, done.err
+    told, stored = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("told", "stored"))
+    np.testing.assert_allclose(told["margin"], stored["margin"], atol=1e-5)
+    looked = {}
+    for source in ("rows.parquet", "store"):
+        done = command("explain", tmp_path / "model", tmp_path / source, "--json", *where)
+        assert done.code == 0, done.err
+        looked[source] = json.loads(done.out)["directions"]
+    assert looked["rows.parquet"] == looked["store"]
+    for source in ("rows.parquet", "store"):
+        out = tmp_path / f"adapted-{source}"
+        assert command("adapt", tmp_path / "model", tmp_path / source, "--out", out, *where).code == 0
+    one, other = (pl8.load(tmp_path / f"adapted-{source}").users for source in ("rows.parquet", "store"))
+    assert one.equals(other)
+    again.stop()
+
+
 def test_a_local_model_served(llama, tmp_path):
     """The probe of a transformer tells a server that pools or rounds otherwise; bfloat16 is no other model."""
     from plurality.encoders import TransformersEncoder, TransformersSpec
