@@ -9,8 +9,8 @@ from plurality.cli.embed import add_encoder
 from plurality.cli.settings import say, values_of
 from plurality.io.paths import expanded
 
-CHECKS = {"check": "plurality.cli.data_check"}
-"""Words that stand where a data set's name does, and the module with `add` and `run` that each is a command of."""
+STORES = {"check": "plurality.cli.data_check", "merge": "plurality.cli.data_merge"}
+"""Words about stores that stand where a data set's name does, and the module with `add` and `run` that each is a command of."""
 
 EXAMPLE = "plurality data prism FOLDER --out prism/"
 
@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         epilog = f"example: plurality data {name} FOLDER --out {name}/"
         parser = names.add_parser(name, help=what, description=about.replace("%", "%%"), epilog=epilog)
         _add_set(parser, module.ABOUT.source)
-    for name, where in CHECKS.items():
+    for name, where in STORES.items():
         module = import_module(where)
         command = names.add_parser(name, help=_first_line(module), epilog=f"example: {module.EXAMPLE}")
         _add_json(command)
@@ -37,9 +37,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, then write frames, or a store where an encoder is named."""
-    if args.name in CHECKS:
-        checked: dict[str, Any] = import_module(CHECKS[args.name]).run(args)
-        return checked
+    if args.name in STORES:
+        done: dict[str, Any] = import_module(STORES[args.name]).run(args)
+        return done
     from plurality import datasets
     from plurality.cli import embed
     from plurality.data.store import META
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "embeddings": None,
             "manifest": None,
             "results": None,
+            "shard": None,
         }
         return embed.run(argparse.Namespace(**{**vars(args), **given})) | told
     made.write(args.out)

@@ -35,6 +35,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="answers of `vllm run-batch`: make the store of these; with --manifest, ask for what they lack",
     )
     parser.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="write the K-th of N shards of the store, in place of all of it, for `plurality data merge`; each GPU or "
+        "machine makes one of the same table",
+    )
+    parser.add_argument(
         "--embeddings",
         help="precomputed embeddings (.npy, .safetensors, .parquet, .feather), if the columns hold their row numbers",
     )
@@ -96,11 +102,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read, embed what the cache lacks, save."""
     from plurality.cli.batch import batch_encoder, manifest_of
     from plurality.data.read import read
-    from plurality.data.store import META
+    from plurality.data.shards import Shard, save_shard
+    from plurality.data.store import META, SHARD
+    from plurality.errors import InputError
     from plurality.io.atomic import check_file, check_target
 
     batch = batch_encoder(args)
-    check_target(args.out, META) if args.manifest is None else check_file(args.manifest)
+    shard = None if args.shard is None else Shard.parse(args.shard)
+    if shard is not None and args.manifest is not None:
+        raise InputError("--shard is of a store, and a manifest has a line a text: split it by lines instead")
+    check_target(args.out, SHARD if shard else META) if args.manifest is None else check_file(args.manifest)
     data = read(
         args.comparisons,
         users=args.users,
@@ -119,10 +130,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.manifest is not None:
         return manifest_of(args, batch)
     say_unread(data)
-    data.save(args.out, dtype=args.store_dtype)
-    say(args, data, f"store written to {args.out}")
+    if shard is None:
+        data.save(args.out, dtype=args.store_dtype)
+        say(args, data, f"store written to {args.out}")
+    else:
+        save_shard(data, args.out, shard, dtype=args.store_dtype)
+        start, stop = shard.rows(len(data.items))
+        say(args, data, f"shard {shard} with {stop - start:,} of its items written to {args.out}")
     return {
         "store": str(args.out),
+        "shard": args.shard,
         "comparisons": len(data),
         "users": len(data.present),
         "items": len(data.items),

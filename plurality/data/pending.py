@@ -1,5 +1,6 @@
 """Embeddings that are made as they are written: texts go in by blocks, vectors straight to the file."""
 
+import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
@@ -25,15 +26,26 @@ class PendingEmbeddings:
         self, items: Items, encoder: "Encoder", what: Literal["items", "prompts"] = "items", *, progress: bool = False
     ) -> None:
         self.items, self.encoder, self.what, self.progress = items, encoder, what, progress
-        self.shape = (len(items.keys if what == "items" else items.prompt_keys), encoder.dim)
+        self._rows = range(len(items.keys if what == "items" else items.prompt_keys))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return len(self._rows), self.encoder.dim
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice) -> "PendingEmbeddings":
+        """Some of the rows, in order; as they are embedded by blocks, from the first of a block."""
+        part = copy.copy(self)
+        part._rows = self._rows[rows]
+        return part
 
     def blocks(self) -> Iterator[Array]:
         """The vectors (b, d), some thousand at a time. Raises InputError as an encoder does."""
-        for start in range(0, len(self), BLOCK):
-            stop = min(start + BLOCK, len(self))
+        for start in self._rows[::BLOCK]:
+            stop = min(start + BLOCK, self._rows.stop)
             if self.what == "items":
                 yield self.items.part(start, stop).embed(self.encoder, progress=self.progress)
             else:

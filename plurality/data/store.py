@@ -12,6 +12,7 @@ meta.json             schema version, encoder, counts, and what `plurality.io.se
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,10 +36,12 @@ from plurality.io.verified import once
 
 SCHEMA = 1
 META, EMBEDDINGS, ENCODER = "meta.json", "embeddings.safetensors", "encoder"
+SHARD = "shard.json"  # in place of META where there is a part of the embeddings: `plurality.data.shards`
 TABLES = ("comparisons", "users", "items", "prompts")
 ATTRIBUTES = "attributes.parquet"  # only where rows have any
 OTHERS = ("answers", "silent")  # tables that are there only where people said other things than pairs
 AGAIN = "copy the store again, or embed the texts again"
+Part = Callable[[int], tuple[int, int]]
 
 
 def is_store(source: object) -> bool:
@@ -56,18 +59,8 @@ def save(data: Comparisons, folder: str | Path, *, dtype: StoreDtype = "float32"
     folder    store to write
     dtype     of the embeddings in the file: "float32", or half of its size in "float16" or "bfloat16"
     """
-    if dtype not in get_args(StoreDtype):
-        raise InputError(f"dtype={dtype!r} is unknown; choose one of {', '.join(get_args(StoreDtype))}")
     with whole_folder(expanded(folder).resolve(), marker=META) as new:
-        try:
-            check_rows(data, "mend the comparisons before they are saved")
-            _check_finite(data)
-            _write(data, new, dtype)
-        except pl.exceptions.PolarsError as error:
-            if system_error(error) is not None:  # a full disk, say: `whole_folder` tells the cause
-                raise
-            cause = str(error).split("\n")[0]
-            raise InputError(f"{folder} cannot be written ({cause}); choose another folder") from None
+        write_record(new / META, write_files(data, new, dtype))
     return expanded(folder)
 
 
@@ -98,7 +91,37 @@ def load(folder: str | Path, *, verify: bool = True) -> Comparisons:
     return data
 
 
-def _write(data: Comparisons, folder: Path, dtype: StoreDtype) -> None:
+def write_files(data: Comparisons, folder: Path, dtype: StoreDtype, part: Part | None = None) -> dict[str, Any]:
+    """Write all files of a store but its record, which is returned. Raises InputError as `save` does.
+
+    data      comparisons
+    folder    where they are written
+    dtype     of the embeddings
+    part      first row, and the row after the last, of the embeddings that are written among so many; None: all
+    """
+    if dtype not in get_args(StoreDtype):
+        raise InputError(f"dtype={dtype!r} is unknown; choose one of {', '.join(get_args(StoreDtype))}")
+    check_rows(data, "mend the comparisons before they are saved")
+    _check_finite(data)
+    try:
+        return _write(data, folder, dtype, part or (lambda count: (0, count)))
+    except pl.exceptions.PolarsError as error:
+        if system_error(error) is not None:  # a full disk, say: `whole_folder` tells the cause
+            raise
+        cause = str(error).split("\n")[0]
+        raise InputError(f"{folder} cannot be written ({cause}); choose another folder") from None
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record, which `whole_folder` completes.
+
+    path      file
+    record    what it holds, JSON-able
+    """
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _write(data: Comparisons, folder: Path, dtype: StoreDtype, part: Part) -> dict[str, Any]:
     from plurality import __version__  # here, since the package itself imports this module
 
     rows: dict[str, Array] = {"user": data.user, "first": data.first, "second": data.second}
@@ -122,13 +145,14 @@ def _write(data: Comparisons, folder: Path, dtype: StoreDtype) -> None:
     tensors: dict[str, Array] = {"items": data.items}
     if data.prompts is not None:
         tensors["prompts"] = data.prompts
-    write_tensors(folder / EMBEDDINGS, tensors, dtype)
+    written = {name: array[slice(*part(len(array)))] for name, array in tensors.items()}
+    write_tensors(folder / EMBEDDINGS, written, dtype)
     described = None
     if data.encoder is not None:
         data.encoder.save(folder / ENCODER)
         facts = {"dim": data.encoder.dim, "fingerprint": data.encoder.fingerprint}
         described = {**data.encoder.describe(), **facts}
-    meta = {
+    return {
         "schema_version": SCHEMA,
         "plurality": __version__,
         "source": data.source,
@@ -141,7 +165,6 @@ def _write(data: Comparisons, folder: Path, dtype: StoreDtype) -> None:
         "encoder": described,
         "counts": _counts(data),
     }
-    (folder / META).write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _counts(data: Comparisons) -> dict[str, int]:
@@ -157,6 +180,8 @@ def _counts(data: Comparisons) -> dict[str, int]:
 def _read_meta(folder: Path) -> dict[str, Any]:
     if not os.path.lexists(folder / META):
         sweep(folder)  # a write that was killed may have set the store aside
+        if os.path.lexists(folder / SHARD):
+            raise InputError(f"{folder} is a shard of a store; make the store of all of them: plurality data merge")
         if not os.path.lexists(folder / META):
             raise InputError(f"{folder} is not a store, it has no {META}; give a folder that was saved")
     damaged = f"is damaged or not a store's record; {AGAIN}"

@@ -5,7 +5,7 @@ Layout: header length (8 bytes, little endian), JSON header, data; see the safet
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,19 +43,54 @@ def write_tensors(path: Path, arrays: "Mapping[str, Array | PendingEmbeddings]",
 
     Raises InputError for values that are not finite in this type.
     """
-    header, offset = {}, 0
     tag, width = STORED[dtype]
-    for name, array in arrays.items():
-        end = offset + width * math.prod(array.shape)
-        header[name] = {"dtype": tag, "shape": list(array.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
-    text += b" " * (-(8 + len(text)) % 64)  # mapped rows lie as fresh ones do, so that sums round alike
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(_head({name: array.shape for name, array in arrays.items()}, tag, width))
         for array in arrays.values():
             for part in _parts(array):
                 file.write(_rounded(part, dtype).data)
+
+
+def join_tensors(parts: Sequence[Path], path: Path) -> None:
+    """Write the matrices of several files as one, rows of the first file first; bytes are copied as they are.
+
+    parts    files with matrices of the same names, widths and type
+    path     file to write; the caller renames
+
+    Raises InputError for parts that do not fit together, and as `map_tensors` does.
+    """
+    opened = [_spans(part) for part in parts]
+    first = opened[0][1]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, span in first.items():
+        for part, (_, spans) in zip(parts, opened, strict=True):
+            other = spans.get(name)
+            if other is None or (other.tag, other.shape[1:]) != (span.tag, span.shape[1:]):
+                raise InputError(f"{part} and {parts[0]} hold embeddings of different widths or types; embed one again")
+        shapes[name] = (sum(spans[name].shape[0] for _, spans in opened), *span.shape[1:])
+    one = next(iter(first.values()))
+    with path.open("wb") as file:
+        file.write(_head(shapes, one.tag, one.dtype.itemsize))
+        for name in shapes:
+            for part, (start, spans) in zip(parts, opened, strict=True):
+                with part.open("rb") as source:
+                    source.seek(start + spans[name].begin)
+                    left = spans[name].end - spans[name].begin
+                    while left and (block := source.read(min(left, BLOCK_BYTES))):
+                        file.write(block)
+                        left -= len(block)
+
+
+def _head(shapes: Mapping[str, tuple[int, ...]], tag: str, width: int) -> bytes:
+    """Header of a file with matrices of these shapes, one after the other, `width` bytes a value."""
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        end = offset + width * math.prod(shape)
+        header[name] = {"dtype": tag, "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-(8 + len(text)) % 64)  # mapped rows lie as fresh ones do, so that sums round alike
+    return len(text).to_bytes(8, "little") + text
 
 
 def _parts(array: "Array | PendingEmbeddings") -> Iterator[Array]:
@@ -100,6 +135,18 @@ def map_tensors(path: Path, *, only: str | None = None) -> dict[str, Array]:
     path    file
     only    the one tensor that is wanted; it must be there
     """
+    start, spans = _spans(path)
+    if only is not None and only not in spans:
+        raise InputError(f"{path} has the tensors {', '.join(spans) or 'none'}; name the one to use `{only}`")
+    wanted = spans if only is None else {only: spans[only]}
+    try:
+        return {name: span.map(path, start) for name, span in wanted.items()}
+    except (ValueError, OverflowError):
+        raise InputError(f"{path} is damaged (its header makes no sense); embed the texts again") from None
+
+
+def _spans(path: Path) -> "tuple[int, dict[str, _Span]]":
+    """Where the data of a file begin, and its tensors. Raises InputError as `map_tensors` does."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -119,10 +166,7 @@ def map_tensors(path: Path, *, only: str | None = None) -> dict[str, Array]:
     try:
         spans = {name: _Span.of(path, entry) for name, entry in header.items() if name != "__metadata__"}
         _check_tiled(path, size - 8 - length, sorted((span.begin, span.end) for span in spans.values()))
-        if only is not None and only not in spans:
-            raise InputError(f"{path} has the tensors {', '.join(spans) or 'none'}; name the one to use `{only}`")
-        wanted = spans if only is None else {only: spans[only]}
-        return {name: span.map(path, 8 + length) for name, span in wanted.items()}
+        return 8 + length, spans
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
@@ -137,25 +181,26 @@ class _Span:
     shape: tuple[int, ...]
     begin: int
     end: int
-    narrow: bool = False
+    tag: str
 
     @staticmethod
     def of(path: Path, entry: Mapping[str, Any]) -> "_Span":
         shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
-        narrow = entry["dtype"] == BFLOAT16
-        dtype = np.dtype("<u2") if narrow else DTYPES.get(entry["dtype"])
+        tag = entry["dtype"]
+        dtype = np.dtype("<u2") if tag == BFLOAT16 else DTYPES.get(tag)
         if dtype is None:
-            raise InputError(f"{path} holds {entry['dtype']} values; save them as float32")
+            raise InputError(f"{path} holds {tag} values; save them as float32")
         whole = all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end))
         if not whole or end - begin != dtype.itemsize * math.prod(shape):
             raise InputError(f"{path} is damaged (its header contradicts itself); embed the texts again")
-        return _Span(dtype, shape, begin, end, narrow)
+        return _Span(dtype, shape, begin, end, tag)
 
     def map(self, path: Path, start: int) -> Array:
+        narrow = self.tag == BFLOAT16
         if self.end == self.begin:
-            return np.empty(self.shape, np.float32 if self.narrow else self.dtype)
+            return np.empty(self.shape, np.float32 if narrow else self.dtype)
         mapped = np.memmap(path, dtype=self.dtype, mode="r", offset=start + self.begin, shape=self.shape)
-        return widened(mapped) if self.narrow else mapped
+        return widened(mapped) if narrow else mapped
 
 
 def _check_tiled(path: Path, size: int, spans: list[tuple[int, int]]) -> None:

@@ -138,3 +138,33 @@ def test_run_batch_and_back(rows, tmp_path, monkeypatch, capsys):
     one, other = (pl8.Comparisons.load(tmp_path / name).encoder.fingerprint for name in ("store", "served"))
     assert one == other
     server.stop()
+
+
+def test_shards_from_servers_of_their_own(rows, tmp_path, monkeypatch, capsys):
+    """Each shard has its server; one that pools otherwise made vectors that mean something else."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(pending, "BLOCK", 50)
+    servers = [fake.Server() for _ in range(3)]
+    servers[2].pooling = "last"
+    rows.write_parquet(tmp_path / "rows.parquet")
+
+    def embed(name, server, *more):
+        where = ["--encoder", server.url, "--cache", str(tmp_path / f"cache of {name}"), *more]
+        return main(["embed", str(tmp_path / "rows.parquet"), "--out", str(tmp_path / name), *where])
+
+    def merge(*names):
+        return main(["data", "merge", *(str(tmp_path / n) for n in names), "--out", str(tmp_path / "store")])
+
+    assert embed("whole", servers[0]) == 0
+    for name, server, share in (("one", servers[0], "1/2"), ("two", servers[1], "2/2"), ("bad", servers[2], "2/2")):
+        assert embed(name, server, "--shard", share) == 0
+    assert sum("red blue" in text for text in servers[1].texts) == 160 - 100  # the first of two has two blocks of four
+    assert merge("one", "bad") == 2
+    assert "embeds the fixed texts of the probe otherwise" in capsys.readouterr().err
+    assert merge("one", "two") == 0
+    for file in ("embeddings.safetensors", "comparisons.parquet", "items.parquet", "users.parquet"):
+        assert (tmp_path / "store" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert main(["fit", "bradley_terry", str(tmp_path / "one"), "--out", str(tmp_path / "reward")]) == 2
+    assert "is a shard of a store; make the store of all of them: plurality data merge" in capsys.readouterr().err
+    for server in servers:
+        server.stop()
