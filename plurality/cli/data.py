@@ -10,7 +10,7 @@ from plurality.cli.settings import say, values_of
 from plurality.io.paths import expanded
 
 STORES = {"check": "plurality.cli.data_check", "merge": "plurality.cli.data_merge"}
-"""Words about stores that stand where a data set's name does, and the module with `add` and `run` that each is a command of."""
+"""Words about stores that stand where a data set's name does, and the module with `add` and `run` of each."""
 
 EXAMPLE = "plurality data prism FOLDER --out prism/"
 

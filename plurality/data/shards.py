@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plurality.data.comparisons import Comparisons
 from plurality.data import pending
+from plurality.data.comparisons import Comparisons
 from plurality.data.store import AGAIN, EMBEDDINGS, ENCODER, META, SHARD, write_files, write_record
 from plurality.data.tensor_files import StoreDtype, join_tensors
 from plurality.encoders.probe import check_probe, probe_of_file
