@@ -24,16 +24,14 @@ def user(learner: Learner, user_id: str) -> dict[str, Any] | None:
         return None
     row: dict[str, Any] = {"user_id": user_id, "answers": len(said), "about": about}
     if user_id not in model.user_ids:
-        return row | {"words": f"{user_id} has answered nothing."}
+        return row | {"words": f"{user_id} has answered nothing that compares."}
     shown = model.users.drop("user_id").row(0, named=True)
     comparisons, uncertainty = int(shown.pop("n_comparisons")), float(shown.pop("uncertainty"))
     middle, spread = model.population, _spread(learner)
     words = [
-        f"{user_id} gave {len(said)} answers here; {comparisons} comparisons are known of them, with those that the "
-        "model was fitted on.",
-        f"What is not known of their taste has shrunk to {uncertainty:.0%} of what is not known of a new user."
-        if model.head.n_codes
-        else "The model has one reward for all users.",
+        f"{user_id} gave {_count(len(said), 'answer')} here; what is known of them is from "
+        f"{_count(comparisons, 'comparison')}, with those that the model was fitted on.",
+        _uncertainty(uncertainty) if model.head.n_codes else "The model has one reward for all users.",
     ]
     for name, value in shown.items():
         away = (value - middle.get(name, 0.0)) / spread.get(name, 1.0)
@@ -43,6 +41,24 @@ def user(learner: Learner, user_id: str) -> dict[str, Any] | None:
     if about:
         words.append("They said of themselves: " + ", ".join(f"{k}: {v}" for k, v in sorted(about.items())) + ".")
     return row | {"comparisons": comparisons, "uncertainty": uncertainty, "code": shown, "words": " ".join(words)}
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def _left(n: int) -> str:
+    return "the one question that is left" if n == 1 else f"the {n:,} questions that are left"
+
+
+def _uncertainty(share: float) -> str:
+    if round(share, 2) >= 1:
+        return "They have told as good as nothing of their taste yet; their reward is that of a new user."
+    return f"What is not known of their taste has shrunk to {share:.0%} of what is not known of a new user."
+
+
+def _bits(bits: float) -> str:
+    return f"{bits:.2f} bits" if bits >= 0.005 else "less than 0.01 bits"
 
 
 def _spread(learner: Learner) -> dict[str, float]:
@@ -69,11 +85,11 @@ def question(
         return {"question": None, "progress": progress, "why": "Nothing is left to ask."}
     asked = questions.questions[chosen.index]
     if how == "random":
-        why = f"Drawn at random from the {chosen.left} questions that are left."
+        why = f"Drawn at random from {_left(chosen.left)}."
     else:
         why = (
-            f"Of the {chosen.left} questions that are left, your answer to this one is expected to tell most about "
-            f"what you like: {chosen.bits:.2f} bits; one at random would tell {chosen.mean_bits:.2f}."
+            f"Of {_left(chosen.left)}, your answer to this one is expected to tell most about what you like: "
+            f"{_bits(chosen.bits)}; one at random would tell {_bits(chosen.mean_bits)}."
         )
     sent = {"index": chosen.index, "prompt": asked.prompt, "completions": list(asked.completions)}
     return {

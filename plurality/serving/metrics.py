@@ -89,7 +89,9 @@ class Metrics:
         return "\n".join([*self._lines(pending), ""])
 
     def _lines(self, pending: int) -> Iterator[str]:
-        yield from _head("requests_total", "counter", "requests to /get_reward by status of the answer")
+        yield from _head(
+            "requests_total", "counter", "requests of trainers (/get_reward and NeMo-Gym's) by status of the answer"
+        )
         for status, count in sorted(self.requests.items()):
             yield f'plurality_requests_total{{status="{status}"}} {count}'
         yield from _head("http_requests_total", "counter", "requests by route and status of the answer")
@@ -112,7 +114,7 @@ class Metrics:
         yield from _head("pending_rows", "gauge", "rows accepted and not yet answered")
         yield f"plurality_pending_rows {pending}"
         for name, histogram, what in (
-            ("request_seconds", self.request_seconds, "time from a request's arrival to its answer"),
+            ("request_seconds", self.request_seconds, "time from a trainer's request to its answer"),
             ("batch_seconds", self.batch_seconds, "time the reward model takes for a batch"),
             ("batch_rows", self.batch_rows, "rows in a batch"),
         ):

@@ -122,6 +122,7 @@ async def study(service: Service, client: Client, request: Request, body: bytes)
         "intro": study.intro,
         "consent": study.consent,
         "thanks": study.thanks,
+        "ask": study.ask,
         "answers": min(study.answers, len(study.questions)),
         "scale": study.scale,
         "how": study.how,

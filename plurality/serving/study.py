@@ -18,7 +18,8 @@ __all__ = ["About", "Study", "read_study"]
 
 MOST_QUESTIONS = 4096
 How = Literal["information", "random"]
-KEYS = {"title", "intro", "consent", "thanks", "questions", "shown", "answers", "how", "scale", "about", "question"}
+TEXTS = ("title", "intro", "consent", "thanks", "ask")
+KEYS = {*TEXTS, "questions", "shown", "answers", "how", "scale", "about", "question"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Study:
     intro       what the page says first
     consent     what people agree to before the first question; "": nothing
     thanks      what it says at the end
+    ask         what stands above every question; "": which reply is preferred, or how good it is
     answers     questions that each person is asked at most
     how         "information": what is expected to tell most; "random"
     scale       lowest and highest rating, of questions with one completion
@@ -55,6 +57,7 @@ class Study:
     intro: str = ""
     consent: str = ""
     thanks: str = "Thank you. Your answers are stored."
+    ask: str = ""
     answers: int = 20
     how: How = "information"
     scale: tuple[int, int] = (1, 5)
@@ -79,7 +82,7 @@ def read_study(source: str | Path) -> Study:
     odd = sorted(set(said) - KEYS)
     if odd:
         raise InputError(f"{path}: {odd[0]!r} is not a key of a study; it has {', '.join(sorted(KEYS))}")
-    for name, kind in {"title": str, "intro": str, "consent": str, "thanks": str, "answers": int, "shown": int}.items():
+    for name, kind in {**dict.fromkeys(TEXTS, str), "answers": int, "shown": int}.items():
         if not isinstance(said.get(name, kind()), kind) or (kind is int and said.get(name, 1) < 1):
             raise InputError(f"{path}: {name} is not {'text' if kind is str else 'a number of 1 or more'}")
     how, scale = said.get("how", "information"), said.get("scale", [1, 5])
@@ -94,7 +97,7 @@ def read_study(source: str | Path) -> Study:
         raise InputError(f"{path}: there is no question; name a table as questions, or add [[question]]")
     if len({len(q.completions) > 1 for q in questions}) > 1:
         raise InputError(f"{path}: some questions have one completion and some several; make two studies of it")
-    text = {name: said[name] for name in ("title", "intro", "consent", "thanks") if name in said}
+    text = {name: said[name] for name in TEXTS if name in said}
     return Study(
         tuple({q.key: q for q in questions}.values()),
         **text,

@@ -23,6 +23,7 @@ def served(world, tmp_path):
     study = Study(
         tuple(Question(PROMPT, (a, "0 0")) for a in ("1 0", "0 1", "3 3")),
         title="Replies",
+        ask="Which of these?",
         consent="You agree to it.",
         about=(About("age", "How old are you?", ("young", "old")),),
     )
@@ -57,6 +58,7 @@ def test_a_person_answers_by_keyboard(served):
         page.press("#go-on", "Enter")
         for k, key in enumerate("102"):
             page.wait_for_selector(f"text=Question {k + 1} of 3")
+            assert page.inner_text("h1") == "Which of these?"
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             page.keyboard.press(key)
         page.wait_for_selector("#thanks")

@@ -17,6 +17,7 @@ from tests.serving.world import PROMPT, transport
 
 STUDY = """
 title = "Tea"
+ask = "Which tea?"
 consent = "You agree."
 answers = 3
 [[about]]
@@ -35,6 +36,7 @@ completions = ["2 0", "0 2"]
 def test_a_study_is_read(tmp_path):
     (tmp_path / "study.toml").write_text(STUDY)
     study = read_study(tmp_path / "study.toml")
+    assert (study.title, study.ask) == ("Tea", "Which tea?")
     assert study.about == (About("age", "How old are you?", ("young", "old")),)
     assert [q.completions for q in study.questions] == [("1 0", "0 1"), ("2 0", "0 2")]
     table = pl.DataFrame({"prompt": ["a", "a", "a", "b", "b"], "completion": ["1", "2", "3", "1", "2"]})
