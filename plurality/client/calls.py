@@ -1,16 +1,20 @@
-"""What a client asks and what it is answered, without how it is sent: one function a route."""
+"""What a client asks and what it is answered, without how it is sent: one method a route, for both clients."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import wraps
+from types import MethodType
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 from urllib.parse import quote
 from uuid import uuid4
 
 from plurality.errors import InputError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
+How = Literal["information", "random"]
 AGAIN = (429, 502, 503, 504)  # answers after which a request is sent again
 
 
@@ -114,7 +118,14 @@ class KnownUser:
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request: method, path, body, and what its answer means; `raw` answers are bytes."""
+    """A request, and what its answer means.
+
+    method   "GET", "POST" or "DELETE"
+    path     below the server's address
+    body     sent as JSON; None: none
+    read     what an answer means: of its JSON, or where it is raw of its bytes
+    raw      whether the answer is no JSON
+    """
 
     method: str
     path: str
@@ -123,47 +134,169 @@ class Call(Generic[T]):
     raw: bool = False
 
 
-def score(user_ids: Sequence[str], prompts: Sequence[Prompt], completions: Sequence[str], base: Any) -> Call[Rewards]:
-    """Rewards of completions, each for its user."""
-    if not len(user_ids) == len(prompts) == len(completions) == len(base or completions):
-        raise InputError(
-            f"{len(user_ids)} users, {len(prompts)} prompts and {len(completions)} completions (and base scores, if "
-            "any) are not as many; give one of each"
-        )
-    scores = [None] * len(completions) if base is None else list(base)
-    rows = [
-        {"user_id": u, "prompt": _plain(p), "completion": c, **({} if b is None else {"base": b})}
-        for u, p, c, b in zip(user_ids, prompts, completions, scores, strict=True)
-    ]
-    read = lambda said: Rewards(said["rewards"], said["scores"], said["known_user"])  # noqa: E731
-    return Call("POST", "score", {"rows": rows}, read)
+class Waiting(Protocol):
+    """A client that waits for an answer."""
+
+    def send(self, call: Call[T]) -> T:
+        """What the answer to a call means."""
 
 
-def best_of_n(user_id: str, prompt: Prompt, completions: Sequence[str], base: Sequence[float] | None) -> Call[BestOfN]:
-    """The user's best completion."""
-    body = {"user_id": user_id, "prompt": _plain(prompt), "completions": list(completions)}
-    body |= {} if base is None else {"base": list(base)}
-    return Call("POST", "best_of_n", body, lambda said: BestOfN(**said))
+class Awaited(Protocol):
+    """A client whose answer is awaited."""
+
+    def send(self, call: Call[T]) -> Coroutine[Any, Any, T]:
+        """The same, to await."""
 
 
-def feedback(
-    user_id: str, answers: Sequence[Mapping[str, Any]], about: Mapping[str, str] | None, request_id: str | None
-) -> Call[Taken]:
-    """What a user says; the id is made once, so that sending it again is safe."""
-    body: dict[str, Any] = {"user_id": user_id, "request_id": request_id or uuid4().hex}
-    body["answers"] = [{**answer, "prompt": _plain(answer.get("prompt", ""))} for answer in answers]
-    body |= {} if about is None else {"about": dict(about)}
-    return Call("POST", "feedback", body, lambda said: Taken(**said))
+class asked(Generic[P, T]):  # a decorator
+    """Makes of a method that describes a call one that sends it: of a `Call[T]` a T, or for `Awaited` one to await."""
+
+    def __init__(self, describe: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        self.__func__, self.__doc__ = describe, describe.__doc__
+
+        @wraps(describe)
+        def method(client: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+            return client.send(describe(client, *args, **kwargs))
+
+        self._method = method
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
+    @overload
+    def __get__(self, client: Waiting, owner: type | None = None) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: Awaited, owner: type | None = None) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, client: Any, owner: type | None = None) -> Any:
+        return self.__func__ if client is None else MethodType(self._method, client)
 
 
-def next_question(
-    user_id: str, candidates: Sequence[tuple[Prompt, Sequence[str]]] | None, how: str, seed: int
-) -> Call[NextQuestion]:
-    """What to ask."""
-    body: dict[str, Any] = {"user_id": user_id, "how": how, "seed": seed}
-    if candidates is not None:
-        body["candidates"] = [{"prompt": _plain(p), "completions": list(each)} for p, each in candidates]
-    return Call("POST", "next_question", body, _question)
+class Calls:
+    """What a server can be asked: of `Client` each method gives what its `Call` holds, of `AsyncClient` that to await.
+
+    Methods raise InputError where the server says what is wrong with a request, and `ServerError` where it fails.
+    """
+
+    @asked
+    def score(
+        self,
+        user_ids: Sequence[str],
+        prompts: Sequence[Prompt],
+        completions: Sequence[str],
+        *,
+        base: Sequence[float] | None = None,
+    ) -> Call[Rewards]:
+        """Rewards of completions, each for its user.
+
+        user_ids       (n,) whose reward
+        prompts        (n,) strings or message lists
+        completions    (n,) texts
+        base           (n,) scores of the base reward, for a model that starts from one
+        """
+        if not len(user_ids) == len(prompts) == len(completions) == len(completions if base is None else base):
+            raise InputError(
+                f"{len(user_ids)} users, {len(prompts)} prompts and {len(completions)} completions (and base scores, "
+                "if any) are not as many; give one of each"
+            )
+        scores = [None] * len(completions) if base is None else list(base)
+        rows = [
+            {"user_id": u, "prompt": _plain(p), "completion": c, **({} if b is None else {"base": b})}
+            for u, p, c, b in zip(user_ids, prompts, completions, scores, strict=True)
+        ]
+        read = lambda said: Rewards(said["rewards"], said["scores"], said["known_user"])  # noqa: E731
+        return Call("POST", "score", {"rows": rows}, read)
+
+    @asked
+    def best_of_n(
+        self, user_id: str, prompt: Prompt, completions: Sequence[str], *, base: Sequence[float] | None = None
+    ) -> Call[BestOfN]:
+        """The completion that a user would like best.
+
+        user_id        whose
+        prompt         string or message list
+        completions    (n,) texts
+        base           (n,) scores of the base reward
+        """
+        body = {"user_id": user_id, "prompt": _plain(prompt), "completions": list(completions)}
+        body |= {} if base is None else {"base": list(base)}
+        return Call("POST", "best_of_n", body, lambda said: BestOfN(**said))
+
+    @asked
+    def feedback(
+        self,
+        user_id: str,
+        answers: Sequence[Mapping[str, Any]] = (),
+        *,
+        about: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> Call[Taken]:
+        """Tell what a user answered; when this returns it is stored, and counts for what is asked for next.
+
+        user_id       who answered
+        answers       each a prompt with chosen and rejected, with completions and chosen, with a ranking, or with a
+                      completion and its rating or label
+        about         what the user says of themselves, by name
+        request_id    a name of your own; None: a random one, the same each time that the request is sent
+        """
+        body: dict[str, Any] = {"user_id": user_id, "request_id": request_id or uuid4().hex}
+        body["answers"] = [{**answer, "prompt": _plain(answer.get("prompt", ""))} for answer in answers]
+        body |= {} if about is None else {"about": dict(about)}
+        return Call("POST", "feedback", body, lambda said: Taken(**said))
+
+    @asked
+    def next_question(
+        self,
+        user_id: str,
+        candidates: Sequence[tuple[Prompt, Sequence[str]]] | None = None,
+        *,
+        how: How = "information",
+        seed: int = 0,
+    ) -> Call[NextQuestion]:
+        """The question whose answer is expected to say most of a user.
+
+        user_id       whom to ask
+        candidates    (prompt, completions) of each; None: those of the server's study
+        how           "information" or "random"
+        seed          of random questions
+        """
+        body: dict[str, Any] = {"user_id": user_id, "how": how, "seed": seed}
+        if candidates is not None:
+            body["candidates"] = [{"prompt": _plain(p), "completions": list(each)} for p, each in candidates]
+        return Call("POST", "next_question", body, _question)
+
+    @asked
+    def user(self, user_id: str) -> Call[KnownUser]:
+        """What is known of a user.
+
+        user_id    the user
+        """
+        return Call("GET", f"users/{quote(user_id, safe='')}", None, lambda said: KnownUser(**said))
+
+    @asked
+    def erase(self, user_id: str) -> Call[int]:
+        """Erase a user; gives how many answers there were.
+
+        user_id    the user
+        """
+        return Call("DELETE", f"users/{quote(user_id, safe='')}", None, lambda said: int(said["erased_answers"]))
+
+    @asked
+    def reload(self, *, fitted_through: int | None = None) -> Call[str]:
+        """Have the server load its model again; gives what it is now.
+
+        fitted_through    number of the last answer that it was fitted on
+        """
+        body = {} if fitted_through is None else {"fitted_through": fitted_through}
+        return Call("POST", "reload", body, lambda said: str(said["model"]))
+
+    @asked
+    def export(self) -> Call[bytes]:
+        """All answers as a parquet file, which `plurality.read` takes."""
+        return Call("GET", "answers", None, lambda said: said, raw=True)
+
+    @asked
+    def health(self) -> Call[dict[str, Any]]:
+        """How the server is."""
+        return Call("GET", "health", None, lambda said: said)
 
 
 def _question(said: dict[str, Any]) -> NextQuestion:
@@ -171,32 +304,6 @@ def _question(said: dict[str, Any]) -> NextQuestion:
     if asked is None:
         return NextQuestion(None, None, [], None, said["why"], done)
     return NextQuestion(asked["index"], asked["prompt"], asked["completions"], said["bits"], said["why"], done)
-
-
-def user(user_id: str) -> Call[KnownUser]:
-    """What is known of a user."""
-    return Call("GET", f"users/{quote(user_id, safe='')}", None, lambda said: KnownUser(**said))
-
-
-def erase(user_id: str) -> Call[int]:
-    """Erase a user: how many answers there were."""
-    return Call("DELETE", f"users/{quote(user_id, safe='')}", None, lambda said: int(said["erased_answers"]))
-
-
-def reload(fitted_through: int | None) -> Call[str]:
-    """Load the model again: what it is now."""
-    body = {} if fitted_through is None else {"fitted_through": fitted_through}
-    return Call("POST", "reload", body, lambda said: str(said["model"]))
-
-
-def export() -> Call[bytes]:
-    """All answers, as a parquet file."""
-    return Call("GET", "answers", None, lambda said: said, raw=True)
-
-
-def health() -> Call[dict[str, Any]]:
-    """How the server is."""
-    return Call("GET", "health", None, lambda said: said)
 
 
 def refused(url: str, status: int, said: Any) -> InputError | ServerError:
