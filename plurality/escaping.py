@@ -23,3 +23,11 @@ def markup(text: str) -> str:
     text    any text
     """
     return escape(visible(text))
+
+
+def in_script(text: str) -> str:
+    """JSON as it stands inside a script element, which it can neither end nor turn into a comment.
+
+    text    JSON, in which these characters stand in strings alone
+    """
+    return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)

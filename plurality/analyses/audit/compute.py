@@ -73,6 +73,8 @@ from plurality.io.paths import expanded
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from plurality.analyses.page.explorer import Displayed, Labels
+
 MARKER = "audit.json"
 SCHEMA = 1  # of MARKER, which schema.json describes; a change that breaks readers counts it up
 
@@ -120,27 +122,44 @@ class Audit(Findings, Readable):
             **{name: drawn for name, section in self.sections.items() if (drawn := section.figure()) is not None},
         }
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write one self-contained page that needs no network.
+    def to_html(self, path: str | Path, *, labels: "Labels | None" = None, beside: Sequence["Audit"] = ()) -> Path:
+        """Write one self-contained page that needs no network, on which a reader chooses, sorts, filters and follows.
 
-        path    file to write
+        It holds what the tables publish and nothing else. Raises InputError for labels that are no mapping of words.
+
+        path      file to write
+        labels    {language as in BCP 47, "de": {word of the page: label}}, for attributes, levels, metrics, headings
+        beside    audits of other models or cells, which the reader may choose
         """
-        from plurality.analyses.audit.report import html
-        from plurality.analyses.figures import as_bytes
-
-        path = expanded(path)
-        page = html(self, {name: as_bytes(figure, "svg") for name, figure in self.figures().items()})
+        page, path = self._page(labels, beside), expanded(path)
         with whole_file(path) as new:
             new.write_bytes(page.encode())
         return path
 
-    def save(self, folder: str | Path) -> Path:
+    def explore(self, *, labels: "Labels | None" = None, beside: Sequence["Audit"] = ()) -> "Displayed":
+        """The page of `to_html` inside a notebook, where it is the last line of a cell.
+
+        labels    as in `to_html`
+        beside    as in `to_html`
+        """
+        from plurality.analyses.page.explorer import Displayed
+
+        return Displayed(self._page(labels, beside), "Audit")
+
+    def _page(self, labels: "Labels | None", beside: Sequence["Audit"]) -> str:
+        from plurality.analyses.audit.report import html
+        from plurality.analyses.figures import as_bytes
+
+        return html(self, {name: as_bytes(figure, "svg") for name, figure in self.figures().items()}, labels, beside)
+
+    def save(self, folder: str | Path, *, labels: "Labels | None" = None) -> Path:
         """Write audit.parquet, audit.json, index.html, figures/ (PNG, SVG) and sections/ (parquet), all or nothing.
 
         The per-user frame is not written: its rows are people. Raises InputError for a folder that holds something
         other than an audit.
 
         folder    folder to write
+        labels    of the page, as in `to_html`
         """
         from plurality.analyses.audit.report import html
         from plurality.analyses.figures import as_bytes
@@ -154,7 +173,7 @@ class Audit(Findings, Readable):
             (new / "figures").mkdir()
             for (name, kind), drawn in pictures.items():
                 (new / "figures" / f"{name}.{kind}").write_bytes(drawn)
-            (new / "index.html").write_bytes(html(self, svg).encode())
+            (new / "index.html").write_bytes(html(self, svg, labels).encode())
             (new / MARKER).write_bytes(self._json().encode())
             self.table.write_parquet(new / "audit.parquet")
             (new / "sections").mkdir()
