@@ -1,7 +1,9 @@
 """What somebody who reads every file of an audit can work out of the slices that it withholds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,74 +12,71 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from plurality.analyses.audit.compute import Audit, audit
 from plurality.analyses.audit.slices import CROSS, DISCLOSURE, OVERALL
 
-Cell = tuple[str, ...]
 CONFIDENCE = (0.55, 0.65, 0.75)
+CONFIDENT, ROWS = "confidence", "topic"  # of a comparison
 
 
 @dataclass(frozen=True)
 class Bounded:
-    """All that is possible, given what is written, of a withheld slice, or of one of its bins.
+    """All that is possible, given what is written, of people who share some levels.
 
-    slice    attribute and level
-    bin      of confidence, or None for the whole slice
+    fixed    levels by attribute; CONFIDENT and ROWS are those of their comparison
     what     "users" or "hits", of whom the model's pick was preferred
     low      least number in any population that fits what is written
     high     greatest
     """
 
-    slice: tuple[str, str]
-    bin: str | None
+    fixed: Mapping[str, str]
     what: str
     low: int
     high: int
 
 
-def bounds(
-    table: pl.DataFrame,
-    cells_of_confidence: pl.DataFrame | None,
-    confidence: dict[str, float],
-    asked: Callable[[str, str, str | None], bool] = lambda attribute, level, where: True,
-) -> Iterator[Bounded]:
-    """Ranges of the withheld numbers of an audit of two attributes, crossed, with one comparison a user.
+def bounds(found: "Written", asked: Sequence[Mapping[str, str]]) -> Iterator[Bounded]:
+    """Ranges of numbers of people in an audit of two attributes, crossed, with one comparison a user.
 
-    Integer programs over all populations of users and hits in cells of two attributes and a bin: names of slices say
-    which cells there are, each has somebody in it, and every slice that is shown, whole or by bins, is an equation.
+    Integer programs over all populations of users and hits in cells of two attributes, a bin of confidence and a level
+    of rows: names of slices say which cells of attributes there are, each has somebody in it, what rows mean says which
+    levels of theirs have which confidence, and every slice that is shown, whole, by bins or by levels of rows, is an
+    equation.
 
-    table                  of the audit, as in audit.parquet
-    cells_of_confidence    its frame of slices by bins, as in sections/multicalibration.parquet, if there is one
-    confidence             stated confidence of every comparison in a bin, by the name of the bin
-    asked                  whether a slice, by attribute and level, or a bin of it, is to be solved for; all by default
+    found    what the audit wrote
+    asked    levels by attribute of the people who are solved for
     """
-    table = table.filter(metric="accuracy")
-    by_bin = pl.DataFrame() if cells_of_confidence is None else cells_of_confidence
+    table = found.table.filter(metric="accuracy")
     pairs = table.filter(pl.col("attribute").str.contains(CROSS, literal=True))
-    cells: list[Cell] = [tuple(level.split(CROSS)) for level in pairs["level"]]
     names = pairs["attribute"][0].split(CROSS)
-    bins = list(confidence)
-    n_atoms = len(cells) * len(bins)
+    cells = [dict(zip(names, level.split(CROSS), strict=True)) for level in pairs["level"]]
+    inside = [{CONFIDENT: b, ROWS: r} for b, r in found.there]
+    atoms = [cell | one for cell in cells for one in inside]
+    total = table.row(0, named=True)["n_users"]
 
-    def atoms(attribute: str, level: str, where: str | None) -> np.ndarray:
-        """1 for the cells and bins (C × B,) that a slice, or a bin of it, is made of."""
-        parts = level.split(CROSS)
-        fixed = [] if attribute == OVERALL[0] else list(zip(attribute.split(CROSS), parts, strict=True))
-        inside = np.array([all(cell[names.index(a)] == value for a, value in fixed) for cell in cells])
-        return np.outer(inside, [where in (None, b) for b in bins]).ravel().astype(float)
+    def of(fixed: Mapping[str, str]) -> np.ndarray:
+        return np.array([all(atom[a] == v for a, v in fixed.items()) for atom in atoms], dtype=float)
+
+    def named(row: dict[str, Any]) -> dict[str, str]:
+        if row["attribute"] == OVERALL[0]:
+            return {}
+        return dict(zip(row["attribute"].split(CROSS), row["level"].split(CROSS), strict=True))
 
     equations, values = [], []
 
-    def add(row: np.ndarray, users: float, hits: float) -> None:
+    def add(fixed: Mapping[str, str], users: float, hits: float) -> None:
+        row = of(fixed)
         equations.extend([np.append(row, 0 * row), np.append(0 * row, row)])
         values.extend([round(users), round(hits)])
 
     for row in table.filter(~pl.col("suppressed")).iter_rows(named=True):
-        add(atoms(row["attribute"], row["level"], None), row["n_users"], row["n_users"] * row["estimate"])
-    total = table.row(0, named=True)["n_users"]
-    for row in by_bin.iter_rows(named=True):
+        add(named(row), row["n_users"], row["n_users"] * row["estimate"])
+    for row in found.by_bin.iter_rows(named=True):
         rows = row["mass"] * total
-        hits = rows * ((row["gap"] if row["n_users"] else 0.0) + confidence[row["confidence"]])
-        add(atoms(row["attribute"], row["level"], row["confidence"]), rows, hits)
-    somebody = [np.append(atoms(CROSS.join(names), CROSS.join(cell), None), np.zeros(n_atoms)) for cell in cells]
-    at_most = [np.append(-unit, unit) for unit in np.eye(n_atoms)]  # hits less users
+        hits = rows * ((row["gap"] if row["n_users"] else 0.0) + found.confidence[row["confidence"]])
+        add(named(row) | {CONFIDENT: row["confidence"]}, rows, hits)
+    for row in found.by_rows.iter_rows(named=True):
+        if row["rows_level"] in found.levels:  # levels that stand together are sums of these
+            add(named(row) | {ROWS: row["rows_level"]}, row["n_users"], row["n_users"] * row["estimate"])
+    somebody = [np.append(of(cell), np.zeros(len(atoms))) for cell in cells]
+    at_most = [np.append(-unit, unit) for unit in np.eye(len(atoms))]  # hits less users
     constraints = [
         LinearConstraint(np.array(equations), values, values),
         LinearConstraint(np.array(somebody), lb=1),
@@ -85,26 +84,28 @@ def bounds(
     ]
 
     def ends(aim: np.ndarray) -> tuple[int, int]:
-        found = [
+        ranges = [
             milp(sign * aim, constraints=constraints, integrality=np.ones(len(aim)), bounds=Bounds(0, total))
             for sign in (1, -1)
         ]
-        return round(found[0].fun), round(-found[1].fun)
+        return round(ranges[0].fun), round(-ranges[1].fun)
 
-    told = set() if by_bin.is_empty() else set(by_bin.select("attribute", "level").iter_rows())
-    for attribute, level, suppressed in table.select("attribute", "level", "suppressed").iter_rows():
-        if (attribute, level) in told:
-            continue
-        for where in (*([None] if suppressed else []), *bins):
-            if not asked(attribute, level, where):
-                continue
-            row = atoms(attribute, level, where)
-            for what, aim in (("users", np.append(row, 0 * row)), ("hits", np.append(0 * row, row))):
-                yield Bounded((attribute, level), where, what, *ends(aim))
+    for fixed in asked:
+        row = of(fixed)
+        for what, aim in (("users", np.append(row, 0 * row)), ("hits", np.append(0 * row, row))):
+            yield Bounded(fixed, what, *ends(aim))
 
 
-def town(seed: int, users: int | None = None, levels: Sequence[int] | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Predictions, a comparison a user, and users of two attributes with levels of unequal size."""
+def town(
+    seed: int, users: int | None = None, levels: Sequence[int] | None = None, topics: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Predictions, a comparison a user, and users of two attributes with levels of unequal size.
+
+    seed      of the town
+    users     how many; by chance by default
+    levels    of each attribute; by chance by default
+    topics    whether comparisons have a column ROWS, which is low confidence but for a few of the next
+    """
     rng = np.random.default_rng(seed)
     n = users or int(rng.integers(60, 160))
     sizes = levels or rng.integers(2, 4, 2)
@@ -115,52 +116,89 @@ def town(seed: int, users: int | None = None, levels: Sequence[int] | None = Non
     ids = [f"u{k}" for k in range(n)]
     p = rng.choice(CONFIDENCE[: int(rng.integers(2, 4))], n)
     label = (rng.random(n) < 0.5).astype(float)
-    return pl.DataFrame({"user_id": ids, "prob_first": p, "label": label}), pl.DataFrame({"user_id": ids, **columns})
+    predictions = pl.DataFrame({"user_id": ids, "prob_first": p, "label": label})
+    if topics:
+        other = rng.random(n) < rng.choice([0.03, 0.3])
+        topic = np.where((p == CONFIDENCE[0]) | (other & (p == CONFIDENCE[1])), "t0", "t1")
+        predictions = predictions.with_columns(pl.Series(ROWS, topic))
+    return predictions, pl.DataFrame({"user_id": ids, **columns})
 
 
-def written(result: Audit) -> tuple[pl.DataFrame, pl.DataFrame | None, list[str]]:
-    """The table and the cells of confidence, as they are on disk, and the names of the bins."""
-    section = result.sections.get("multicalibration")
-    cells = None if section is None else section.frame
-    return result.table, cells, [] if cells is None else cells["confidence"].unique(maintain_order=True).to_list()
+@dataclass(frozen=True)
+class Written:
+    """What is on disk of an audit, as far as it is a sum over people.
+
+    table         of the audit
+    by_bin        its slices by bins of confidence
+    confidence    the one stated confidence in each bin, by its name; 1 in an empty one
+    by_rows       its slices by levels of rows that are shown
+    levels        of rows
+    there         bins of confidence and levels of rows that go together
+    """
+
+    table: pl.DataFrame
+    by_bin: pl.DataFrame
+    confidence: dict[str, float]
+    by_rows: pl.DataFrame
+    levels: tuple[str, ...]
+    there: tuple[tuple[str, str], ...]
+
+    @staticmethod
+    def of(result: Audit, predictions: pl.DataFrame) -> "Written":
+        """What an audit of these predictions writes.
+
+        result         the audit
+        predictions    what it was made of
+        """
+        frames = [s.frame for s in (result.sections.get("multicalibration"),) if s is not None]
+        by_bin = frames[0] if frames else pl.DataFrame()
+        stated = predictions["prob_first"].unique().sort().to_list()
+        bins = by_bin["confidence"].unique(maintain_order=True).to_list() if frames else [str(c) for c in stated]
+        ends = {name: [float(end) for end in name.split("–")] for name in bins if frames}
+        inside = {name: next((c for c in stated if low < c <= high), 1.0) for name, (low, high) in ends.items()}
+        section = result.sections.get(f"rows_{ROWS}")
+        by_rows, levels = pl.DataFrame(), ()
+        if section is not None:
+            by_rows = section.frame.filter(~pl.col("suppressed"), metric="accuracy")
+            whole = by_rows.filter(attribute=OVERALL[0])["rows_level"].unique(maintain_order=True)
+            levels = tuple(v for v in whole if v in set(predictions[ROWS]))
+            levels = (*levels, *(["(others)"] if set(predictions[ROWS]) - set(levels) else []))
+        inside = inside or {str(c): c for c in stated}
+        names = {c: name for name, c in inside.items()}
+        there = [(b, "") for b in inside]
+        if levels:
+            pairs = predictions.select("prob_first", ROWS).unique().sort("prob_first", ROWS).iter_rows()
+            there = list(dict.fromkeys((names[p], r if r in levels else "(others)") for p, r in pairs))
+        return Written(result.table, by_bin, inside, by_rows, levels, tuple(there))
 
 
-def stated_in(names: list[str], predictions: pl.DataFrame) -> dict[str, float]:
-    """The one stated confidence in each bin, 1 in an empty one."""
-    found = predictions["prob_first"].unique().sort().to_list()
-    if not names:
-        return {str(c): c for c in found}
-    ends = {name: [float(end) for end in name.split("–")] for name in names}
-    return {name: next((c for c in found if low < c <= high), 1.0) for name, (low, high) in ends.items()}
-
-
-def solved(seed: int) -> list[Bounded]:
+def solved(seed: int, topics: bool = False) -> list[Bounded]:
     """The numbers of few people, withheld by the audit of a town, that are the only ones to fit what is written.
 
     Hits of people who are all alike are left out, since any mean of theirs tells each. Raises AssertionError where the
     truth is not within the bounds, so that a wrong attacker is no safe audit.
 
-    seed    of the town
+    seed      of the town
+    topics    whether comparisons are sliced by a level of their own
     """
-    predictions, people = town(seed)
-    table, cells, names = written(audit(predictions, people, n_bootstrap=20))
-    rows, stated = predictions.join(people, on="user_id"), stated_in(names, predictions)
-
-    def members(attribute: str, level: str, where: str | None) -> pl.DataFrame:
-        inside = rows if where is None else rows.filter(pl.col("prob_first") == stated[where])
-        if attribute == OVERALL[0]:
-            return inside
-        named = zip(attribute.split(CROSS), level.split(CROSS), strict=True)
-        return inside.filter(*(pl.col(name) == value for name, value in named))
-
-    def few(attribute: str, level: str, where: str | None) -> bool:
-        return 0 < members(attribute, level, where).height < DISCLOSURE.min_users_show
-
+    predictions, people = town(seed, topics=topics)
+    found = Written.of(audit(predictions, people, n_bootstrap=20, rows=[ROWS] if topics else ()), predictions)
+    rows = predictions.join(people, on="user_id")
+    stated = {c: name for name, c in found.confidence.items()}
+    rows = rows.with_columns(pl.col("prob_first").replace_strict(stated, return_dtype=pl.String).alias(CONFIDENT))
+    if topics:
+        known = pl.col(ROWS).is_in(found.levels)
+        rows = rows.with_columns(pl.when(known).then(ROWS).otherwise(pl.lit("(others)")).alias(ROWS))
+    inside = [CONFIDENT, *([ROWS] if found.levels else [])]
+    sets = [own + more for own in ([], ["a0"], ["a1"], ["a0", "a1"]) for k in range(len(inside) + 1)
+            for more in map(list, combinations(inside, k)) if own + more]  # fmt: skip
+    few = [rows.group_by(by).len().filter(pl.col("len") < DISCLOSURE.min_users_show).drop("len") for by in sets]
+    asked = [fixed for frame in few for fixed in frame.sort(frame.columns).iter_rows(named=True)]
     told = []
-    for found in bounds(table, cells, stated, few):
-        inside = members(*found.slice, found.bin)
-        truth = inside.height if found.what == "users" else int(inside["label"].sum())
-        assert found.low <= truth <= found.high, found
-        alike = found.what == "hits" and truth in (0, inside.height)
-        told += [found] if found.low == found.high and not alike else []
+    for one in bounds(found, asked):
+        members = rows.filter(*(pl.col(a) == v for a, v in one.fixed.items()))
+        truth = members.height if one.what == "users" else int(members["label"].sum())
+        assert one.low <= truth <= one.high, one
+        alike = one.what == "hits" and truth in (0, members.height)
+        told += [one] if one.low == one.high and not alike else []
     return told

@@ -19,9 +19,9 @@ from scipy.stats import t as student
 from plurality.analyses.audit.attributes import attributes_of
 from plurality.analyses.audit.contrasts import holm
 from plurality.analyses.audit.readout import Grid, Readable, Readout
-from plurality.analyses.audit.slices import DISCLOSURE, OVERALL, SHOWN, Disclosure, slices
+from plurality.analyses.audit.slices import DISCLOSURE, OVERALL, SHOWN, TOO_FEW, Disclosure, Slices, State, slices
 from plurality.analyses.audit.tables import hidden
-from plurality.analyses.audit.withholding import withheld
+from plurality.analyses.audit.withholding import closed, sums_of, withheld
 from plurality.analyses.factors.inputs import FactorRows, read_rows
 from plurality.analyses.factors.logistic import FITTED, fit_groups
 from plurality.analyses.inference.bootstrap import Floats
@@ -124,11 +124,11 @@ def leaderboard(
 
     A rank is 1 + the number of systems with a higher rating; its interval counts those that are shown to be better or
     worse by Wald tests of all pairs (t with users − 1 degrees of freedom, Holm), which covers all ranks of a group at
-    once (Mogstad et al. 2024). A system that too few of a group's people judged is left out of its ranking, and groups
-    of too few people are withheld. `top_against` is θ of the group's first system less θ, in the group, of everybody's
-    first; its p is one-sided and corrected for having picked the highest (Bonferroni), q for all groups (Holm). Raises
-    InputError for columns
-    that are missing and where nothing can be ranked.
+    once (Mogstad et al. 2024). A system that too few of a group's people judged is left out of its ranking, as is one
+    whose numbers would give such people away, and groups of too few people are withheld. `top_against` is θ of the
+    group's first system less θ, in the group, of everybody's first; its p is one-sided and corrected for having picked
+    the highest (Bonferroni), q for all groups (Holm). Raises InputError for columns that are missing and where nothing
+    can be ranked.
 
     comparisons    user_id, model_a, model_b, label = P(a preferred) in [0, 1], and optionally weight
     users          user_id and attributes
@@ -166,6 +166,7 @@ def leaderboard(
     attributes, more = attributes_of(None if users is None else read_table(users, "users"), rows.ids, by)
     groups = slices(attributes, len(rows.ids), ways=1)
     state = withheld(groups, disclosure)
+    kept = _kept(rows, a, b, len(systems), groups, state, disclosure)
     found: dict[int, _Ranked] = {}
     table: list[Row] = []
     for s in range(len(groups.level)):
@@ -175,7 +176,7 @@ def leaderboard(
             continue
         member = np.zeros(len(rows.ids), bool)
         member[groups.users(s)] = True
-        one = _ranked(rows, features, a, b, len(systems), np.flatnonzero(member[rows.user]), ridge, level, disclosure)
+        one = _ranked(rows, features, a, b, kept[s], np.flatnonzero(member[rows.user]), ridge, level)
         found[s] = one
         table += [head | {"system": name} | one.row(k) for k, name in enumerate(systems)]
     if not np.isfinite(found[0].rating).any():
@@ -207,7 +208,10 @@ class _Ranked:
     def row(self, k: int) -> dict[str, Any]:
         """The numbers of one system."""
         if not np.isfinite(self.rating[k]):
-            return {"flag": self.why or "too few users of this system in the group", "suppressed": self.why == ""}
+            return {
+                "flag": self.why or "too few users of this system in the group, or would reveal some",
+                "suppressed": self.why == "",
+            }
         se = float(np.sqrt(self.covariance[k, k]))
         r = float(self.rating[k])
         ranks = dict(zip(("rank", "rank_lo", "rank_hi"), self.ranks[k].tolist(), strict=True))
@@ -219,26 +223,49 @@ class _Ranked:
         )
 
 
+def _people_of(rows: FactorRows, a: Ints, b: Ints, use: Ints, systems: int) -> Ints:
+    """How many people (K,) judged each system in some rows."""
+    seen = np.unique(np.concatenate([np.stack([side[use], rows.user[use]]) for side in (a, b)], axis=1), axis=1)
+    return np.bincount(seen[0], minlength=systems)
+
+
+def _kept(
+    rows: FactorRows, a: Ints, b: Ints, systems: int, groups: Slices, state: State, disclosure: Disclosure
+) -> NDArray[np.bool_]:
+    """Which systems (S, K) each slice ranks: those of people enough, and none that would give another group's away.
+
+    How many people of each group judged one system is a table of its own, in which the rules of `withheld` hold.
+    """
+    sums, least = sums_of(groups), max(disclosure.min_users_show, 1)
+    mine = [np.flatnonzero(np.isin(rows.user, groups.users(s))) for s in range(len(groups.level))]
+    keep = np.repeat((state == SHOWN)[:, None], systems, axis=1)
+    every = np.ones(systems, bool)
+    while True:  # without one system, another may have too few people left
+        people = np.zeros(keep.shape, np.int64)
+        for s, own in enumerate(mine):
+            left = keep[s] if state[s] == SHOWN else every
+            people[s] = _people_of(rows, a, b, own[left[a[own]] & left[b[own]]], systems)
+        left = keep & (people >= least)
+        for k in range(systems if disclosure.complementary else 0):
+            one = np.where(left[:, k] | (people[:, k] == 0), SHOWN, TOO_FEW).astype(np.int8)
+            left[:, k] &= closed(sums, one, people[:, k : k + 1], disclosure, first=1) == SHOWN
+        if (left == keep).all():
+            return keep
+        keep = left
+
+
 def _ranked(
     rows: FactorRows,
     features: Floats,
     a: Ints,
     b: Ints,
-    systems: int,
+    keep: NDArray[np.bool_],
     mine: Ints,
     ridge: float,
     level: float,
-    disclosure: Disclosure,
 ) -> _Ranked:
-    keep = np.ones(systems, bool)
-    while True:  # without one system, another may have too few people left
-        use = mine[keep[a[mine]] & keep[b[mine]]]
-        seen = np.unique(np.concatenate([np.stack([side[use], rows.user[use]]) for side in (a, b)], axis=1), axis=1)
-        people = np.bincount(seen[0], minlength=systems)
-        few = keep & (people < max(disclosure.min_users_show, 1))
-        if not few.any():
-            break
-        keep &= ~few
+    use, systems = mine[keep[a[mine]] & keep[b[mine]]], len(keep)
+    people = _people_of(rows, a, b, use, systems)
     order = np.flatnonzero(keep)
     rating, covariance = np.full(systems, np.nan), np.full((systems, systems), np.nan)
     ranks, n = np.zeros((systems, 3), np.intp), len(np.unique(rows.user[use]))

@@ -93,13 +93,20 @@ class Plan:
         said = [
             f"{aim}People differ by {about['between']:.{digits}f} (sd), answers by {about['within_person']:.{digits}f}."
         ]
+        known = self.table.filter(pl.col("people").is_not_null())["level"].to_list()
+        never, least = set(self.table["level"]) - set(known), self.table["answers"].min()
         for row in self.table.iter_rows(named=True):
+            each = f"{row['answers']} answers each"
+            if row["level"] in never:  # said once
+                if row["answers"] != least:
+                    continue
+                each = "however many answers each"
             need = "no number of people does, as the rest is not known well enough"
             if row["people"] is not None:
                 more = max(0, row["people"] - row["n_now"])
                 need = f"{row['people']:,} people" + (f", {more:,} more" if more else ", who are there")
             said.append(
-                f"{row['level']}: {row['answers']} answers each: {need}; now {row['n_now']:,} with "
+                f"{row['level']}: {each}: {need}; now {row['n_now']:,} with "
                 f"{row['answers_now']:.0f} each, {now}{row[about['column']]:.{digits}f}."
             )
         return said

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from plurality.analyses.audit.compute import audit
-from plurality.analyses.audit.labels import forest_lines, number, shorten
+from plurality.analyses.audit.labels import forest_lines, number, shorten, told_apart
 from plurality.analyses.figures import (
     as_bytes,
     bump,
@@ -193,8 +193,33 @@ def test_a_forest_of_many_groups_ends_with_their_number():
 def test_reliability_shows_everybody_first_and_every_group(result):
     titles = [axes.get_title("left") for axes in reliability(result.reliability).axes if axes.get_visible()]
     assert titles[0] == "All users"
-    assert {f"region: {name}" for name in ("east", "north", "south", "west")} < set(titles)
-    assert not any(title.startswith("rare: rare") for title in titles)
+    assert {"east", "north", "south", "west"} < set(titles)
+    assert not any(title.startswith("rare") for title in titles)
+
+
+def test_an_interval_far_beyond_the_others_ends_in_an_arrow():
+    rows = pl.DataFrame(
+        {
+            "metric": "utility", "provenance": "observed", "attribute": ["(overall)", *["town"] * 4],
+            "level": ["(all users)", "a", "b", "c", "d"], "estimate": [0.6, 0.5, 0.6, 0.7, 0.65],
+            "lo": [0.55, 0.4, 0.5, 0.6, -900.0], "hi": [0.65, 0.6, 0.7, 0.8, np.inf],
+            "shrunk": 0.6, "n_users": 30, "flag": None, "suppressed": False,
+        }
+    )  # fmt: skip
+    (axes,) = forest(rows).axes
+    low, high = axes.get_xlim()
+    assert low < 0.4  # the others as they are
+    assert high > 0.8
+    assert high - low < 2
+    assert [line.get_marker() for line in axes.lines].count(">") == 1
+    assert [line.get_marker() for line in axes.lines].count("<") == 1
+
+
+def test_names_that_are_cut_stay_apart():
+    names = ["conversation: hivemind.taxes", "conversation: hivemind.water", "short", "conversation about the sea"]
+    cut = told_apart(names, 18)
+    assert cut == ["conve…vemind.taxes", "conve…vemind.water", "short", "conversation abou…"]
+    assert max(map(len, cut)) == 18
 
 
 def test_controls_stand_on_their_models_line_and_the_best_is_marked():

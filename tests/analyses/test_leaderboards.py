@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 import statsmodels.api as sm
 
+from plurality.analyses.audit.slices import Disclosure
 from plurality.analyses.leaderboards import leaderboard
 from plurality.errors import InputError
 
@@ -115,3 +116,18 @@ def test_what_cannot_be_ranked_is_said():
         leaderboard(frame.with_columns(model_b="model_a"))
     with pytest.raises(InputError, match="ridge"):
         leaderboard(frame.with_columns(label=(pl.col("model_a") < pl.col("model_b")).cast(pl.Float64)))
+
+
+def test_a_system_few_of_a_group_judged_does_not_follow_from_the_other_group():
+    """Everybody who judged "dog" less those of the other group would be the few who were left out."""
+    frame, users, _ = battles()
+    mine = frame.join(users, on="user_id")
+    dog = (pl.col("model_a") == "dog") | (pl.col("model_b") == "dog")
+    few = [f"u{k}" for k in range(0, 10, 2)]
+    some = mine.filter(~dog | (pl.col("group") == "b") | pl.col("user_id").is_in(few)).drop("group")
+    found = leaderboard(some, users).table.filter(system="dog")
+    shown = dict(found.select("level", "suppressed").iter_rows())
+    assert shown == {"(all users)": False, "a": True, "b": True}
+    told = leaderboard(some, users, disclosure=Disclosure(complementary=False)).table.filter(system="dog")
+    whole, rest = (told.filter(level=level)["n_users"][0] for level in ("(all users)", "b"))
+    assert whole - rest == len(few)  # what would have been told

@@ -291,7 +291,7 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     if reference is not None or pairs:
         parts.append(contrasts(base, groups, told, plan, reference, pairs))
     if rows:
-        found, said = row_slices(kept_rows(frame), rows, data, base, attributes, state, plan, disclosure)
+        found, said = row_slices(kept_rows(frame), rows, data, base, attributes, state, by_bin, plan, disclosure)
         parts, more = [*parts, *found], [*more, *said]
     if margins is not None:
         raked = population(base, attributes, shares := read_margins(margins), groups, state, plan)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import false_discovery_control
 
+from plurality.analyses.audit.labels import with_group_names
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.audit.slices import SHOWN, Disclosure, Slices, State
 from plurality.analyses.audit.user_sums import Material
@@ -115,8 +116,8 @@ def _draw(frame: pl.DataFrame) -> "Figure":
     order = frame.select("slice", size=size).unique(maintain_order=True)
     rest = order.slice(1).sort("size", descending=True).head(MOST_SLICES - 1)
     names = [order["slice"][0], *rest["slice"]]
-    chosen = pl.concat([frame.filter(pl.col("slice") == name) for name in names])
+    chosen = with_group_names(pl.concat([frame.filter(pl.col("slice") == name) for name in names]))
     return heat(
-        chosen, "slice", "confidence", "in_error", row_title="", column_title="stated confidence in the model's pick",
+        chosen, "name", "confidence", "in_error", row_title="", column_title="stated confidence in the model's pick",
         value_title="Frequency less confidence, in standard errors", places=1, signed=True,
     )  # fmt: skip

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from plurality.analyses.audit.metrics import MEANS, METRICS
 from plurality.analyses.audit.readout import Grid, Readable, Readout
-from plurality.analyses.audit.slices import CROSS, OVERALL
+from plurality.analyses.audit.slices import CROSS, OVERALL, sums_by_name
 from plurality.analyses.audit.verdict import across_all, count, percent, signed
 from plurality.analyses.inference.bootstrap import Floats
 from plurality.analyses.inputs import read_table
@@ -80,8 +81,9 @@ def audit_difference(old: str | Path, new: str | Path) -> AuditDifference:
 
     The people of saved audits are not known, so both are taken as independent samples: SE² = SE_old² + SE_new², each
     from its interval's half-width over z; where the same people stand in both, the true interval is narrower, and
-    `audit(models=)` gives it. Slices whose numbers of users differ by fewer people than a slice needs are left out:
-    both audits together would tell of those few. Raises InputError for a folder that holds no audit.
+    `audit(models=)` gives it. Slices whose numbers of users differ by fewer people than a slice needs are left out, as
+    both audits together would tell of those few, and so are slices from which theirs would follow. Raises InputError
+    for a folder that holds no audit.
 
     old    folder of the audit to compare with
     new    folder of the audit that is compared
@@ -93,14 +95,13 @@ def audit_difference(old: str | Path, new: str | Path) -> AuditDifference:
     both = shown[0].join(shown[1], on=KEY, suffix="_new", maintain_order="left")
     if both.is_empty():
         raise InputError(f"{new}: no slice is shown in both; audit by the same attributes")
-    apart = (both["n_users_new"] - both["n_users"]).abs()
-    near = (apart > 0) & (apart < least)
+    near = ~_tellable(both, first, second, least)
     if near.all():
         raise InputError(
             f"{new}: the two audits differ by fewer than {least} people, of whom their difference would tell"
         )
     z = [norm.ppf(0.5 + m["level"] / 2) for m in (meta, later)]
-    kept = both.filter(~near)
+    kept = both.filter(pl.Series(~near))
     width = [(kept[f"hi{s}"] - kept[f"lo{s}"]).to_numpy() / 2 / k for s, k in zip(("", "_new"), z, strict=True)]
     error: Floats = np.hypot(*width)
     change = (kept["estimate_new"] - kept["estimate"]).to_numpy()
@@ -116,11 +117,42 @@ def audit_difference(old: str | Path, new: str | Path) -> AuditDifference:
         "Both audits are taken as of different people; of the same people, audit(models=) gives narrower intervals."
     ]
     if near.any():
-        slices = both.filter(near).select("attribute", "level").n_unique()
+        slices = both.filter(pl.Series(near)).select("attribute", "level").n_unique()
         notes.append(
-            f"{count(slices, 'slice')} left out: their people differ by fewer than {least}, who could be told apart."
+            f"{count(slices, 'slice')} left out: fewer than {least} people by whom they differ could be told apart."
         )
     return AuditDifference(table, tuple(notes))
+
+
+def _tellable(both: pl.DataFrame, first: pl.DataFrame, second: pl.DataFrame, least: int) -> NDArray[np.bool_]:
+    """Which rows say nothing, nor all together by sums, of fewer people than `least` by whom two audits differ.
+
+    both      rows shown in both
+    first     the old table
+    second    the new one
+    least     users that a slice needs
+    """
+    named = pl.concat([first, second]).select("attribute", "level").unique(maintain_order=True)
+    users = both.select("attribute", "level", change=pl.col("n_users_new") - pl.col("n_users")).unique()
+    joined = named.join(users, on=["attribute", "level"], how="left", maintain_order="left")
+    shown, change = joined["change"].is_not_null().to_numpy(), joined["change"].fill_null(0).to_numpy()
+    size = np.abs(change)
+    shown &= (size == 0) | (size >= least)
+    sums = sums_by_name(named["attribute"].to_list(), named["level"].to_list())
+    found = True
+    while found:
+        found = False
+        for whole, parts in sums:
+            listed = np.array(parts)
+            told = listed[shown[listed]]
+            left = abs(int(change[whole] - change[told].sum()))
+            if shown[whole] and len(told) < len(listed) and 0 < left < least:
+                moving = told[size[told] > 0]
+                shown[moving[np.argmin(size[moving])] if len(moving) else whole] = False
+                found = True
+    safe = joined.filter(pl.Series(shown)).select("attribute", "level", safe=pl.lit(True))
+    kept = both.select("attribute", "level").join(safe, on=["attribute", "level"], how="left", maintain_order="left")
+    return kept["safe"].fill_null(False).to_numpy()
 
 
 def _read(folder: str | Path) -> tuple[pl.DataFrame, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The words on figures: which line of a forest plot says what, and text cut to fit."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -63,8 +63,9 @@ def forest_lines(rows: pl.DataFrame, width: int) -> list[Line]:
     lines = [_line(overall, "head", "All users")]
     for (attribute,), groups in single_attributes(rows).group_by("attribute", maintain_order=True):
         lines.append(Line("head", shorten(str(attribute), width)))
-        for row in groups.filter(~pl.col("suppressed")).iter_rows(named=True):
-            lines.append(_line(row, "small" if row["flag"] else "group", shorten(row["level"], width)))
+        told = groups.filter(~pl.col("suppressed"))
+        for row, name in zip(told.iter_rows(named=True), told_apart(told["level"].to_list(), width), strict=True):
+            lines.append(_line(row, "small" if row["flag"] else "group", name))
         hidden = groups.filter("suppressed")["level"].to_list()
         if hidden:
             names = ", ".join(hidden)
@@ -89,6 +90,23 @@ def number(value: float | None, places: int) -> str:
 def shorten(text: str, width: int) -> str:
     """The text, cut at `width` characters with an ellipsis."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def told_apart(names: Sequence[str], width: int) -> list[str]:
+    """The texts, cut at `width` characters; those that would come out alike keep their ends as well.
+
+    names    texts, in any order
+    width    characters of each, at least 3
+    """
+    short = [shorten(name, width) for name in names]
+    whole: dict[str, set[str]] = {}
+    for cut, name in zip(short, names, strict=True):
+        whole.setdefault(cut, set()).add(name)
+    start = (width - 1) // 3
+    return [
+        cut if len(whole[cut]) == 1 else f"{name[:start].rstrip()}…{name[start + 1 - width :].lstrip()}"
+        for cut, name in zip(short, names, strict=True)
+    ]
 
 
 _WRITTEN = {"bradley_terry": "Bradley–Terry", "maxmin": "MaxMin"}

@@ -18,9 +18,10 @@ from plurality.analyses.audit.row_levels import RowAttribute, coded, row_levels
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.audit.slices import LEFT_OUT, OVERALL, SHOWN, TOO_FEW, Disclosure, Slices, State, slices
 from plurality.analyses.audit.tables import TABLE, start_of_row, table
-from plurality.analyses.audit.user_sums import Material, material_of
+from plurality.analyses.audit.user_sums import DIAGRAM_BINS, Material, material_of
 from plurality.analyses.audit.verdict import across_all, percent, signed
 from plurality.analyses.audit.withholding import determined, sums_of, withheld_bins
+from plurality.analyses.calibration.binning import bin_points
 from plurality.analyses.factors.logistic import FITTED, fit_groups
 from plurality.analyses.inputs import Predictions
 from plurality.analyses.wording import ALPHA, beyond_chance, p_value
@@ -58,6 +59,7 @@ def row_slices(
     base: Material,
     attributes: pl.DataFrame,
     state: State,
+    by_bin: State,
     plan: Plan,
     disclosure: Disclosure,
 ) -> tuple[list[Section], list[str]]:
@@ -66,7 +68,8 @@ def row_slices(
     In each level of rows every estimate is that of the audit on those rows alone, with the audit's own draws of users;
     differences are from everybody on the same rows and, for everybody, from everybody on all rows. Row levels stand for
     one of a person's bins, so that a group of people is shown by all levels of rows or by none, as bins are
-    (`withheld_bins`); a second attribute of rows is left out where both together give a cell of few people away.
+    (`withheld_bins`), and by none where they would give a cell of few people away together with the attributes of rows
+    before, of which the bins of confidence are the first; where that holds for everybody, the attribute is left out.
 
     frame         rows of the predictions that were kept, in the order of `data`
     wanted        attributes of rows
@@ -74,27 +77,39 @@ def row_slices(
     base          what the audit makes of them
     attributes    levels of each user
     state         (S,) which slices of the audit are withheld
+    by_bin        (S,) which of them are withheld by bins of confidence
     plan          of the audit
     disclosure    how many users a slice needs
     """
     singles = slices(attributes, len(data.ids), ways=1)
-    state = state[: len(singles.level)]
-    sections, notes, before = [], list[str](), list[tuple[str, Ints]]()
+    state, by_bin = state[: len(singles.level)], by_bin[: len(singles.level)]
+    bins = bin_points(data.p, data.y, data.pooled, "folded", DIAGRAM_BINS, "equal").index
+    sections, notes, before = [], list[str](), [("the bins of confidence", bins, bins, by_bin)]
     for one in [wanted] if isinstance(wanted, str) else wanted:
         name, levels = row_levels(frame, one)
         names, code = coded(levels, data.user, disclosure.min_users_show)
-        clash = next((other for other, c in before if _told(c, code, data.user, singles, state, disclosure)), None)
-        if clash is not None:
-            notes.append(f"Rows are not sliced by {name}: beside {clash} it would give cells of few people away.")
+        if len(names) == 1:
+            notes.append(f"Rows are not sliced by {name}: it has one level, {names[0]!r}.")
             continue
         if (_people(code, len(names), data.user, singles)[0] < disclosure.min_users_show).any():
             notes.append(f"Rows are not sliced by {name}: some level of it has too few people to be shown.")
             continue
-        before.append((name, code))
         wide_names, wide = _widened(names, code, data.user, singles, state, disclosure)
+        told = {
+            other: [s for s in np.flatnonzero((state == SHOWN) & (beside == SHOWN)).tolist()
+                    if _tells(c[s > 0], (code, wide)[s > 0], data.user, singles.users(s), disclosure)]
+            for other, *c, beside in before
+        }  # fmt: skip
+        clash = next((other for other, slices_told in told.items() if 0 in slices_told), None)
+        if clash is not None:
+            notes.append(f"Rows are not sliced by {name}: beside {clash} it would give cells of few people away.")
+            continue
+        safe = state.copy()
+        safe[[s for slices_told in told.values() for s in slices_told]] = TOO_FEW
         people = _people(wide, len(wide_names), data.user, singles)
-        shown = _shown(attributes, singles, state, people, disclosure)
+        shown = _shown(attributes, singles, safe, people, disclosure)
         shown[0] = SHOWN
+        before.append((name, code, wide, shown))
         parts = [(level, code == k, level in wide_names) for k, level in enumerate(names)]
         parts += [(level, wide == k, True) for k, level in enumerate(wide_names) if level not in names]
         sections.append(_section(name, parts, data, base, singles, shown, plan, disclosure, (names, code)))
@@ -129,25 +144,20 @@ def _shown(
         shown = withheld_bins(singles, marked, people, disclosure)
 
 
-def _told(
-    one: Ints, other: Ints, user: NDArray[np.int64], groups: Slices, state: State, disclosure: Disclosure
-) -> bool:
-    """Whether totals by two attributes of rows give a cell of both away that few people have, in some shown slice."""
-    for s in np.flatnonzero(state == SHOWN):
-        member = np.zeros(groups.membership.shape[0], bool)
-        member[groups.users(int(s))] = True
-        mine = member[user]
-        triples = np.unique(np.stack([one[mine], other[mine], user[mine]]), axis=1)
-        cells, people = np.unique(triples[:2], axis=1, return_counts=True)
-        if (people >= disclosure.min_users_show).all():
-            continue
-        frame = pl.DataFrame({"a": cells[0].astype(str), "b": cells[1].astype(str)})
-        crossed = slices(frame, len(people), ways=2)
-        hidden = np.where(crossed.order == 2, TOO_FEW, SHOWN).astype(np.int8)
-        for cell in determined(sums_of(crossed), hidden).tolist():
-            if people[crossed.users(cell)].sum() < disclosure.min_users_show:
-                return True
-    return False
+def _tells(one: Ints, other: Ints, user: NDArray[np.int64], users: NDArray[np.int32], disclosure: Disclosure) -> bool:
+    """Whether totals by two attributes of rows give a cell of both away that few people of some users have."""
+    mine = np.isin(user, users)
+    triples = np.unique(np.stack([one[mine], other[mine], user[mine]]), axis=1)
+    cells, people = np.unique(triples[:2], axis=1, return_counts=True)
+    if (people >= disclosure.min_users_show).all():
+        return False
+    frame = pl.DataFrame({"a": cells[0].astype(str), "b": cells[1].astype(str)})
+    crossed = slices(frame, len(people), ways=2)
+    hidden = np.where(crossed.order == 2, TOO_FEW, SHOWN).astype(np.int8)
+    return any(
+        people[crossed.users(cell)].sum() < disclosure.min_users_show
+        for cell in determined(sums_of(crossed), hidden).tolist()
+    )
 
 
 def _widened(
@@ -243,7 +253,8 @@ def moderation(
         lo, hi = b[k] - half[k], b[k] + half[k]
         row = start_of_row(TEMPERATURE, *OVERALL) | {
             "n_users": len(np.unique(data.user[mine])), "n_comparisons": int(mine.sum()), "null_expectation": 1.0,
-            "estimate": 1 / b[k], "lo": 1 / hi if hi > 0 else np.nan, "hi": 1 / lo if lo > 0 else np.inf,
+            "estimate": 1 / b[k] if b[k] else np.inf,
+            "lo": 1 / hi if hi > 0 else np.nan, "hi": 1 / lo if lo > 0 else np.inf,
         }  # fmt: skip
         rows.append({"rows": name, "rows_level": one} | row)
     said = f"That one temperature does not serve all levels of {name} is {beyond_chance(p)} ({p_value(p)})."

@@ -5,7 +5,7 @@ Users are counted, never rows: a hundred comparisons by two people are two peopl
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import polars as pl
@@ -133,6 +133,29 @@ def crossed_name(levels: Sequence[str]) -> str:
     levels    names, at least one
     """
     return CROSS.join(f"“{level}”" if CROSS in level and len(levels) > 1 else level for level in levels)
+
+
+def sums_by_name(attribute: Sequence[str], level: Sequence[str]) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Which slices add up to which, as (whole, parts), by what they are called: all that a reader of tables knows.
+
+    attribute    (S,) names of the slices, everybody among them
+    level        (S,) levels
+    """
+    place = {pair: s for s, pair in enumerate(zip(attribute, level, strict=True))}
+    of: dict[str, list[str]] = {}
+    for name, one in place:
+        of.setdefault(name, []).append(one)
+    parts: dict[int, dict[str, list[int]]] = {}
+    for name in (n for n in of if n != OVERALL[0]):
+        crossed = name.split(CROSS)
+        for cell in product(*(of.get(single, []) for single in crossed)):
+            s = place.get((name, crossed_name(cell)))
+            for k in range(len(crossed)) if s is not None else ():
+                rest = cell[:k] + cell[k + 1 :]
+                whole = (CROSS.join(crossed[:k] + crossed[k + 1 :]), crossed_name(rest)) if rest else OVERALL
+                if whole in place:
+                    parts.setdefault(place[whole], {}).setdefault(name, []).append(int(s))
+    return tuple((whole, tuple(listed)) for whole, by in parts.items() for listed in by.values())
 
 
 def _sums(whole: Ints, part: Ints) -> list[tuple[int, tuple[int, ...]]]:

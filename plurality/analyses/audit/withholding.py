@@ -28,7 +28,7 @@ def withheld(groups: Slices, disclosure: Disclosure, also: NDArray[np.bool_] | N
     few = n < disclosure.min_users_show if also is None else (n < disclosure.min_users_show) | also
     state = np.where(few, TOO_FEW, SHOWN).astype(np.int8)
     state[0] = SHOWN
-    return _closed(groups, state, n[:, None], disclosure, first=1)
+    return closed(sums_of(groups), state, n[:, None], disclosure, first=1)
 
 
 def withheld_bins(groups: Slices, state: State, people: Ints, disclosure: Disclosure) -> State:
@@ -43,12 +43,19 @@ def withheld_bins(groups: Slices, state: State, people: Ints, disclosure: Disclo
     people    (S, B) users of each slice with comparisons in each bin
     """
     thin = ((people > 0) & (people < disclosure.min_users_show)).any(axis=1)
-    return _closed(groups, np.where((state == SHOWN) & thin, TOO_FEW, state), people, disclosure, first=0)
+    return closed(sums_of(groups), np.where((state == SHOWN) & thin, TOO_FEW, state), people, disclosure, first=0)
 
 
-def _closed(groups: Slices, state: State, n: Ints, disclosure: Disclosure, first: int) -> State:
-    """The state (S,) after complements for users n (S, K) in each of K parallel tables; slices before `first` stay."""
-    sums, least, free = sums_of(groups), disclosure.min_users_show, np.zeros(n.shape, bool)
+def closed(sums: "Sums", state: State, n: Ints, disclosure: Disclosure, first: int) -> State:
+    """The state (S,) after complements, in place.
+
+    sums          of the slices
+    state         (S,) which are withheld
+    n             (S, K) users in each of K parallel tables
+    disclosure    how many users a slice needs
+    first         slices before it stay as they are
+    """
+    least, free = disclosure.min_users_show, np.zeros(n.shape, bool)
     while disclosure.complementary and len(sums.whole):
         added = _close_sums(sums, state, n, least, first)
         added |= _hide_determined(sums, state, n.sum(axis=1), first)

@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import polars as pl
 
-from plurality.analyses.audit.labels import shorten
+from plurality.analyses.audit.labels import told_apart
 from plurality.analyses.figures.style import INK, MARKS, MUTED, STYLE, Figure, titled
 
 MOST_GROUPS = 40
@@ -38,8 +38,9 @@ def changes(frame: pl.DataFrame, *, width: float = 7.0) -> Figure:
                               mfc=INK if k % 2 == 0 else "white", zorder=3)  # fmt: skip
             left.plot([], [], MARKS[k % len(MARKS)], ms=4, color=INK, mfc=INK if k % 2 == 0 else "white", label=model)
         users = {row["name"]: row["n_users"] for row in frame.iter_rows(named=True)}
+        labels = zip(names, told_apart([str(n) for n in names], 28), strict=True)
         left.axvline(0, color=MUTED, lw=0.8, zorder=1)
-        left.set_yticks(range(len(names)), [f"{shorten(str(n), 28)} ({users[n]:,})" for n in names])
+        left.set_yticks(range(len(names)), [f"{cut} ({users[name]:,})" for name, cut in labels])
         left.set_ylim(len(names) - 0.4, -0.6)
         left.tick_params(axis="y", length=0)
         right.tick_params(axis="y", length=0)

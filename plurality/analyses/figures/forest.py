@@ -14,6 +14,7 @@ from plurality.analyses.audit.labels import Line, axis_label, forest_lines
 from plurality.analyses.figures.style import BAND, INK, MUTED, STYLE, Figure, titled
 from plurality.errors import InputError
 
+REACH = 1.5  # of the spread of estimates, or of two common intervals, beyond which an interval ends in an arrow
 _LABELS: dict[str, dict[str, Any]] = {
     "head": {"fontweight": "bold"},
     "group": {},
@@ -46,8 +47,9 @@ def forest(table: pl.DataFrame, metric: str = "utility", provenance: str = "obse
             if np.isfinite((lines[0].lo, lines[0].hi)).all():  # few people may leave the whole without an interval
                 axes.axvspan(lines[0].lo, lines[0].hi, color=BAND, lw=0, zorder=0)
             axes.axvline(lines[0].estimate, color=MUTED, lw=0.8, zorder=1)
+        ends = _ends(lines)
         for place, line in zip(y, lines, strict=True):
-            _forest_row(axes, float(place), line)
+            _forest_row(axes, float(place), line, ends)
         axes.set_ylim(y[-1] + 0.7, -0.8)
         axes.set_yticks(y, [line.label for line in lines])
         axes.tick_params(axis="y", length=0)
@@ -62,11 +64,30 @@ def forest(table: pl.DataFrame, metric: str = "utility", provenance: str = "obse
     return figure
 
 
-def _forest_row(axes: Axes, y: float, line: Line) -> None:
+def _ends(lines: list[Line]) -> tuple[float, float]:
+    """Where intervals are cut, so that one of few people, or without an end, does not squeeze the others to a point."""
+    known = [
+        (n.estimate, n.lo, n.hi) for n in lines if n.estimate is not None and n.lo is not None and n.hi is not None
+    ]
+    numbers = np.array([row for row in known if np.isfinite(row[0])]).reshape(-1, 3)
+    width = numbers[:, 2] - numbers[:, 1]
+    width = width[np.isfinite(width)]
+    if not len(width):
+        return -np.inf, np.inf
+    low, high = numbers[:, 0].min(), numbers[:, 0].max()
+    room = REACH * max(high - low, 2 * float(np.median(width)))
+    return float(low - room), float(high + room)
+
+
+def _forest_row(axes: Axes, y: float, line: Line, ends: tuple[float, float]) -> None:
     if line.estimate is None or line.lo is None or line.hi is None:
         return
     small = line.kind == "small"
-    axes.plot([line.lo, line.hi], [y, y], color=INK, lw=0.9, ls=(0, (2, 1.5)) if small else "-", zorder=2)
+    lo, hi = max(line.lo, ends[0]), min(line.hi, ends[1])
+    axes.plot([lo, hi], [y, y], color=INK, lw=0.9, ls=(0, (2, 1.5)) if small else "-", zorder=2)
+    for end, whole, mark in ((lo, line.lo, "<"), (hi, line.hi, ">")):
+        if end != whole and np.isfinite(end):
+            axes.plot(end, y, mark, ms=4, color=INK, zorder=2)
     if line.shrunk is not None:
         axes.plot(line.shrunk, y, "D", ms=3.6, mfc="white", mec=MUTED, mew=0.8, zorder=3)
     axes.plot(line.estimate, y, "o", ms=4, mfc="white" if small else INK, mec=INK, mew=0.9, zorder=4)

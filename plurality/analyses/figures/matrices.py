@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import polars as pl
 
-from plurality.analyses.audit.labels import number, shorten
+from plurality.analyses.audit.labels import number, shorten, told_apart
 from plurality.analyses.figures.style import INK, LINES, MARKS, MUTED, STYLE, Figure, ink_on, titled
 from plurality.errors import InputError
 
@@ -62,12 +62,12 @@ def heat(  # noqa: PLR0913 - the axes and their words
             text = "+" + text if signed and v > 0 and not text.startswith("−") else text
             axes.text(j, i, text, ha="center", va="center", fontsize=6.5, color=ink_on(tuple(colours[i, j])))
         slanted = len(across) * max(len(str(c)) for c in across) > 15 * width
-        axes.set_xticks(range(len(across)), [shorten(str(c), letters) for c in across])
+        axes.set_xticks(range(len(across)), told_apart([str(c) for c in across], letters))
         if slanted:
             axes.tick_params(axis="x", labelrotation=35)
             for label in axes.get_xticklabels():
                 label.set(ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(down)), [shorten(str(r), letters + 8) for r in down])
+        axes.set_yticks(range(len(down)), told_apart([str(r) for r in down], letters + 8))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set(xlabel=column_title, ylabel=row_title)
@@ -102,7 +102,7 @@ def bump(
                 shorten(str(name), int(4 * width)), (len(across) - 1, ranks[-1]), (6, 0), textcoords="offset points",
                 va="center", fontsize=7, color=colour,
             )  # fmt: skip
-        axes.set_xticks(range(len(across)), [shorten(str(c), 16) for c in across])
+        axes.set_xticks(range(len(across)), told_apart([str(c) for c in across], 16))
         axes.set_yticks(range(1, len(names) + 1))
         axes.set(ylim=(len(names) + 0.5, 0.5), xlim=(-0.2, len(across) - 1 + 0.35 * len(across)))
         axes.set(xlabel=column_title, ylabel=rank_title)

@@ -1,5 +1,7 @@
 """Reliability diagrams: how often people agree with a stated confidence."""
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import polars as pl
@@ -7,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from plurality.analyses.audit.labels import shorten
+from plurality.analyses.audit.labels import shorten, told_apart
 from plurality.analyses.audit.slices import OVERALL
 from plurality.analyses.figures.style import BAND, INK, MUTED, STYLE, Figure, close_gaps, titled
 
@@ -32,8 +34,10 @@ def reliability(diagrams: pl.DataFrame, *, width: float = 7.0) -> Figure:
         size = (width, 0.9 + count * (0.12 + 0.86 * min(width / columns, 2.5)))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(count, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, panel in zip(grid, shown.iter_rows(named=True), strict=False):
-            _reliability_panel(axes, panel)
+        letters = int(12 * width / columns)
+        names = told_apart(shown["level"].to_list(), letters)
+        for axes, panel, name in zip(grid, shown.iter_rows(named=True), names, strict=False):
+            _reliability_panel(axes, panel, name, letters)
         close_gaps(grid, shown.height, columns)
         lowest = np.nanmin(np.concatenate([*shown["lo"].to_list(), *shown["observed"].to_list(), [0.5]]))
         grid[0].set(
@@ -53,13 +57,13 @@ def reliability(diagrams: pl.DataFrame, *, width: float = 7.0) -> Figure:
     return figure
 
 
-def _reliability_panel(axes: Axes, panel: dict[str, list[float]]) -> None:
+def _reliability_panel(axes: Axes, panel: dict[str, Any], name: str, letters: int) -> None:
     x, overall = np.array(panel["predicted"]), panel["attribute"] == OVERALL[0]
     axes.fill_between(x, panel["null_lo"], panel["null_hi"], color=BAND, lw=0, zorder=0)
     axes.plot([0.5, 1], [0.5, 1], color=MUTED, lw=0.6, zorder=1)
     axes.vlines(x, panel["lo"], panel["hi"], color=INK, lw=0.9, zorder=2)
     axes.plot(x, panel["observed"], "o-", color=INK, ms=2.6, lw=0.7, zorder=3)
-    title = "All users" if overall else shorten(f"{panel['attribute']}: {panel['level']}", 30)
-    axes.set_title(title, loc="left", fontweight="bold", fontsize=7, pad=11)
+    axes.set_title("All users" if overall else name, loc="left", fontweight="bold", fontsize=7, pad=11)
     note = f"{panel['n_users']:,} users"
+    note = note if overall else f"{shorten(panel['attribute'], letters - len(note))} · {note}"
     axes.annotate(note, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=6.5, color=MUTED)

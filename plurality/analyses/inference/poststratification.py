@@ -18,15 +18,14 @@ from scipy.special import expit
 
 from plurality.analyses.audit.slices import CROSS, OVERALL, crossed_name
 from plurality.analyses.inference.bootstrap import Floats
+from plurality.analyses.inference.laplace_draws import Multilevel, laplace_draws
+from plurality.analyses.inference.nuts_draws import CHAINS, ESS, RHAT, nuts_draws
 from plurality.arrays import floats
-from plurality.arviz_draws import convergence
 from plurality.errors import InputError, InputWarning
-from plurality.jax_precision import double_precision
 
 COUNT = "count"  # the column of people in the table of cells
-RHAT, ESS = 1.01, 100  # beyond and below which draws are not to be relied on; ESS a chain
-ACCEPT = (0.95, 0.995)  # of proposals; the second only where the first leaves divergences, at steps some times smaller
-INNER = 20  # nodes for one person's choices, adapted to where these choices lie (Liu & Pierce 1994)
+PARETO_K, WORTH = 0.7, 400  # beyond and below which weighted draws are not to be relied on (Vehtari et al. 2024)
+PRECISION = 1.5**-2  # of the prior of μ
 NODES = 64  # exact to 1e-6 up to a standard deviation of 3 (in log-odds), to 4e-3 up to 10
 
 Ints = NDArray[np.intp]
@@ -40,8 +39,8 @@ class Mrp:
                    wins/n), estimate (posterior mean), lo, hi
     cells          the same, a row a cell
     user_sd        posterior mean of the standard deviation between users of a cell, in log-odds
-    diagnostics    rhat_max, ess_min, divergences, and draws and chains as asked for
-    reliable       whether R-hat, effective sample size and divergences are within bounds
+    diagnostics    pareto_k and ess of importance sampling, or rhat_max, ess_min and divergences of NUTS; draws
+    reliable       whether these are within bounds
     """
 
     estimates: pl.DataFrame
@@ -82,15 +81,15 @@ def mrp(
     cells: pl.DataFrame,
     *,
     interactions: Sequence[tuple[str, str]] = (),
-    draws: int = 1000,
-    chains: int = 4,
+    draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Mrp:
     """Win rate of a population, and of each of its groups, from users' wins among their comparisons.
 
-    What sets a person apart is integrated out by adaptive Gauss–Hermite quadrature; the rest is sampled by NumPyro's
-    NUTS, once more with smaller steps where some draws diverge. Intervals are equal-tailed posterior ones. Levels
+    What sets a person apart is integrated out by adaptive Gauss–Hermite quadrature; the rest is drawn by importance
+    sampling around Laplace's approximation (`laplace_draws`), and by NumPyro's NUTS where the weights of these draws
+    are not to be relied on. Intervals are equal-tailed posterior ones. Levels
     without users get an estimate from the spread of the others. Raises InputError where users and cells do not fit;
     warns (InputWarning) where draws are not to be relied on.
 
@@ -99,24 +98,17 @@ def mrp(
     attributes      a row a user and a column an attribute
     cells           the same columns and `count`, people of the population in each cell
     interactions    pairs of columns that get effects of their own; none by default
-    draws           posterior draws a chain, after as many steps of warm-up, at least 4
-    chains          chains of the sampler, at least 2
+    draws           posterior draws, at least 100
     seed            makes the result the same again
     level           coverage of the intervals, in (0, 1)
     """
-    if not 0 < level < 1 or draws < 4 or chains < 2:
-        raise InputError(f"mrp: level {level}, {draws} draws, {chains} chains; give a level in (0, 1), >= 4 and >= 2")
+    if not 0 < level < 1 or draws < 100:
+        raise InputError(f"mrp: level {level}, {draws} draws; give a level in (0, 1) and at least 100")
     k, trials = _outcomes(wins, n, len(attributes))
     table, size, at = _matched(attributes, cells)
     terms = _terms(table, at, interactions)
-    for accept in ACCEPT:
-        found, diagnostics = _sampled(k, trials, terms, draws, chains, seed, accept)
-        if not diagnostics["divergences"]:
-            break
-    eta = found["mu"][:, None] + sum(
-        (found[f"effect_{i}"][:, of] for i, of in enumerate(terms.of_cell)), np.zeros((1, 1))
-    )
-    theta = normal_average(eta, found["sd_user"][:, None])
+    effects, sd, diagnostics, reliable = _drawn(_multilevel(k, trials, terms), draws, seed)
+    theta = normal_average(effects @ _columns(terms.levels, terms.of_cell).T, sd[:, -1:])
     rate = k / np.where(trials > 0, trials, np.nan)
     groups = _groups(table, [*interactions])
     tails = [0.5 - level / 2, 0.5 + level / 2]
@@ -136,20 +128,38 @@ def mrp(
 
     whole = CROSS.join(table.columns)
     each = [(whole, crossed_name(row)) for row in table.iter_rows()]
-    reliable = bool(
-        diagnostics["rhat_max"] <= RHAT and diagnostics["ess_min"] >= ESS * chains and not diagnostics["divergences"]
-    )
     if not reliable:
+        found = ", ".join(f"{name} {value:.3g}" for name, value in diagnostics.items())
         warnings.warn(
             InputWarning(
-                f"mrp: draws are not to be relied on (R-hat up to {diagnostics['rhat_max']:.3f}, effective sample size "
-                f"from {diagnostics['ess_min']:.0f}, {diagnostics['divergences']:.0f} divergences); take more draws, "
-                "or fewer attributes and interactions"
+                f"mrp: draws are not to be relied on ({found}); take more draws, or fewer attributes and interactions"
             ),
             stacklevel=2,
         )
-    sd = float(found["sd_user"].mean())
-    return Mrp(rows(*groups), rows(each, np.eye(len(table))), sd, diagnostics, reliable)
+    return Mrp(rows(*groups), rows(each, np.eye(len(table))), float(sd[:, -1].mean()), diagnostics, reliable)
+
+
+def _multilevel(wins: Floats, n: Floats, terms: _Terms) -> Multilevel:
+    """The people with comparisons, those of the same attributes and choices together."""
+    alike, people = np.unique(np.stack([wins, n, *terms.of_user])[:, n > 0], axis=1, return_counts=True)
+    term = [-1, *(i for i, levels in enumerate(terms.levels) for _ in levels)]
+    design = _columns(terms.levels, [code.astype(np.intp) for code in alike[2:]])
+    return Multilevel(alike[0], alike[1], people.astype(np.float64), design, np.array(term))
+
+
+def _columns(levels: Sequence[tuple[str, ...]], codes: Sequence[Ints]) -> Floats:
+    """Which effects (n, P) people or cells have: μ, and one level of each term."""
+    return np.hstack([np.ones((len(codes[0]), 1)), *(np.eye(len(v))[c] for v, c in zip(levels, codes, strict=True))])
+
+
+def _drawn(data: Multilevel, draws: int, seed: int) -> tuple[Floats, Floats, dict[str, float], bool]:
+    """Draws of effects and standard deviations, their diagnostics, and whether these are within bounds."""
+    effects, sd, state = laplace_draws(data, PRECISION, draws, seed)
+    if state["pareto_k"] <= PARETO_K and state["ess"] >= min(WORTH, draws / 4):
+        return effects, sd, state, True
+    effects, sd, state = nuts_draws(data, PRECISION, draws, seed)
+    sure = state["rhat_max"] <= RHAT and state["ess_min"] >= ESS * CHAINS and not state["divergences"]
+    return effects, sd, state, bool(sure)
 
 
 def _outcomes(wins: ArrayLike, n: ArrayLike, users: int) -> tuple[Floats, Floats]:
@@ -217,57 +227,3 @@ def _groups(table: pl.DataFrame, interactions: list[tuple[str, str]]) -> tuple[l
         names += [(name, one) for one in levels]
         members.append(np.eye(len(levels))[code])
     return names, np.concatenate(members, axis=1)
-
-
-def _sampled(
-    wins: Floats, n: Floats, terms: _Terms, draws: int, chains: int, seed: int, accept: float
-) -> tuple[dict[str, Floats], dict[str, float]]:
-    """Posterior draws (S, ...) of μ, of every effect and of the users' standard deviation, and their diagnostics."""
-    import jax
-    import jax.numpy as jnp
-    import numpyro
-    import numpyro.distributions as dist
-    from numpyro.infer import MCMC, NUTS
-    from xarray import Dataset
-
-    node, weight = np.polynomial.hermite_e.hermegauss(INNER)
-    log_weight = np.log(weight / weight.sum())
-    share = (wins + 0.5) / (n + 1)  # where a person's own log-odds are, and how much their choices tell of it
-    near, told = np.log(share / (1 - share)), n * share * (1 - share)
-    # effects are numbered, since an attribute may be called as something of the model's
-    kept = ["mu", "sd_user", *(f"{kind}_{i}" for i in range(len(terms.names)) for kind in ("sd", "effect"))]
-
-    def model() -> None:
-        eta = numpyro.sample("mu", dist.Normal(0, 1.5))
-        for i, (levels, of_user) in enumerate(zip(terms.levels, terms.of_user, strict=True)):
-            sd = numpyro.sample(f"sd_{i}", dist.HalfNormal(1.0))
-            z = numpyro.sample(f"z_{i}", dist.Normal(0, 1).expand([len(levels)]))
-            eta = eta + numpyro.deterministic(f"effect_{i}", sd * z)[of_user]
-        spread = numpyro.sample("sd_user", dist.HalfNormal(1.0))
-        # what a person adds is integrated out: as many dimensions as people, and their funnel, are never drawn
-        precision = 1 + spread**2 * told
-        centre = spread * told * (near - eta) / precision
-        z = centre[:, None] + node / jnp.sqrt(precision)[:, None]
-        own = eta[:, None] + spread * z
-        each = wins[:, None] * jax.nn.log_sigmoid(own) + (n - wins)[:, None] * jax.nn.log_sigmoid(-own)
-        each = each + (node**2 - z**2) / 2 + log_weight
-        numpyro.factor("choices", (jax.nn.logsumexp(each, axis=1) - jnp.log(precision) / 2).sum())
-
-    with double_precision(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of samplers and their compilers; what matters is looked at by the caller
-        sampler = MCMC(
-            NUTS(model, target_accept_prob=accept), num_warmup=draws, num_samples=draws, num_chains=chains,
-            chain_method="sequential", progress_bar=False,
-        )  # fmt: skip
-        sampler.run(jax.random.PRNGKey(seed), extra_fields=("diverging",))
-        drawn = {name: np.asarray(value) for name, value in sampler.get_samples(group_by_chain=True).items()}
-        diverged = int(np.asarray(sampler.get_extra_fields()["diverging"]).sum())
-    shaped = {name: ("chain", "draw", *(f"{name}_{axis}" for axis in range(drawn[name].ndim - 2))) for name in kept}
-    rhat, ess = convergence(Dataset({name: (shaped[name], drawn[name]) for name in kept}))
-    return {name: drawn[name].reshape(-1, *drawn[name].shape[2:]) for name in kept}, {
-        "rhat_max": float(np.max([rhat[name].values.max() for name in kept])),
-        "ess_min": float(np.min([ess[name].values.min() for name in kept])),
-        "divergences": float(diverged),
-        "draws": float(draws),
-        "chains": float(chains),
-    }

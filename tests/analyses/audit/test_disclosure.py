@@ -1,11 +1,15 @@
 """Withheld slices against somebody who reads everything that is written, and solves for them."""
 
+import re
+import zipfile
+
 import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.disclosure import bounds, solved, stated_in, town, written
+from benchmarks.disclosure import ROWS, Written, bounds, solved, town
 from plurality.analyses.audit.compute import audit
+from plurality.analyses.audit.export import write_table
 from plurality.analyses.audit.merging import WITHHELD
 from plurality.analyses.audit.slices import Disclosure, slices
 from plurality.analyses.audit.withholding import withheld, withheld_bins
@@ -19,10 +23,15 @@ def test_nothing_withheld_can_be_solved_for(seed):
     assert solved(seed) == []
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_nor_where_comparisons_are_sliced_too(seed):
+    assert solved(seed, topics=True) == []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6, 220))
-def test_nothing_withheld_can_be_solved_for_in_many_populations(seed):
-    assert solved(seed) == []
+@pytest.mark.parametrize(("seed", "topics"), [*((s, False) for s in range(6, 220)), *((s, True) for s in range(4, 60))])
+def test_nothing_withheld_can_be_solved_for_in_many_populations(seed, topics):
+    assert solved(seed, topics) == []
 
 
 def test_what_is_left_of_two_withheld_levels_is_people_enough():
@@ -40,9 +49,9 @@ def test_what_is_left_of_two_withheld_levels_is_people_enough():
 def test_the_attacker_solves_what_is_not_protected():
     predictions, people = town(1)
     result = audit(predictions, people, n_bootstrap=20, disclosure=Disclosure(complementary=False))
-    table, cells, names = written(result)
-    found = list(bounds(table, cells, stated_in(names, predictions), lambda *target: target[-1] is None))
-    assert any(one.low == one.high for one in found if one.bin is None)
+    hidden = result.table.filter("suppressed", metric="accuracy").select("attribute", "level").iter_rows()
+    asked = [dict(zip(a.split(" × "), v.split(" × "), strict=True)) for a, v in hidden]
+    assert any(one.low == one.high for one in bounds(Written.of(result, predictions), asked))
 
 
 # the case of the issue: two withheld levels, one population with known shares
@@ -133,3 +142,35 @@ def test_notes_count_nobody_of_a_withheld_level():
     predictions, people = town(2, users=120)
     result = audit(predictions, people.head(117), n_bootstrap=20)
     assert not any("3" in note for note in result.notes if "not in the users table" in note)
+
+
+def test_nothing_that_is_written_has_a_number_of_a_withheld_slice(tmp_path):
+    """Every table of every file, and what is taken away as CSV, Excel and LaTeX."""
+    predictions, people = town(3, users=300, levels=(3, 3))
+    predictions = predictions.with_columns(pl.Series(ROWS, ["t0", "t1", "t2"] * 100))
+    other = predictions.with_columns(prob_first=1 - pl.col("prob_first"))
+    result = audit(
+        models={"one": predictions, "two": other}, users=people, rows=[ROWS], reference=None, pairs=True,
+        n_bootstrap=20,
+    )  # fmt: skip
+    folder = result.save(tmp_path / "audit")
+    hidden = set(result.table.filter("suppressed", metric="utility").select("attribute", "level").iter_rows())
+    assert len(hidden) > 2
+    files = list(folder.rglob("*.parquet"))
+    assert {"models.parquet", f"rows_{ROWS}.parquet", "multicalibration.parquet"} < {file.name for file in files}
+    for file in files:
+        frame = pl.read_parquet(file)
+        if {"attribute", "level"} <= set(frame.columns):
+            for row in frame.iter_rows(named=True):
+                if (row["attribute"], row["level"]) in hidden:
+                    numbers = [v for v in row.values() if isinstance(v, int | float) and not isinstance(v, bool)]
+                    assert numbers == [], (file.name, row)
+    for name in ("t.csv", "t.tex", "t.xlsx"):
+        write_table(result.table, tmp_path / name)
+    lines = (tmp_path / "t.csv").read_text().splitlines() + (tmp_path / "t.tex").read_text().splitlines()
+    with zipfile.ZipFile(tmp_path / "t.xlsx") as book:
+        lines += book.read("xl/worksheets/sheet1.xml").decode().split("<row")
+    told = [line for line in lines if re.search(r"withheld: n\\?_users", line)]
+    assert len(told) == 3 * result.table["suppressed"].sum()
+    plain = "".join(told).replace("n_users < 11", "").replace("n\\_users < 11", "").replace("n_users &lt; 11", "")
+    assert not re.search(r"\d\.\d", plain)

@@ -117,3 +117,17 @@ def test_a_difference_tells_of_no_few_people(simulate, tmp_path):
     apart = (found.table["n_users_old"] - found.table["n_users_new"]).abs()
     assert ((apart == 0) | (apart >= 11)).all()
     assert any("left out" in note for note in found.notes)
+
+
+def test_a_difference_of_all_groups_but_one_tells_of_none(tmp_path):
+    """One person more in one group, 14 in the other: everybody less the other group is that person."""
+    ids = [f"u{k}" for k in range(115)]
+    users = pl.DataFrame({"user_id": ids, "g": ["a"] * 50 + ["b"] * 65})
+    predictions = pl.DataFrame({"user_id": ids, "prob_first": 0.7, "label": [1.0, 0.0, 1.0, 1.0, 0.0] * 23})
+    old = predictions.filter(~pl.col("user_id").is_in([ids[0], *ids[-14:]]))
+    folders = [
+        audit(p, users, n_bootstrap=20).save(tmp_path / name) for name, p in (("old", old), ("new", predictions))
+    ]
+    found = audit_difference(*folders).table.filter(metric="utility", provenance="observed")
+    assert found["level"].to_list() == ["(all users)"]
+    assert "1 slice" not in str(found)
