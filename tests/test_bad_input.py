@@ -150,6 +150,7 @@ TABLES = {
     "a label that is not a number": (with_values("label", [1, np.nan, 1, 1, 1, 1], LABELLED), "row 2: label is NaN"),
     "labels in words": (with_values("label", ["1", "yes", *"1111"], LABELLED), "row 2: label is not a number"),
     "a weight of 0": (with_values("weight", [1, 1, 0, 1, 1, 1]), "row 3: weight is not positive"),
+    "a weight of 1e200": (with_values("weight", [1, 1, 1e200, 1, 1, 1]), "row 3: weight lies outside [1e-12, 1e+12]"),
     "a strength of 2": (with_values("strength", [1, 1, 1, 1, 1, 2]), "row 6: strength lies outside (0, 1]"),
     "no rows": (embed(TEXTS.clear()), "bad.parquet has no rows", "give a table"),
     "a user twice": (

@@ -17,11 +17,13 @@ from plurality.data.readers import columns
 from plurality.data.readers.columns import raise_where
 from plurality.data.readers.tables import open_frame
 from plurality.data.responses import is_pair, there
+from plurality.data.times import moments
 from plurality.data.unread import unread
 from plurality.errors import InputWarning
 
 Repeats = Literal["drop", "keep"]
 StrengthAs = Literal["weight", "label", "level"]
+MOST = 1e12  # of a weight: beyond, sums of weights and of their squares keep nothing of the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,8 @@ class Judgements:
         if said is not None:
             attributes = said[rows]
             if "time" in said.columns:
-                number = columns.as_numbers(said["time"])
-                rank = (said["time"] if number is None else number).rank("dense").fill_null(0).to_numpy()
+                known = moments(said["time"])  # text that does not sort can be split by no time
+                rank = (said["time"] if known is None else known).rank("dense").fill_null(0).to_numpy()
                 later = np.where(rank[others] > rank[rows], others, rows)
                 attributes = attributes.with_columns(time=said["time"][later])
         return replace(
@@ -134,6 +136,8 @@ def _labels(frame: pl.DataFrame, place: str, pairs: pl.Series, strength_as: Stre
     if columns.given(frame, "weight"):
         given = columns.numbers(frame, "weight", place)
         raise_where(given <= 0, place, "weight is not positive", "give a positive weight or drop the row")
+        outside = (given < 1 / MOST) | (given > MOST)
+        raise_where(outside, place, f"weight lies outside [{1 / MOST:g}, {MOST:g}]", "3 means the row three times")
         weight = given.to_numpy(writable=True)
     label = np.ones(frame.height)
     rows = pairs.arg_true().to_numpy().astype(np.int64)

@@ -158,6 +158,8 @@ def _has(frame: pl.DataFrame, name: str) -> pl.Series:
 def _kinds(frame: pl.DataFrame, place: str) -> dict[str, pl.Series]:
     has = {name: _has(frame, name) for name in (*ANSWERS, "chosen", "label")}
     open_ = ~is_pair(frame)
+    also = ~open_ & (has["ranking"] | (has["completion"] & has["rating"]))
+    raise_where(also, place, "a pair stands beside a ranking or a rating", "give each a row of its own")
     several, one = open_ & (has["completions"] | has["ranking"]), open_ & has["completion"]
     raise_where(
         several & one, place, "a completion stands beside completions or a ranking", "give each a row of its own"

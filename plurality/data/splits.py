@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import Keys, combine, text_keys, uniform
-from plurality.data.readers.columns import as_numbers
+from plurality.data.times import moments
 from plurality.deprecation import renamed
 from plurality.errors import InputError, InputWarning
 
@@ -23,6 +23,7 @@ Mask = NDArray[np.bool_]
 NewItemsFor = Literal["anybody", "user"]
 ANYBODY = ("new_items_for", {True: "anybody", False: "user"})  # how `anybody=` was said before 0.2
 ENOUGH_SETS = 40
+FEW_GROUPS = 5  # of which a fifth can hardly be held out
 TIME = "time"
 UNITS = ("prompt", "group", "item", "user", "row", "time")
 
@@ -61,7 +62,7 @@ def split(
     default), of all users' where it is "anybody"; a test comparison has both items held out, a training one neither,
     the mixed ones are dropped. With "anybody", data that fall apart into small sets of connected items are split by
     those sets, dropping nothing.
-    split = "time": the last rows by the attribute `time` (numbers, dates, or text that sorts); fold k holds out those
+    split = "time": the last rows by the attribute `time` (numbers, dates, ISO 8601, other text that sorts); fold k holds out those
     before the last k shares, and what comes later is dropped.
     split = "row" leaks wherever siblings or items recur, and warns. Folds 0 … 1/test_size − 1 of one seed are disjoint.
     Raises InputError for an unknown unit, a share outside (0, 1) or an empty part.
@@ -112,6 +113,10 @@ def cells(
     }
     if not any(len(t) for t in tests.values()):
         raise InputError(f"{data.source}: the split by {split} leaves no test comparison; give a larger test share")
+    if not any(len(test) for name, test in tests.items() if name.endswith(f", unseen {split}")):
+        remedy = "try split='item'" if split in ("prompt", "group") else "give a larger test share"
+        note = f"{data.source}: no test comparison is of an unseen {split}, so all tests are of what was trained on; "
+        warnings.warn(InputWarning(note + remedy), stacklevel=4)
     return Cells(train, data.take(in_support), tests, split)
 
 
@@ -128,8 +133,11 @@ def folds_apart(
 
 
 def items_recur(data: Comparisons) -> bool:
-    """Whether most sides show an item that other groups show too, so that groups do not keep items apart."""
-    return _recur(data, data.group)
+    """Whether groups cannot keep items apart: most sides show an item that other groups show too or, where there are
+    hardly any groups to hold out, other comparisons."""
+    size = np.unique(data.group, return_counts=True)[1] / max(len(data), 1)
+    few = np.square(size).sum() > 1 / FEW_GROUPS  # 1 / Σ share² is their effective number
+    return _recur(data, np.arange(len(data)) if few else data.group)
 
 
 def _masks(
@@ -141,7 +149,7 @@ def _masks(
         raise InputError(f'new_items_for={new_items_for!r} is not a valid option; choose "anybody" or "user"')
     if not 0 < test_size < 1:
         raise InputError(f"test share {test_size} must lie between 0 and 1")
-    if not 0 <= fold <= round(1 / test_size) - 1:
+    if not isinstance(fold, int | np.integer) or not 0 <= fold <= round(1 / test_size) - 1:
         last = round(1 / test_size) - 1
         raise InputError(f"fold {fold} does not exist: a test share of {test_size} has folds 0 to {last}")
     # a prompt keeps its items to itself: the same text under another prompt is another item
@@ -170,12 +178,15 @@ def _by_time(data: Comparisons, test_size: float, fold: int) -> tuple[Mask, Mask
     time stay together."""
     if data.attributes is None or TIME not in data.attributes.columns:
         raise InputError(f"{data.source}: a split by time needs a column {TIME}; add it to the table that is read")
-    time = data.attributes[TIME]
+    said = data.attributes[TIME]
+    time = moments(said)
+    if time is None:
+        raise InputError(
+            f"{data.source}: {TIME} is text like {said.drop_nulls()[0]!r}, which does not sort from early to late; give "
+            "numbers, dates, or text like 2026-01-31T10:00:00+00:00, with a zone everywhere or nowhere"
+        )
     if time.null_count():
         raise InputError(f"{data.source}: {time.null_count():,} rows have no {TIME}; fill it in or drop them")
-    number = as_numbers(time)
-    if number is not None and not number.null_count():
-        time = number  # "10" comes after "9"
     rank = time.rank("min").to_numpy() - 1
     place = rank / len(data)
     start, end = 1 - (fold + 1) * test_size, 1 - fold * test_size

@@ -72,9 +72,11 @@ def room(data: Comparisons, *, split: str, folds: int = 2, n_bootstrap: int = 10
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # what recurs, and what is too little, is said in sentences
-        few = len(data.present) < FEW_USERS or not _can_be_held_out(data, split, folds, seed)
-        if few:
-            said = f"Room: {len(data):,} comparisons by {len(data.present):,} users are too few to hold any out."
+        few = len(data.present) < FEW_USERS
+        if few or not _can_be_held_out(data, split, folds, seed):
+            said = f"Room: {len(data):,} comparisons by {len(data.present):,} users are too few to tell."
+            if not few:
+                said = f"Room: no {split} can be held out of {len(data):,} comparisons, so nothing can be told."
             return Room("too few data", pl.DataFrame(), (said,), split)
         small = replace(data, items=components(data.items), prompts=None, encoder=None)
         specs = [LowRank()]

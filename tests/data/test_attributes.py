@@ -90,6 +90,37 @@ def test_rows_of_one_time_stay_together_and_time_must_be_known():
     assert set(cells.tests) >= {"seen user, unseen time", "unseen user, unseen time"}
 
 
+@pytest.mark.parametrize(
+    ("time", "last"),
+    [
+        (["2020-01-01T10:00+09:00", "2020-01-01T02:00Z", "2020-01-01T03:00+00:00"], 2),  # the first is 01:00 there
+        (["2020-01-01 09:00:00", "2020-01-01T10:00", "2020-01-01"], 1),
+        (["wave 1", "wave 3", "wave 2"], 1),
+        (pl.Series(["late", "early", "mid"], dtype=pl.Enum(["early", "mid", "late"])), 0),
+        ([True, False, False], 0),
+    ],
+)
+def test_time_sorts_as_it_passes(time, last):
+    data = pl8.read(rows()[:3].with_columns(time=pl.Series(time), place=pl.Series([0, 1, 2])), embeddings=X)
+    assert data.split("time", test_size=0.34)[1].attributes["place"].to_list() == [last]
+
+
+@pytest.mark.parametrize(
+    ("time", "why"),
+    [
+        (["31/01/2020", "01/02/2020", "15/03/2019"], "like '31/01/2020', which does not sort"),
+        (["Sat Nov 17 05:09:36 WIB 2018", "Mon Jan 1 05:09:36 WIB 2018", "Wed Jun 18 2014"], "does not sort"),
+        (["3 May 2020", "4 April 2020", "1 June 2021"], "does not sort"),
+        (["2020-01-01T10:00+09:00", "2020-01-01T02:00", "2020-01-02"], "a zone everywhere or nowhere"),
+        ([1.0, float("nan"), 2.0], "1 rows have no time"),
+    ],
+)
+def test_time_that_does_not_sort_is_not_split_by(time, why):
+    data = pl8.read(rows()[:3].with_columns(time=pl.Series(time)), embeddings=X)
+    with pytest.raises(InputError, match=why):
+        data.split("time", test_size=0.34)
+
+
 def test_joined_sets_keep_theirs():
     one = pl8.read(rows(topic=[f"t{i}" for i in range(40)], turn=range(40)), embeddings=X)
     bare = pl8.read(rows(), embeddings=X, repeats="keep")

@@ -193,6 +193,11 @@ def test_blank_texts(letters):
             {"completion": ["a", "b"], "completions": [None, ["a"]], "label": [1, 1]},
             "row 2: a completion stands beside",
         ),
+        (
+            {"chosen": ["a", None], "rejected": ["b", None], "completion": ["c", "a"], "rating": [1, 2]},
+            "row 1: a pair stands beside a ranking or a rating; give each a row of its own",
+        ),
+        ({"chosen": ["a", None], "rejected": ["b", None], "ranking": [["a", "b"]] * 2}, "row 1: a pair stands beside"),
     ],
 )
 def test_bad_rows_are_named(letters, columns, message):

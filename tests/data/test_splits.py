@@ -155,6 +155,16 @@ def test_leaks_are_announced(by):
         data.split(by)
 
 
+def test_one_prompt_cannot_be_held_out():
+    """A consultation under one prompt: no group keeps items apart, and cells by prompt test what was trained on."""
+    votes = crossed(n_prompts=1)
+    votes = replace(votes, group=votes.prompt_keys[votes.prompt[votes.first]])
+    assert items_recur(votes)
+    with pytest.warns(InputWarning, match="no test comparison is of an unseen prompt.*; try split='item'"):
+        votes.cells("prompt")
+    votes.cells("item")
+
+
 @pytest.mark.parametrize("by", ["prompt", "group", "user", "item"])
 def test_no_false_alarm(by):
     assert not items_recur(private())
