@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
+from plurality.argument_kinds import check_kinds
 from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.splits import NewItemsFor
@@ -100,6 +101,12 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     >>> gain > 0.1  # own codes over the population's
     True
     """
+    asked = {"split": split, "test_size": test_size, "unseen_users": unseen_users, "support_draws": support_draws}
+    asked |= {"folds": folds, "shuffled": shuffled, "leave_out": leave_out, "n_bootstrap": n_bootstrap}
+    asked |= {"n_jobs": n_jobs, "seed": seed, "device": device, "progress": progress, "time_limit": time_limit}
+    check_kinds("compare", compare, asked)
+    if not isinstance(data, Comparisons):
+        raise InputError(f"compare takes Comparisons, not a {type(data).__name__}; make them by read()")
     check_device(device)
     specs, left_out, sizes = _with_baselines(models), {}, sizes_of(support, support_draws)
     if 0 < test_size < 1 and not 1 <= folds <= round(1 / test_size):  # said before the first of them is fitted

@@ -1,16 +1,20 @@
 """`Spec`: what a family is to the rest of the package, a frozen set of settings that can be fitted."""
 
+import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
+from plurality.argument_kinds import check_kinds
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import check_finite
-from plurality.data.graded import offset_comparisons
+from plurality.data.graded import Grades, offset_comparisons
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
 from plurality.fitting import inputs, item_correlation
 from plurality.fitting.base_scale import base_scale, beside_tastes, gap_size
 from plurality.fitting.cut_points import cut_points
@@ -23,6 +27,7 @@ from plurality.reward.reward_model import RewardModel
 from plurality.reward.settings import Settings
 from plurality.reward.tensors import check_device
 
+STRONGLY = "fit bradley_terry or a family with tastes, which learn both, or leave strengths out"
 WORTH_MORE = 0.1  # log-odds by which a usual gap of the base is worth another beside tastes, for all to be fitted again
 
 
@@ -67,6 +72,11 @@ class Spec(Settings):
         >>> bool(((reward.prefer(data) > 0.5) == (data.label > 0.5)).mean() > 0.7)
         True
         """
+        if not isinstance(data, Comparisons):
+            raise InputError(f"{self.name}: fit takes Comparisons, not a {type(data).__name__}; make them by read()")
+        given = {"seed": seed, "new_items_for": new_items_for, "device": device}
+        given |= {"progress": progress, "diagnostics": diagnostics}
+        check_kinds(f"{self.name}: fit", Spec.fit, given)
         check_device(device)
         ready, run = self.ready(data), FitOptions(seed, new_items_for, device, progress, diagnostics)
         with logged(log):
@@ -75,8 +85,14 @@ class Spec(Settings):
                 model = self._fitted(sides, run)
             else:
                 model = self._fitted_on_base(sides, run, base_scale(sides))
-            graded = ready.grade is not None and self.learns_grades()
-            return self._graded(model, ready, run) if graded else model
+            if ready.grade is None:
+                return model
+            if self.learns_grades():
+                return self._graded(model, ready, run)
+        if len(Grades.of(ready).levels) > 1:
+            note = f"{data.source}: {self.name} learns which side is preferred, and not how strongly; {STRONGLY}"
+            warnings.warn(InputWarning(note), stacklevel=3)
+        return model
 
     def learns_grades(self) -> bool:
         """Whether a comparison at an offset means σ(gap + offset), so that graded pairs say more than their sides.
@@ -84,6 +100,13 @@ class Spec(Settings):
         False where log-odds are something else: a mixture with flips, a difference over its own spread.
         """
         return True
+
+    def for_a_part(self, report: Mapping[str, Any]) -> "Spec":
+        """The settings for a fit to a part of what these were fitted to; chosen anew there unless a family says.
+
+        report    of that fit
+        """
+        return self
 
     def _graded(self, model: RewardModel, ready: Comparisons, run: FitOptions) -> RewardModel:
         """The model that has also learned how strong preferences are, with cut points that the sides alone let see."""
@@ -125,7 +148,7 @@ class Spec(Settings):
         spec = model.spec
         if not model.head.n_codes or not isinstance(spec, Spec):
             return model
-        correlation = item_correlation.choose(spec._fit_to, data, run, model.trace)
+        correlation = item_correlation.choose(spec.for_a_part(model.report)._fit_to, data, run, model.trace)
         if not correlation:
             return model
         return replace(model, item_correlation=correlation).adapt(ready, replace=True)

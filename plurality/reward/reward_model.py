@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plurality.argument_kinds import check_kinds
 from plurality.data.comparisons import Comparisons
 from plurality.deprecation import renamed
 from plurality.encoders import EmbeddingServer
@@ -213,6 +214,9 @@ class RewardModel(Scoring):
         forget     share in [0, 1) of what is known of a user that is lost before these comparisons are added, so that
                    one who changes is followed; 0 forgets nothing
         """
+        if not isinstance(support, Comparisons):
+            raise InputError(f"adapt takes Comparisons, not a {type(support).__name__}; make them by read()")
+        check_kinds("adapt", RewardModel.adapt, {"replace": replace, "forget": forget})
         after = adapted(self, self._ready(support), anew=replace, forget=forget)
         return dataclasses.replace(
             self, user_ids=after.user_ids, posterior=after.posterior, n_comparisons=after.n_comparisons

@@ -1,11 +1,12 @@
 """`Settings`: what a fitted reward keeps of its family, the settings that build its head."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
 
+from plurality.argument_kinds import check_kinds
 from plurality.reward.heads import Head
 
 
@@ -19,6 +20,19 @@ class Settings(ABC):
     unit: str = "user_id"
 
     name: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """A family's own rules, `__post_init__`, come after the kinds of its fields, and need not look at these."""
+        if rules := cls.__dict__.get("__post_init__"):
+
+            def checked(self: Settings) -> None:
+                Settings.__post_init__(self)
+                rules(self)
+
+            cls.__post_init__ = checked  # type: ignore[method-assign]  # so that no family has to call this one's
+
+    def __post_init__(self) -> None:
+        check_kinds(self.name, type(self), {field.name: self.__dict__[field.name] for field in fields(self)})
 
     @abstractmethod
     def head(self, width: int, generator: torch.Generator) -> Head:

@@ -9,7 +9,8 @@ from scipy.special import expit
 import plurality as pl8
 from plurality.data.comparisons import Comparisons
 from plurality.data.graded import Grades, offset_comparisons
-from plurality.errors import InputError
+from plurality.errors import InputError, InputWarning
+from plurality.models import DPL, LCPO
 from plurality.reward.links import nll
 from plurality.reward.responses import cumulative_logit
 
@@ -161,3 +162,11 @@ def test_bad_strengths():
     tie = read(pl.DataFrame(rows | {"label": [0.5], "strength": [7.0]}), np.eye(2))
     assert tie.grade.tolist() == [0]
     assert read(pl.DataFrame(rows).drop("strength"), np.eye(2)).grade is None
+
+
+@pytest.mark.parametrize("spec", [LCPO(unidentified="report", decay=1.0), DPL(decay=1.0)])
+def test_families_that_learn_sides_alone_say_so(spec):
+    frame, x, _, _ = world(people=4, each=60)
+    with pytest.warns(InputWarning, match=f"{spec.name} learns which side is preferred, and not how strongly"):
+        spec.fit(read(frame, x))
+    spec.fit(read(frame.with_columns(strength=1.0), x))  # says nothing, and nothing is said

@@ -161,18 +161,20 @@ def learn(
 ) -> VPLFit:
     """Choose what is None on held-out items, and train on everything from where the first inner fit stood."""
     data, trace = merged(data), Trace()
-    plan = FitPlan(splits=1 if decay and beta and n_features else FitPlan.splits)
+    settled = decay is not None and beta is not None and n_features is not None
+    plan = FitPlan(splits=1 if settled else FitPlan.splits)
     settings = replace(given, decay=decay or DECAY_INIT, beta=BETA_INIT if beta is None else beta)
     with stages("fit", 6, show=run.progress) as bar:
         bar("where users differ")
-        splits = inner_parts(data, plan, run)
+        splits = [] if settled and not run.diagnostics else inner_parts(data, plan, run)
         whole = LabelMoments.of(data, build(1).n_codes, _centre(data, build(1)))
         moments = [LabelMoments.of(inner, build(1).n_codes, torch.as_tensor(whole.centre)) for inner, _ in splits]
         curved = _curved(n_features, build(1).n_codes, moments, [o for _, o in splits], trace)
         width = n_features or 1 + build(1).n_codes + curved
         heads = [_initialised(build(width), data, moment, curved, run) for moment in moments]
         if not splits:
-            trace.add("too few comparisons to hold items out: defaults are used", settings.decay, math.nan)
+            if not settled:
+                trace.add("too few comparisons to hold items out: defaults are used", settings.decay, math.nan)
             settings = replace(settings, decay=decay or DEFAULT_DECAY)
             head = _initialised(build(width), data, whole, curved, run)
             parts: list[InnerFit] = []

@@ -1,7 +1,8 @@
 """VPL: a latent taste for every user, read off their comparisons by one pass of an encoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -86,6 +87,9 @@ class VPL(Spec):
                 f"{data.source}: no user has two comparisons, and VPL learns to predict one from the others; "
                 "give users several comparisons each, or fit bradley_terry"
             )
+
+    def for_a_part(self, report: Mapping[str, Any]) -> "VPL":
+        return replace(self, decay=report["decay"], beta=report["beta"])
 
     def learn(self, data: Comparisons, run: FitOptions) -> Fitted:
         def build(n_features: int) -> VPLHead:
