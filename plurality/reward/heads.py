@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plurality.reward.inputs import Inputs
-from plurality.reward.posterior import Evidence, Posterior, Prior, laplace
+from plurality.reward.posterior import Bilinear, Evidence, LogOdds, Posterior, Prior, laplace
 
 BLOCK = 2_048  # embeddings that sizes are taken of at once
 UNBOUNDED = 3e38  # a bound that no float32 entry crosses, finite so that it can be saved
@@ -102,7 +102,7 @@ class Head(nn.Module, ABC):
         self, evidence: Evidence, prior: Prior, n_users: int, *, start: Tensor | None = None, tol: float = 1e-6
     ) -> Posterior:
         """What a user's comparisons say of their code, all users at once; on a head in double precision."""
-        return laplace(self.log_odds, evidence, prior, n_users, start=start, tol=tol)
+        return laplace(self._solvable, evidence, prior, n_users, start=start, tol=tol)
 
     def update(self, evidence: Evidence, known: Posterior, prior: Prior, forget: float = 0.0) -> Posterior:
         """What is known of users with more comparisons, all users at once; on a head in double precision.
@@ -110,7 +110,16 @@ class Head(nn.Module, ABC):
         `known` becomes the prior of `evidence`, shrunk towards `prior`, the population, by the share `forget` first.
         """
         before = known.forgotten(prior, forget)
-        return laplace(self.log_odds, evidence, before.as_prior(), len(before.codes), start=before.codes)
+        return laplace(self._solvable, evidence, before.as_prior(), len(before.codes), start=before.codes)
+
+    @property
+    def bilinear(self) -> bool:
+        """Whether log-odds are ⟨φ₁ − φ₂, c(z)⟩ and no more, so that codes are inferred a user at a time."""
+        return type(self).utility is Head.utility and type(self).log_odds is Head.log_odds
+
+    @property
+    def _solvable(self) -> LogOdds | Bilinear:
+        return Bilinear(self.coefficients) if self.bilinear else self.log_odds
 
     def points(self, posterior: Posterior) -> tuple[Tensor, Tensor]:
         """Codes (U, S, C), with log-weights (S,) or (U, S), that a prediction is averaged over."""

@@ -132,9 +132,17 @@ LogOdds = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (N, F), (N, F), 
 
 
 @dataclass(frozen=True)
+class Bilinear:
+    """Log-odds ⟨φ₁ − φ₂, c(z)⟩ + base, by c (U, C) -> (U, F): its derivatives are taken a user, not a comparison."""
+
+    coefficients: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Comparisons as the solver sees them, a row each: features (N, F), then (N,) columns.
 
+    second  features, or (N, 0) where the first are differences already
     base    gap of the reward that utilities come on top of, in log-odds
     """
 
@@ -152,13 +160,20 @@ class Evidence:
         columns = self.label[rows], self.weight[rows], self.base[rows]
         return Evidence(self.first[rows], self.second[rows], number[self.user[rows]], *columns)
 
-    def gap(self, log_odds: LogOdds, codes: Tensor) -> Tensor:
+    @property
+    def difference(self) -> Tensor:
+        """φ₁ − φ₂: (N, F)."""
+        return self.first - self.second if self.second.shape[1] else self.first
+
+    def gap(self, log_odds: LogOdds | Bilinear, codes: Tensor) -> Tensor:
         """Log-odds of each comparison under its user's code: (U, C) -> (N,)."""
+        if isinstance(log_odds, Bilinear):
+            return (self.difference * log_odds.coefficients(codes)[self.user]).sum(-1) + self.base
         return log_odds(self.first, self.second, codes[self.user], self.base)
 
 
 def laplace(
-    log_odds: LogOdds,
+    log_odds: LogOdds | Bilinear,
     evidence: Evidence,
     prior: Prior,
     n_users: int,
@@ -211,37 +226,64 @@ def laplace(
     return Posterior(codes, torch.linalg.inv(information))
 
 
-def _objective(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Tensor) -> Tensor:
+def _objective(log_odds: LogOdds | Bilinear, evidence: Evidence, prior: Prior, codes: Tensor) -> Tensor:
     loss = evidence.weight * nll(evidence.gap(log_odds, codes), evidence.label)
     off = codes - prior.mean
     penalty = 0.5 * (times(off, prior.precision) * off).sum(-1)
     return penalty.index_add(0, evidence.user, loss)
 
 
-def _derivatives(log_odds: LogOdds, evidence: Evidence, prior: Prior, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _derivatives(
+    log_odds: LogOdds | Bilinear, evidence: Evidence, prior: Prior, codes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient (U, C), Fisher information and Hessian (U, C, C) of each user's objective, by autograd.
 
     Fisher's is JᵀDJ + Λ with J = ∂gap/∂z and D = ∂²nll/∂gap², never indefinite; the Hessian adds the curvature of
     the gap itself.
     """
-    z = codes[evidence.user].requires_grad_()  # one row a comparison: one backward pass gives every row's gradient
+    with torch.no_grad():
+        gap = evidence.gap(log_odds, codes)
     with torch.enable_grad():
-        gap = log_odds(evidence.first, evidence.second, z, evidence.base)
-        (jacobian,) = torch.autograd.grad(gap.sum(), z, create_graph=True)
-        second = torch.stack(
-            [
-                torch.autograd.grad(column.sum(), z, retain_graph=True)[0]
-                if column.requires_grad
-                else torch.zeros_like(z)
-                for column in jacobian.unbind(-1)
-            ],
-            -1,
-        )  # ∂²gap/∂z², (N, C, C)
-        g = gap.detach().requires_grad_()
+        g = gap.requires_grad_()
         (slope,) = torch.autograd.grad(nll(g, evidence.label).sum(), g, create_graph=True)
         (curvature,) = torch.autograd.grad(slope.sum(), g)
-    slope, curvature, jacobian = evidence.weight * slope.detach(), evidence.weight * curvature, jacobian.detach()
+    slope, curvature = evidence.weight * slope.detach(), evidence.weight * curvature
+    of_gap = _by_user if isinstance(log_odds, Bilinear) else _by_row
+    jacobian, bend = of_gap(log_odds, evidence, codes, slope)  # type: ignore[operator]  # mypy joins the two
     gradient = times(codes - prior.mean, prior.precision).index_add(0, evidence.user, slope[:, None] * jacobian)
     outer = curvature[:, None, None] * jacobian[:, :, None] * jacobian[:, None, :]
     fisher = prior.precision.index_add(0, evidence.user, outer)
-    return gradient, fisher, fisher.index_add(0, evidence.user, slope[:, None, None] * second)
+    return gradient, fisher, fisher + bend
+
+
+def _by_row(log_odds: LogOdds, evidence: Evidence, codes: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """∂gap/∂z (N, C), and Σ slope ∂²gap/∂z² of each user (U, C, C), whatever the log-odds are."""
+    z = codes[evidence.user].requires_grad_()  # one row a comparison: one backward pass gives every row's gradient
+    with torch.enable_grad():
+        gap = log_odds(evidence.first, evidence.second, z, evidence.base)
+        jacobian, second = _twice(gap, z)
+    bend = codes.new_zeros(*codes.shape, codes.shape[1])
+    return jacobian, bend.index_add(0, evidence.user, slope[:, None, None] * second)
+
+
+def _by_user(log_odds: Bilinear, evidence: Evidence, codes: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of bilinear ones: J = (φ₁ − φ₂) ∂c/∂z, and the sum is the Hessian of ⟨Σ slope (φ₁ − φ₂), c(z)⟩."""
+    difference, user = evidence.difference, evidence.user
+    z = codes.clone().requires_grad_()
+    with torch.enable_grad():
+        c = log_odds.coefficients(z)  # (U, F)
+        slopes = [torch.autograd.grad(column.sum(), z, retain_graph=True)[0] for column in c.unbind(-1)]
+        pull = c.new_zeros(c.shape).index_add(0, user, slope[:, None] * difference)
+        _, bend = _twice((pull * c).sum(-1), z)
+    of_user = torch.stack(slopes, 1)  # (U, F, C)
+    return (difference[:, :, None] * of_user[user]).sum(1), bend
+
+
+def _twice(value: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """First (n, C) and second (n, C, C) derivatives of each value (n,) by its own row of z (n, C)."""
+    (first,) = torch.autograd.grad(value.sum(), z, create_graph=True)
+    second = [
+        torch.autograd.grad(column.sum(), z, retain_graph=True)[0] if column.requires_grad else torch.zeros_like(z)
+        for column in first.unbind(-1)
+    ]
+    return first.detach(), torch.stack(second, -1)

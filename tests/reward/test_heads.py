@@ -99,6 +99,16 @@ def test_utility_is_its_formula(kind, hidden):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_is_called_bilinear_is(kind):
+    head = made(kind)
+    features, codes = head.features(drawn(N, D, seed=2), drawn(N, D, seed=3)), drawn(N, head.n_codes, seed=4)
+    assert head.bilinear == (kind not in ("norm", "angle"))
+    if head.bilinear:
+        gap = ((features - features.flip(0)) * head.coefficients(codes)).sum(-1)
+        torch.testing.assert_close(head.log_odds(features, features.flip(0), codes), gap)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_population_in_single_precision(kind):
     """One matrix product over users and items agrees with the rows one by one."""
     head = made(kind).float()

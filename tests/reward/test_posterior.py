@@ -1,5 +1,7 @@
 """Laplace posteriors against scipy, scikit-learn and closed forms, one user at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from sklearn.linear_model import LogisticRegression
 
-from plurality.reward.posterior import Evidence, Posterior, Prior, _objective, laplace
+from plurality.reward.posterior import Bilinear, Evidence, Posterior, Prior, _derivatives, _objective, laplace
 
 
 def linear(features, codes):
@@ -86,6 +88,33 @@ def test_mode_is_where_scipy_finds_it(name):
         best = minimize(f, prior.mean.numpy(), method="BFGS", options={"gtol": 1e-9})
         np.testing.assert_allclose(found.codes[user], best.x, atol=2e-5)
         assert f(found.codes[user].numpy()) <= best.fun + 1e-9
+
+
+COEFFICIENTS = {"linear": lambda z: z, "simplex": lambda z: torch.softmax(z, -1), "scaled": torch.exp}
+
+
+@pytest.mark.parametrize("name", COEFFICIENTS)
+@pytest.mark.parametrize("differences", [False, True])
+def test_bilinear_log_odds_are_solved_a_user_at_a_time_to_the_same_end(name, differences):
+    evidence, prior = drawn(name, 12, seed=3)
+    whole = laplace(gap_of(UTILITIES[name]), evidence, prior, 12, tol=1e-9)
+    if differences:
+        evidence = replace(evidence, first=evidence.first - evidence.second, second=evidence.second[:, :0])
+    found = laplace(Bilinear(COEFFICIENTS[name]), evidence, prior, 12, tol=1e-9)
+    np.testing.assert_allclose(found.codes, whole.codes, atol=1e-9)
+    np.testing.assert_allclose(found.covariance, whole.covariance, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", COEFFICIENTS)
+def test_derivatives_by_user_are_those_by_row(name):
+    """Also far from the mode, where the curvature of coefficients counts."""
+    evidence, prior = drawn(name, 7, seed=9)
+    prior = Prior(prior.mean.expand(7, -1), prior.precision.expand(7, -1, -1))
+    codes = torch.as_tensor(np.random.default_rng(1).normal(size=(7, WIDTHS[name])))
+    by_row = _derivatives(gap_of(UTILITIES[name]), evidence, prior, codes)
+    by_user = _derivatives(Bilinear(COEFFICIENTS[name]), evidence, prior, codes)
+    for expected, found in zip(by_row, by_user, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
 def test_covariance_is_the_inverse_hessian_where_codes_are_linear():

@@ -18,7 +18,7 @@ from plurality.data.comparisons import Comparisons
 from plurality.fitting.optimisers import lbfgs
 from plurality.models.low_rank.head import LowRankHead
 from plurality.reward.links import cross_entropy, log_predictive, nll
-from plurality.reward.posterior import Evidence, Posterior, Prior, laplace
+from plurality.reward.posterior import Bilinear, Evidence, Posterior, Prior, laplace
 from plurality.reward.tensors import to_tensor
 
 MAX_DOUBLE = 1 << 22  # embedding values up to which all is in double precision
@@ -108,13 +108,9 @@ class EMState:
 
 def infer(head: LowRankHead, rows: LowRankRows, state: EMState, *, tol: float = 1e-6, max_iter: int = 100) -> EMState:
     """Users' codes under the population and rewards as they stand."""
-    evidence = rows.evidence(state.rewards)
-
-    def log_odds(first: Tensor, second: Tensor, codes: Tensor, base: Tensor) -> Tensor:
-        return head.utility(first, codes) + base
-
-    codes = state.posterior.codes
-    found = laplace(log_odds, evidence, state.prior, rows.n_users, start=codes, tol=tol, max_iter=max_iter)
+    evidence, codes = rows.evidence(state.rewards), state.posterior.codes
+    odds = Bilinear(head.coefficients)
+    found = laplace(odds, evidence, state.prior, rows.n_users, start=codes, tol=tol, max_iter=max_iter)
     return replace(state, posterior=found)
 
 

@@ -68,6 +68,10 @@ class IdealPoint(Projected):
         w = softmax(codes, -1)
         return torch.cat([w, torch.ones_like(w[..., :1])], -1)
 
+    @property
+    def bilinear(self) -> bool:
+        return self.distance == "squared"
+
     def utility(self, features: Tensor, codes: Tensor) -> Tensor:
         if self.distance == "squared":
             return super().utility(features, codes)
@@ -141,6 +145,10 @@ class PromptDirection(Projected):
 
     def coefficients(self, codes: Tensor) -> Tensor:
         return softmax(codes, -1)
+
+    @property
+    def bilinear(self) -> bool:
+        return not self.angle
 
     def utility(self, features: Tensor, codes: Tensor) -> Tensor:
         if not self.angle:
