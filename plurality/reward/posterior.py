@@ -248,8 +248,10 @@ def _derivatives(
         (slope,) = torch.autograd.grad(nll(g, evidence.label).sum(), g, create_graph=True)
         (curvature,) = torch.autograd.grad(slope.sum(), g)
     slope, curvature = evidence.weight * slope.detach(), evidence.weight * curvature
-    of_gap = _by_user if isinstance(log_odds, Bilinear) else _by_row
-    jacobian, bend = of_gap(log_odds, evidence, codes, slope)  # type: ignore[operator]  # mypy joins the two
+    if isinstance(log_odds, Bilinear):
+        jacobian, bend = _by_user(log_odds, evidence, codes, slope)
+    else:
+        jacobian, bend = _by_row(log_odds, evidence, codes, slope)
     gradient = times(codes - prior.mean, prior.precision).index_add(0, evidence.user, slope[:, None] * jacobian)
     outer = curvature[:, None, None] * jacobian[:, :, None] * jacobian[:, None, :]
     fisher = prior.precision.index_add(0, evidence.user, outer)
