@@ -15,7 +15,7 @@ from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import open_embeddings
 from plurality.data.items import Items, by_key, unique_items
 from plurality.data.judgements import Judgements, Repeats, StrengthAs, judgements_of
-from plurality.data.keys import text_keys
+from plurality.data.keys import Keys, text_keys
 from plurality.data.ordered_pairs import ordered_pairs
 from plurality.data.pairs import ready_items, row_pairs, side_scores, text_pairs, thing_texts
 from plurality.data.pending import PendingEmbeddings
@@ -38,29 +38,38 @@ Blank = Literal["error", "drop", "keep"]
 class Completions:
     """N completions to score, each for one user.
 
-    frame     the rows as given
-    items     what can be seen of them, each once
-    item      (N,) row in items, −1 where nothing can be seen: blank, or a thought that has not ended
-    prompt    (N,) code of each row's prompt
-    user_ids  N ids
-    source    file, or word for a frame
+    frame        the rows as given
+    items        what can be seen of them, each once
+    item         (N,) row in items, −1 where nothing can be seen: blank, or a thought that has not ended
+    prompt_keys  (N,) stable key of each row's prompt
+    user_ids     N ids
+    source       file, or word for a frame, a `Part` where these are some of its rows
     """
 
     frame: pl.DataFrame
     items: Items
     item: Int
-    prompt: Int
+    prompt_keys: Keys
     user_ids: list[str]
     source: str
 
     def base(self) -> Float:
         """Scores of the base reward, the column `score`, of each item: (M,). Raises InputError where one is missing."""
         seen = np.flatnonzero(self.item >= 0)
-        part = columns.Part(self.source, seen)
-        scores = columns.numbers(self.frame[seen], "score", part).to_numpy()
-        found = self.items.scored(self.item[seen], scores).base
+        found = self.items.scored(self.item[seen], self.scores()).base
         assert found is not None
         return found
+
+    def scores(self) -> Float:
+        """The column `score` of the rows of which something can be seen. Raises InputError where one is missing."""
+        seen = np.flatnonzero(self.item >= 0)
+        whole = (
+            self.source
+            if isinstance(self.source, columns.Part)
+            else columns.Part(self.source, np.arange(len(self.item)))
+        )
+        part = columns.Part(self.source, whole.rows[seen], partial=whole.partial)
+        return columns.numbers(self.frame[seen], "score", part).to_numpy()
 
 
 def read(  # noqa: PLR0913
@@ -163,19 +172,35 @@ def read_completions(source: Any, thought_tags: Tags = THOUGHT_TAGS) -> Completi
     source          table of them
     thought_tags    (opening, closing) of thoughts; () scores all that is written
     """
-    frame, place = open_frame(source, "candidates")
+    found = completions_of(*open_frame(source, "candidates"), thought_tags)
+    if not len(found.items.keys):
+        raise InputError(nothing_seen(found.source))
+    return found
+
+
+def completions_of(frame: pl.DataFrame, place: str, thought_tags: Tags) -> Completions:
+    """Completions of a frame, or of a part of one, which may have nothing that can be seen.
+
+    frame           rows of them
+    place           what messages call the table; a `Part` says which of its rows these are
+    thought_tags    as in `read_completions`
+    """
     user_ids = columns.ids(frame, "user_id", place).to_list()
     asked = columns.column(frame, "prompt", place)
     chat, prompt = chats.is_chat(asked), chats.prompts(asked, place)
     written = chats.completions(columns.column(frame, "completion", place), place, blank_too=True)
     completion = pl.Series("completion", [visible(text, thought_tags) for text in written], dtype=pl.String)
     seen = ~columns.blank(completion)
-    if not seen.any():
-        raise InputError(f"{place}: nothing can be seen of any completion, all are empty or thoughts; give replies")
     items, (rows,) = unique_items(prompt.filter(seen), [completion.filter(seen)], chat)
     item = np.full(frame.height, -1, dtype=np.int64)
     item[seen.arg_true().to_numpy()] = rows
-    return Completions(frame, items, item, by_key(prompt)[2], user_ids, place)
+    _, keys, of_prompt = by_key(prompt)
+    return Completions(frame, items, item, keys[of_prompt], user_ids, place)
+
+
+def nothing_seen(place: str) -> str:
+    """What is wrong with a table of completions of which nothing can be seen."""
+    return f"{place}: nothing can be seen of any completion, all are empty or thoughts; give replies"
 
 
 @dataclass(frozen=True)

@@ -402,7 +402,7 @@ def test_demo_stops_with_one_line(command, tmp_path):
 
 def test_an_interruption_leaves_nothing_half_written(road, town, command, tmp_path, monkeypatch):
     folder, _ = road
-    monkeypatch.setattr("plurality.data.read.read_completions", interrupted)
+    monkeypatch.setattr("plurality.rl.score_table.completions_of", interrupted)
     done = command("score", folder / "reward", town / "candidates.parquet", "--out", tmp_path / "scored.parquet")
     assert (done.code, done.err) == (130, "plurality: interrupted; nothing half-written is left\n")
     assert not list(tmp_path.iterdir())

@@ -245,7 +245,7 @@ def test_candidates(letters):
     assert letters.seen[0][0] == chat
     assert candidates.items.embed_prompts(letters).shape == (1, 27)
     unseen = read_completions(pl.DataFrame({**rows, "completion": ["<think>c</think>a", "", "<think>b"]}))
-    assert (unseen.item.tolist(), unseen.prompt.tolist()) == ([0, -1, -1], [0, 0, 0])
+    assert (unseen.item.tolist(), len(set(unseen.prompt_keys.tolist()))) == ([0, -1, -1], 1)
     assert unseen.items.texts["completion"].to_list() == ["a"]
     with pytest.raises(InputError, match=r"^candidates: nothing can be seen of any completion"):
         read_completions(pl.DataFrame({**rows, "completion": ["<think>a", "", " "]}))

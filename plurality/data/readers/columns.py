@@ -17,14 +17,16 @@ TYPED = ("prompt", "chosen", "rejected", "first", "second", "completion", "user_
 class Part(str):
     """The name of a table where only some of its rows are looked at, or one several times: messages name the table's.
 
-    rows    (n,) row in the table of each row that is looked at, from 0
+    rows       (n,) row in the table of each row that is looked at, from 0
+    partial    whether other rows may have the same faults, so that messages do not count them
     """
 
     rows: NDArray[np.int64]
+    partial: bool
 
-    def __new__(cls, place: str, rows: NDArray[np.int64]) -> "Part":
+    def __new__(cls, place: str, rows: NDArray[np.int64], *, partial: bool = False) -> "Part":
         part = super().__new__(cls, place)
-        part.rows = rows
+        part.rows, part.partial = rows, partial
         return part
 
 
@@ -33,7 +35,8 @@ def raise_where(bad: pl.Series, place: str, cause: str, remedy: str) -> None:
     rows = bad.fill_null(False).arg_true()
     if len(rows):
         found = np.unique(place.rows[rows.to_numpy()]) if isinstance(place, Part) else rows
-        others = f" ({len(found):,} rows in all)" if len(found) > 1 else ""
+        count = "or more" if isinstance(place, Part) and place.partial else "in all"
+        others = f" ({len(found):,} rows {count})" if len(found) > 1 else ""
         raise InputError(f"{place}: row {found[0] + 1}: {cause}{others}; {remedy}")
 
 
