@@ -15,7 +15,14 @@ PACKAGE = Path(__file__).resolve().parents[2] / "plurality"
 
 GROUPS = {  # title of a group of API pages -> the modules in it, each with the public ones below it
     "The front door": ("plurality",),
-    "Data": ("plurality.data", "plurality.datasets", "plurality.encoders", "plurality.data_checks", "plurality.errors"),
+    "Data": (
+        "plurality.data",
+        "plurality.datasets",
+        "plurality.encoders",
+        "plurality.data_checks",
+        "plurality.errors",
+        "plurality.io.engines",
+    ),
     "Models": ("plurality.models", "plurality.reward", "plurality.fitting", "plurality.sklearn", "plurality.testing"),
     "Comparing": ("plurality.evaluation", "plurality.elicitation", "plurality.reproduce"),
     "Auditing": ("plurality.analyses",),

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from plurality.cli.encoders import add_server
+from plurality.cli.engines import add_engine, engine_of
 from plurality.cli.settings import add_seed, say, say_unread
 from plurality.io.paths import expanded
 
@@ -53,6 +54,7 @@ def add_encoder(parser: argparse.ArgumentParser, encoder_help: str) -> None:
     """Arguments of whatever embeds comparisons."""
     parser.add_argument("--encoder", help=encoder_help)
     add_server(parser)
+    add_engine(parser)
     parser.add_argument(
         "--user-text", metavar="COLUMN", help="column of the users table that describes users in words, to be embedded"
     )
@@ -107,7 +109,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.errors import InputError
     from plurality.io.atomic import check_file, check_target
 
-    batch = batch_encoder(args)
+    batch, engine = batch_encoder(args), engine_of(args)
     shard = None if args.shard is None else Shard.parse(args.shard)
     if shard is not None and args.manifest is not None:
         raise InputError("--shard is of a store, and a manifest has a line a text: split it by lines instead")
@@ -131,10 +133,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return manifest_of(args, batch)
     say_unread(data)
     if shard is None:
-        data.save(args.out, dtype=args.store_dtype)
+        data.save(args.out, dtype=args.store_dtype, engine=engine)
         say(args, data, f"store written to {args.out}")
     else:
-        save_shard(data, args.out, shard, dtype=args.store_dtype)
+        save_shard(data, args.out, shard, dtype=args.store_dtype, engine=engine)
         start, stop = shard.rows(len(data.items))
         say(args, data, f"shard {shard} with {stop - start:,} of its items written to {args.out}")
     return {

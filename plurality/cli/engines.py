@@ -3,6 +3,7 @@
 import argparse
 
 from plurality.cli.settings import at_least
+from plurality.io.engines import Engine
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -20,3 +21,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --engine ray: copies of the encoder (default: one a GPU, or a CPU where there is no GPU)",
     )
+
+
+def engine_of(args: argparse.Namespace) -> Engine:
+    """The engine that is asked for. Raises InputError for workers of none."""
+    return Engine(args.engine, args.workers)

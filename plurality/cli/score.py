@@ -5,7 +5,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from plurality.cli.encoders import add_model_encoder, model_encoder
-from plurality.cli.engines import add_engine
+from plurality.cli.engines import add_engine, engine_of
 from plurality.cli.settings import add_direction, add_no_verify, add_thought_tags, at_least, say, thought_tags
 from plurality.io.paths import expanded
 
@@ -83,8 +83,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         args.out,
         best_of_n=args.best_of_n,
         only_best=args.only_best,
-        engine=args.engine,
-        workers=args.workers,
+        engine=engine_of(args),
         progress=not args.json,
     )
     if done.without_reward:

@@ -15,6 +15,7 @@ from plurality.data.unread import few_of
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.escaping import markup, visible
+from plurality.io.engines import LOCAL, Engine
 
 if TYPE_CHECKING:
     from plurality.data.splits import Cells, NewItemsFor
@@ -277,15 +278,16 @@ class Comparisons:
             fold=fold,
         )
 
-    def save(self, folder: str | Path, *, dtype: "StoreDtype" = "float32") -> Path:
+    def save(self, folder: str | Path, *, dtype: "StoreDtype" = "float32", engine: Engine = LOCAL) -> Path:
         """Write the store that `Comparisons.load` maps back; see `plurality.data.store`.
 
         folder    store to write
         dtype     of the embeddings in the file: "float32", or half of its size in "float16" or "bfloat16"
+        engine    where the texts of `read(pending=True)` are embedded: see `plurality.io.engines`
         """
         from plurality.data.store import save
 
-        return save(self, folder, dtype=dtype)
+        return save(self, folder, dtype=dtype, engine=engine)
 
     @staticmethod
     def load(folder: str | Path, *, verify: bool = True) -> "Comparisons":

@@ -22,6 +22,7 @@ from plurality.encoders.probe import check_probe, probe_of_file
 from plurality.errors import InputError
 from plurality.io import sealed
 from plurality.io.atomic import whole_folder
+from plurality.io.engines import LOCAL, Engine
 from plurality.io.paths import expanded
 from plurality.io.plain import read_json
 
@@ -69,19 +70,27 @@ class Shard:
         return min(start, count), min(stop, count)
 
 
-def save_shard(data: Comparisons, folder: str | Path, shard: Shard, *, dtype: StoreDtype = "float32") -> Path:
+def save_shard(
+    data: Comparisons,
+    folder: str | Path,
+    shard: Shard,
+    *,
+    dtype: StoreDtype = "float32",
+    engine: Engine = LOCAL,
+) -> Path:
     """Write a share of a store: of `read(pending=True)`, only its texts are embedded.
 
     data      comparisons, the same for all shards
     folder    shard to write
     shard     which share
     dtype     as in `Comparisons.save`, the same for all shards
+    engine    where texts are embedded
 
     Raises InputError as `Comparisons.save` does.
     """
 
     with whole_folder(expanded(folder).resolve(), marker=SHARD) as new:
-        meta = write_files(data, new, dtype, shard.rows)
+        meta = write_files(data, new, dtype, shard.rows, engine)
         tables = sorted(new.glob("*.parquet"))
         hashes = {table.name: sealed.sha256(table) for table in tables}
         if shard.number > 1:

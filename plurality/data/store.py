@@ -22,12 +22,14 @@ import polars as pl
 from plurality.arrays import Array
 from plurality.data.comparisons import Comparisons
 from plurality.data.embeddings import check_finite
+from plurality.data.pending import PendingEmbeddings
 from plurality.data.rows import check_rows
 from plurality.data.tensor_files import StoreDtype, map_tensors, write_tensors
 from plurality.encoders.stored import StoredEncoder
 from plurality.errors import InputError
 from plurality.io.atomic import whole_folder
 from plurality.io.causes import system_error, unreadable
+from plurality.io.engines import LOCAL, Engine
 from plurality.io.paths import expanded
 from plurality.io.plain import read_json
 from plurality.io.sealed import check
@@ -49,7 +51,7 @@ def is_store(source: object) -> bool:
     return isinstance(source, str | Path) and (expanded(source) / META).is_file()
 
 
-def save(data: Comparisons, folder: str | Path, *, dtype: StoreDtype = "float32") -> Path:
+def save(data: Comparisons, folder: str | Path, *, dtype: StoreDtype = "float32", engine: Engine = LOCAL) -> Path:
     """Write `data` to a folder, which holds the old store until the new one is whole.
 
     A subset keeps every item and user of the data that it was taken from, as it does in memory. Raises
@@ -58,9 +60,10 @@ def save(data: Comparisons, folder: str | Path, *, dtype: StoreDtype = "float32"
     data      comparisons
     folder    store to write
     dtype     of the embeddings in the file: "float32", or half of its size in "float16" or "bfloat16"
+    engine    where texts of `read(pending=True)` are embedded
     """
     with whole_folder(expanded(folder).resolve(), marker=META) as new:
-        write_record(new / META, write_files(data, new, dtype))
+        write_record(new / META, write_files(data, new, dtype, engine=engine))
     return expanded(folder)
 
 
@@ -91,20 +94,23 @@ def load(folder: str | Path, *, verify: bool = True) -> Comparisons:
     return data
 
 
-def write_files(data: Comparisons, folder: Path, dtype: StoreDtype, part: Part | None = None) -> dict[str, Any]:
+def write_files(
+    data: Comparisons, folder: Path, dtype: StoreDtype, part: Part | None = None, engine: Engine = LOCAL
+) -> dict[str, Any]:
     """Write all files of a store but its record, which is returned. Raises InputError as `save` does.
 
     data      comparisons
     folder    where they are written
     dtype     of the embeddings
     part      first row, and the row after the last, of the embeddings that are written among so many; None: all
+    engine    where texts are embedded
     """
     if dtype not in get_args(StoreDtype):
         raise InputError(f"dtype={dtype!r} is unknown; choose one of {', '.join(get_args(StoreDtype))}")
     check_rows(data, "mend the comparisons before they are saved")
     _check_finite(data)
     try:
-        return _write(data, folder, dtype, part or (lambda count: (0, count)))
+        return _write(data, folder, dtype, part or (lambda count: (0, count)), engine)
     except pl.exceptions.PolarsError as error:
         if system_error(error) is not None:  # a full disk, say: `whole_folder` tells the cause
             raise
@@ -121,7 +127,7 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _write(data: Comparisons, folder: Path, dtype: StoreDtype, part: Part) -> dict[str, Any]:
+def _write(data: Comparisons, folder: Path, dtype: StoreDtype, part: Part, engine: Engine) -> dict[str, Any]:
     from plurality import __version__  # here, since the package itself imports this module
 
     rows: dict[str, Array] = {"user": data.user, "first": data.first, "second": data.second}
@@ -142,10 +148,13 @@ def _write(data: Comparisons, folder: Path, dtype: StoreDtype, part: Part) -> di
     for name, table in zip(OTHERS, (data.answers, data.silent), strict=True):
         if table is not None:
             table.write_parquet(folder / f"{name}.parquet")
-    tensors: dict[str, Array] = {"items": data.items}
+    tensors: dict[str, Array | PendingEmbeddings] = {"items": data.items}
     if data.prompts is not None:
         tensors["prompts"] = data.prompts
     written = {name: array[slice(*part(len(array)))] for name, array in tensors.items()}
+    for name, array in written.items():
+        if isinstance(array, PendingEmbeddings):
+            written[name] = array.by(engine)
     write_tensors(folder / EMBEDDINGS, written, dtype)
     described = None
     if data.encoder is not None:

@@ -4,32 +4,61 @@ Scheduling, retries and machines are Ray Data's. https://docs.ray.io/en/latest/d
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 from plurality.errors import InputError, InputWarning
 
-Engine = Literal["local", "ray"]
-Task, Result = TypeVar("Task"), TypeVar("Result")
+__all__ = ["LOCAL", "Engine", "in_order"]
+
+Kind = Literal["local", "ray"]
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
-def in_order(
-    work: Callable[[Task], Result], tasks: Sequence[Task], engine: Engine = "local", workers: int | None = None
-) -> Iterator[Result]:
+@dataclass(frozen=True)
+class Engine:
+    """Where work is done. Raises InputError for another kind.
+
+    kind       "local" here, one task after another; "ray" on the cluster of RAY_ADDRESS, or a local one without it
+    workers    actors of "ray"; None: one a GPU of the cluster, or a CPU where it has no GPU
+    """
+
+    kind: Kind = "local"
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise InputError(f"engine {self.kind!r} is unknown; choose {' or '.join(map(repr, get_args(Kind)))}")
+        if self.workers is not None and (self.kind == "local" or self.workers < 1):
+            raise InputError(f"{self.workers} workers are for engine ray, one or more; leave them out")
+
+
+LOCAL = Engine()
+
+
+def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], engine: Engine = LOCAL) -> Iterator[Result]:
     """work(task) of every task, in order, as they are done.
 
     work       what is done, picklable for "ray"; an actor has one copy of it for all of its tasks
     tasks      what it is done to, picklable for "ray"
-    engine     "local" works here, one task after another; "ray" on the cluster of RAY_ADDRESS, or a local one
-    workers    actors of "ray"; None: one a GPU of the cluster, or a CPU where it has no GPU
+    engine     where
 
     Raises InputError where ray is not installed or has no cluster, and what `work` raises of that kind.
     """
-    if engine not in get_args(Engine):
-        raise InputError(f"engine={engine!r} is unknown; choose {' or '.join(map(repr, get_args(Engine)))}")
-    if engine == "ray":
-        return _by_ray(work, tasks, workers)
+    if engine.kind == "ray":
+        return _by_ray(work, list(tasks), engine.workers)
     return (work(task) for task in tasks)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What came of a task: its result, or the fault that it has, and what was warned of."""
+
+    result: Any
+    fault: str | None
+    notes: list[str]
 
 
 class _Worker:
@@ -46,10 +75,10 @@ class _Worker:
             except InputError as error:  # as a value, which Ray does not wrap or try again
                 result, fault = None, str(error)
         notes = [str(note.message) for note in caught if issubclass(note.category, InputWarning)]
-        return {"done": {"result": result, "fault": fault, "notes": notes}}
+        return {"done": _Done(result, fault, notes)}
 
 
-def _by_ray(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None) -> Iterator[Result]:
+def _by_ray(work: Callable[[Task], Result], tasks: list[Task], workers: int | None) -> Iterator[Result]:
     ray = _started()
     here = not ray.is_initialized()
     try:
@@ -70,12 +99,12 @@ def _by_ray(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int 
             num_cpus=0 if gpus else 1,
         )
         for row in made.iter_rows():
-            done = row["done"]
-            for note in done["notes"]:
+            done: _Done = row["done"]
+            for note in done.notes:
                 warnings.warn(InputWarning(note), stacklevel=3)
-            if done["fault"] is not None:
-                raise InputError(done["fault"])
-            yield done["result"]
+            if done.fault is not None:
+                raise InputError(done.fault)
+            yield done.result
     finally:
         if here:
             ray.shutdown()

@@ -22,7 +22,7 @@ from plurality.data.readers.batches import Batches
 from plurality.encoders.progress import meter
 from plurality.errors import InputError
 from plurality.io.atomic import whole_file
-from plurality.io.engines import Engine, in_order
+from plurality.io.engines import LOCAL, Engine, in_order
 from plurality.io.visible import THOUGHT_TAGS, Tags
 from plurality.reward.scoring import Unknown
 from plurality.rl.best_of_n import ranks
@@ -134,8 +134,7 @@ def score_table(
     *,
     best_of_n: int | None = None,
     only_best: bool = False,
-    engine: Engine = "local",
-    workers: int | None = None,
+    engine: Engine = LOCAL,
     progress: bool = False,
 ) -> ScoredTable:
     """Write the rows of a table with the scorer's columns, as parquet; parquet is read in parts, see `Batches`.
@@ -146,8 +145,7 @@ def score_table(
     best_of_n    add `rank`, 1 the best of a user's completions of a prompt, and `best`, among the first so many of
                  each; 0: among all
     only_best    with `best_of_n`, write only the best rows
-    engine       "local", or "ray" on a cluster whose machines all see the file: the same numbers
-    workers      actors of "ray"
+    engine       where texts are embedded and scored; of a cluster all machines must see the file
     progress     show a progress bar; off by default
 
     Raises InputError for bad rows, naming the first, before anything is embedded.
@@ -157,10 +155,10 @@ def score_table(
     batches = Batches(source, "candidates")
     survey = _survey(batches, scorer, keys=best_of_n is not None)
     groups = None if best_of_n is None else _Groups.of(survey, batches, best_of_n)
-    alone = len(batches) == 1 and engine == "local"
-    work = _Work(scorer, batches if engine == "local" else source, survey.base, progress and alone)
+    alone = len(batches) == 1 and engine.kind == "local"
+    work = _Work(scorer, batches if engine.kind == "local" else source, survey.base, progress and alone)
     with whole_file(out) as new, _Writer(new) as writer:
-        made = in_order(work, range(len(batches)), engine, workers)
+        made = in_order(work, range(len(batches)), engine)
         with meter("scoring", batches.rows, batches.rows, progress and not alone) as advance:
             told = _told(made, batches, advance)
             if groups is None:
@@ -195,7 +193,8 @@ class _Work:
     def __call__(self, number: int) -> dict[str, Float]:
         if not isinstance(self.source, Batches):
             self.source = Batches(self.source, "candidates")
-        rows = completions_of(*self.source[number], self.scorer.thought_tags)
+        frame, place = self.source[number]
+        rows = completions_of(frame, place, self.scorer.thought_tags)
         return self.scorer.columns(rows, None if self.base is None else self.base.of(rows), progress=self.progress)
 
 
