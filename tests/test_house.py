@@ -51,7 +51,7 @@ REMOTE_CODE = {f"rl/huggingface/remote_code/{name}_plurality.py" for name in ("c
 ONLY_IN = {
     "matplotlib": {"analyses/figures/"},  # a folder, of which some files use it
     "transformers": {"encoders/transformers.py", "rl/huggingface/checkpoint.py"} | REMOTE_CODE,
-    "ray": {"io/engines.py"},
+    "ray": {"io/engines.py", "rl/nemo_rl.py"},
     "starlette": {"serving/"},
     "sqlalchemy": {"serving/state.py", "serving/state_tables.py"},
     "pydantic": {"serving/"},

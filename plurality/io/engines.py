@@ -3,6 +3,7 @@
 Scheduling, retries and machines are Ray Data's. https://docs.ray.io/en/latest/data/transforming-data.html
 """
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def _by_ray(work: Callable[[Task], Result], tasks: list[Task], workers: int | No
         count = min(workers or gpus or int(has.get("CPU", 1)), max(len(tasks), 1))
         options = ray.data.DataContext.get_current()
         options.execution_options.preserve_order = True
-        options.enable_progress_bars = False
+        options.enable_progress_bars = False  # there is one already
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         rows = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=max(len(tasks), 1))
         made = rows.map(
             _Worker,

@@ -156,7 +156,8 @@ def score_table(
     survey = _survey(batches, scorer, keys=best_of_n is not None)
     groups = None if best_of_n is None else _Groups.of(survey, batches, best_of_n)
     alone = len(batches) == 1 and engine.kind == "local"
-    work = _Work(scorer, batches if engine.kind == "local" else source, survey.base, progress and alone)
+    table = batches if engine.kind == "local" else source
+    work = _Work(scorer, table, batches.step, survey.base, progress and alone)
     with whole_file(out) as new, _Writer(new) as writer:
         made = in_order(work, range(len(batches)), engine)
         with meter("scoring", batches.rows, batches.rows, progress and not alone) as advance:
@@ -187,12 +188,12 @@ class _Base:
 class _Work:
     """Columns of a batch by its number. A worker elsewhere opens the table itself."""
 
-    def __init__(self, scorer: RowScorer, source: Any, base: _Base | None, progress: bool) -> None:
-        self.scorer, self.source, self.base, self.progress = scorer, source, base, progress
+    def __init__(self, scorer: RowScorer, source: Any, step: int, base: _Base | None, progress: bool) -> None:
+        self.scorer, self.source, self.step, self.base, self.progress = scorer, source, step, base, progress
 
     def __call__(self, number: int) -> dict[str, Float]:
         if not isinstance(self.source, Batches):
-            self.source = Batches(self.source, "candidates")
+            self.source = Batches(self.source, "candidates", self.step)
         frame, place = self.source[number]
         rows = completions_of(frame, place, self.scorer.thought_tags)
         return self.scorer.columns(rows, None if self.base is None else self.base.of(rows), progress=self.progress)

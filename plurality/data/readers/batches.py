@@ -24,17 +24,19 @@ PAGES = 1 << 20  # bytes of a column that are read ahead
 
 
 class Batches:
-    """Frames of `BATCH` rows, the last one of the rest; each has the name of the table and which rows it has of it.
+    """Frames of `step` rows, the last one of the rest; each has the name of the table and which rows it has of it.
 
     place    what messages call the table
     rows     how many it has
+    step     rows of a batch
     """
 
-    def __init__(self, source: Any, what: str) -> None:
+    def __init__(self, source: Any, what: str, step: int | None = None) -> None:
         """Open a table of any kind that `open_frame` takes; errors are its.
 
         source    path or frame
         what      what the table is; messages call a frame by this
+        step      rows of a batch; None: `BATCH`
         """
         self._file = _parquet(source)
         if self._file is None:
@@ -42,11 +44,11 @@ class Batches:
             self.rows = self._frame.height
         else:
             self.place, self.rows = str(source), self._file.metadata.num_rows
-        self._step = BATCH
+        self.step = BATCH if step is None else step
         self._at, self._ahead = 0, iter(self)
 
     def __len__(self) -> int:
-        return -(-self.rows // self._step)
+        return -(-self.rows // self.step)
 
     def __iter__(self) -> Iterator[tuple[pl.DataFrame, Part]]:
         return self._read(0, self.rows)
@@ -54,30 +56,30 @@ class Batches:
     def __getitem__(self, number: int) -> tuple[pl.DataFrame, Part]:
         """One batch; who asks for one after the other reads the file once."""
         if number != self._at:
-            self._at, self._ahead = number, self._read(number * self._step, self.rows)
+            self._at, self._ahead = number, self._read(number * self.step, self.rows)
         self._at += 1
         return next(self._ahead)
 
     def _read(self, start: int, stop: int) -> Iterator[tuple[pl.DataFrame, Part]]:
-        ends = range(start, stop, self._step)
+        ends = range(start, stop, self.step)
         for at, frame in zip(ends, self._frames(start, stop), strict=True):
             rows = np.arange(at, at + frame.height)
             yield frame, Part(self.place, rows, partial=len(self) > 1)
 
     def _frames(self, start: int, stop: int) -> Iterator[pl.DataFrame]:
         if self._file is None:
-            return self._frame[start:stop].iter_slices(self._step)
+            return self._frame[start:stop].iter_slices(self.step)
         ends = np.cumsum([self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)])
         first, last = (int(np.searchsorted(ends, row, side="right")) for row in (start, stop - 1))
         before = start - (int(ends[first - 1]) if first else 0)
-        sizes = [before, *(min(self._step, stop - at) for at in range(start, stop, self._step))]
+        sizes = [before, *(min(self.step, stop - at) for at in range(start, stop, self.step))]
         parts = self._batches(list(range(first, last + 1)))
         return (pl.DataFrame(pl.from_arrow(table)) for table in itertools.islice(_cut(parts, sizes), 1, None))
 
     def _batches(self, groups: list[int]) -> Iterator[pa.RecordBatch]:
         assert self._file is not None
         try:
-            yield from self._file.iter_batches(self._step, row_groups=groups)
+            yield from self._file.iter_batches(self.step, row_groups=groups)
         except (pa.ArrowException, OSError) as error:
             cause = str(error).strip().split("\n")[0]
             raise InputError(f"{self.place} cannot be read ({cause}); write the file again") from None
