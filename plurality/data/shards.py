@@ -18,6 +18,7 @@ from plurality.data import pending
 from plurality.data.comparisons import Comparisons
 from plurality.data.store import AGAIN, EMBEDDINGS, ENCODER, META, SHARD, write_files, write_record
 from plurality.data.tensor_files import StoreDtype, join_tensors
+from plurality.data.unread import few_of
 from plurality.encoders.probe import check_probe, probe_of_file
 from plurality.errors import InputError
 from plurality.io import sealed
@@ -44,7 +45,8 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
-            raise InputError(f"shard {self}: there are shards 1 to {max(self.of, 1)} of {max(self.of, 1)}")
+            of = max(self.of, 1)
+            raise InputError(f"shard {self} cannot be; give one from 1/{of} to {of}/{of}")
 
     @staticmethod
     def parse(text: str) -> "Shard":
@@ -140,7 +142,8 @@ def _checked(folders: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
         _check_probes(first, folder)
     of = one["shard"][1]
     if missing := [str(number) for number in range(1, of + 1) if number not in found]:
-        raise InputError(f"shards {', '.join(missing)} of {of} are missing; give their folders too, or embed them")
+        few = few_of(missing)
+        raise InputError(f"{len(missing)} of {of} shards are missing ({few}); give their folders too, or embed them")
     return parts
 
 
