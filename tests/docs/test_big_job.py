@@ -25,7 +25,7 @@ SPEC.loader.exec_module(fake)
 
 def commands():
     """Each command of the page, those of loops one by one, without the variables before them."""
-    lines = chain.from_iterable(block.splitlines() for _, block in blocks(PAGE, "bash"))
+    lines = chain.from_iterable(block.splitlines() for _, block in blocks(PAGE, "text"))
     for line in lines:
         loop = LOOP.fullmatch(line)
         for once in [line] if loop is None else [loop[2].replace("$k", k) for k in loop[1].split()]:
