@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from plurality.cli.settings import add_former, add_seed, at_least, say
+from plurality.cli.settings import add_former, add_labels, add_seed, at_least, read_labels_of, say
 from plurality.io.paths import expanded
 
 FORMER = {"--draws": "--n-bootstrap", "--publish": "--min-users-flag", "--suppress": "--min-users-show"}
@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "predictions",
         nargs="+",
         help="table with user_id, prob_first, label; or with user_id, score_chosen, score_rejected. "
-        "`diff OLD NEW` instead compares two saved audits",
+        "`diff OLD NEW` instead compares two saved audits, `page AUDIT…` sets several on one page",
     )
     parser.add_argument("--users", help="table with user_id and demographics")
     parser.add_argument(
@@ -64,7 +64,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help='condition under which to exit with 3, such as "worst_group.utility < .6"; repeatable',
     )  # fmt: skip
     parser.add_argument("--gates", help='TOML file with fail_if = ["worst_group.utility < .6", …]')
-    parser.add_argument("--out", type=expanded, help="output folder for the report; for diff, a parquet file")
+    parser.add_argument("--labels", help='TOML file with words of the page in other languages, [de] and age = "Alter"')
+    parser.add_argument(
+        "--out", type=expanded, help="output folder for the report; for diff, a parquet file; for page, an HTML file"
+    )
     for former, new in FORMER.items():
         add_former(parser, former, new)
     add_seed(parser)
@@ -81,11 +84,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.predictions[0] == "diff" and len(args.predictions) == 3:
         return _diff(args)
+    if args.predictions[0] == "page" and len(args.predictions) > 1:
+        return _page(args)
     if len(args.predictions) > 1:
-        raise InputError("audit: give one table of predictions, or `diff OLD NEW` with two saved audits")
+        raise InputError("audit: give one table of predictions, `diff OLD NEW` or `page AUDIT…` with saved audits")
     if args.out is None:
         raise InputError("audit: --out names the folder for the report; see `plurality audit --help`")
     args.predictions = args.predictions[0]
+    labels = read_labels_of(args)
     gates = [*map(Gate.read, args.fail_if), *(read_gates(args.gates) if args.gates else [])]
     check_target(args.out, MARKER)
     try:
@@ -115,7 +121,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         place = vars(args)[table] if table in given else table
         raise InputError(f"{place}{colon}{rest}") from None
     held = check_gates(result, gates)
-    result.save(args.out)
+    result.save(args.out, labels=labels)
     say(args, result, *(f"gate {one.gate.text!r} {one.said}" for one in held), f"report: {args.out / 'index.html'}")
     found = {"report": str(args.out / "index.html"), "verdict": list(result.verdict), "notes": list(result.notes)}
     if not gates:
@@ -142,3 +148,15 @@ def _diff(args: argparse.Namespace) -> dict[str, Any]:
         found.save(args.out)
         say(args, f"table: {args.out}")
     return {"changes": found.table.to_dicts(), "notes": list(found.notes)}
+
+
+def _page(args: argparse.Namespace) -> dict[str, Any]:
+    """Several saved audits on one page."""
+    from plurality.analyses.audit.saved_page import audit_page
+    from plurality.errors import InputError
+
+    if args.out is None:
+        raise InputError("audit: --out names the HTML file to write; see `plurality audit --help`")
+    audit_page(args.predictions[1:], args.out, labels=read_labels_of(args))
+    say(args, f"page: {args.out}")
+    return {"page": str(args.out)}

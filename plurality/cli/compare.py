@@ -3,7 +3,17 @@
 import argparse
 from typing import Any
 
-from plurality.cli.settings import add_device, add_former, add_no_verify, add_seed, at_least, say, spec_of
+from plurality.cli.settings import (
+    add_device,
+    add_former,
+    add_labels,
+    add_no_verify,
+    add_seed,
+    at_least,
+    read_labels_of,
+    say,
+    spec_of,
+)
 from plurality.io.experiment_log import TRACKERS
 from plurality.io.paths import expanded
 
@@ -66,7 +76,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_former(parser, "--test", "--test-size")
     add_former(parser, "--draws", "--n-bootstrap")
     add_device(parser)
-    parser.add_argument("--out", type=expanded, help="output folder for tables, predictions and figures")
+    parser.add_argument(
+        "--labels", help='TOML file with words of the page in other languages, [de] and model = "Modell"'
+    )
+    parser.add_argument("--out", type=expanded, help="output folder for tables, predictions, figures and a page")
     add_seed(parser)
     add_no_verify(parser)
 
@@ -99,9 +112,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from plurality.reward.registry import family_name
 
     if args.out:
-        import plurality.analyses.figures  # noqa: F401 - where matplotlib is missing, that shows now
+        import plurality.analyses.figures
+        import plurality.evaluation.comparison_page  # noqa: F401 - where matplotlib or jinja2 is missing, that shows now
 
         check_target(args.out, MARKER)
+    labels = read_labels_of(args)
     everything = args.models == "all"
     names = list(families()) if everything else [family_name(n) for n in args.models.split(",") if n.strip()]
     settings: dict[str, list[str]] = {name: [] for name in names}
@@ -144,9 +159,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     )
     result.about["left_out"] |= unusable
     if args.out:
-        result.save(args.out)
+        result.save(args.out, labels=labels)
     say(args, result)
     if args.out:
-        say(args, f"tables, predictions and figures written to {args.out}")
+        say(args, f"tables, predictions and figures written to {args.out}, a page to explore them to index.html")
     table, answers = (frame.fill_nan(None).to_dicts() for frame in (result.table, result.answers))
     return {"out": args.out, "about": result.about, "table": table, "answers": answers, "verdict": result.verdict}

@@ -15,6 +15,7 @@ from plurality.io.visible import THOUGHT_TAGS, Tags, tags_of
 from plurality.models import spec_class
 
 if TYPE_CHECKING:
+    from plurality.analyses.page.explorer import Labels
     from plurality.data.comparisons import Comparisons
 
 WORDS = {int: "whole number", float: "number", str: "text"}
@@ -184,3 +185,19 @@ def say_unread(data: "Comparisons") -> None:
     """Name the columns that nothing was made of, where a machine that listens to the result is not disturbed."""
     if data.unread:
         print(visible(f"note: {data.source}: columns not read: {', '.join(data.unread)}"), file=sys.stderr)
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """`--labels`, words of a page in other languages."""
+    parser.add_argument(
+        "--labels", metavar="FILE", help='TOML file with words of the page in other languages: [de] and age = "Alter"'
+    )
+
+
+def read_labels_of(args: argparse.Namespace) -> "Labels | None":
+    """The labels of the file that `--labels` names."""
+    if not args.labels:
+        return None
+    from plurality.analyses.page.labels import read_labels
+
+    return read_labels(args.labels)

@@ -5,6 +5,16 @@ from typing import Any
 
 import polars as pl
 
+METRICS = {
+    "accuracy": "accuracy, mean over users",
+    "accuracy_pooled": "accuracy, pooled",
+    "log_loss": "log-loss, mean over users (nats)",
+    "log_loss_pooled": "log-loss, pooled (nats)",
+    "brier": "Brier, mean over users",
+    "ece": "folded calibration error, pooled",
+    "worst_decile": "accuracy, worst tenth of users",
+}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ComparisonFrames:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,24 +17,18 @@ from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.evaluation import views
 from plurality.evaluation.blocks import harm_sentences
-from plurality.evaluation.comparison_frames import ComparisonFrames
+from plurality.evaluation.comparison_frames import METRICS, ComparisonFrames
 from plurality.evaluation.row_scores import hits, losses
-from plurality.io.atomic import whole_folder
+from plurality.io.atomic import whole_file, whole_folder
 from plurality.io.paths import expanded
+
+if TYPE_CHECKING:
+    from plurality.analyses.page.explorer import Displayed, Labels
 
 __all__ = ["Comparison", "tabulate", "worst_share"]
 
 Floats = NDArray[np.float64]
 
-METRICS = {
-    "accuracy": "accuracy, mean over users",
-    "accuracy_pooled": "accuracy, pooled",
-    "log_loss": "log-loss, mean over users (nats)",
-    "log_loss_pooled": "log-loss, pooled (nats)",
-    "brier": "Brier, mean over users",
-    "ece": "folded calibration error, pooled",
-    "worst_decile": "accuracy, worst tenth of users",
-}
 BIASED = ("ece", "worst_decile")  # plug-in values that a resample of users exceeds or falls short of
 BINS = 5
 MARKER = "comparison.json"
@@ -45,12 +39,14 @@ POPULATION = next(iter(CONTROLS))
 class Comparison(ComparisonFrames):
     """Result of `compare`: its frames, `about` the protocol, and views."""
 
-    def save(self, folder: str | Path) -> Path:
-        """Write table, predictions, fits and curves as parquet, all but predictions as JSON, and figures as PNG.
+    def save(self, folder: str | Path, *, labels: "Labels | None" = None) -> Path:
+        """Write tables, predictions, fits and curves as parquet, all but predictions as JSON, figures, index.html.
 
         folder    folder to write
+        labels    of the page, as in `to_html`
         """
         from plurality.analyses.figures import as_bytes
+        from plurality.evaluation.comparison_page import html
 
         folder = expanded(folder)
         with whole_folder(folder, marker=MARKER) as new:
@@ -69,7 +65,33 @@ class Comparison(ComparisonFrames):
                 record[name] = getattr(self, name).fill_nan(None).to_dicts()
             (new / MARKER).write_text(json.dumps(record, indent=1, default=str) + "\n")
             (new / "comparison.png").write_bytes(as_bytes(self.figure(), "png"))
+            (new / "index.html").write_bytes(html(self, labels).encode())
         return folder
+
+    def to_html(self, path: str | Path, *, labels: "Labels | None" = None) -> Path:
+        """Write one self-contained page that needs no network: cells, controls, gains, curves and fits to choose from.
+
+        It holds no predictions. Raises InputError for labels that are no mapping of words.
+
+        path      file to write
+        labels    {language as in BCP 47, "de": {word of the page: label}}, for models, cells, metrics and headings
+        """
+        from plurality.evaluation.comparison_page import html
+
+        page, path = html(self, labels), expanded(path)
+        with whole_file(path) as new:
+            new.write_bytes(page.encode())
+        return path
+
+    def explore(self, *, labels: "Labels | None" = None) -> "Displayed":
+        """The page of `to_html` inside a notebook, where it is the last line of a cell.
+
+        labels    as in `to_html`
+        """
+        from plurality.analyses.page.explorer import Displayed
+        from plurality.evaluation.comparison_page import html
+
+        return Displayed(html(self, labels), "Comparison")
 
     def figure(self) -> Any:
         """Accuracy and log-loss by cell with intervals, controls hollow: a matplotlib Figure."""

@@ -31,8 +31,7 @@ def as_html(comparison: ComparisonFrames) -> str:
     """A fragment for notebooks, in the colours of the page around it."""
     parts = [_html_table(title, _head(comparison), rows) for title, rows in _blocks(comparison)]
     parts += [_html_table(*block) for block in _below(comparison)]
-    said = [_costs(comparison), *_left_out(comparison), *_notes(comparison), _legend(comparison)]
-    return "".join(parts) + "".join(f"<p>{markup(line)}</p>" for line in said)
+    return "".join(parts) + "".join(f"<p>{markup(line)}</p>" for line in notes(comparison))
 
 
 def _html_table(title: str, names: tuple[str, ...], rows: list[list[str]]) -> str:
@@ -48,8 +47,13 @@ def _td(text: str, column: int) -> str:
 def _render(comparison: ComparisonFrames) -> RenderableType:
     parts: list[RenderableType] = [_text_table(title, _head(comparison), rows) for title, rows in _blocks(comparison)]
     parts += [_text_table(*block) for block in _below(comparison)]
-    said = [_costs(comparison), *_left_out(comparison), *_notes(comparison)]
-    return Group(*parts, *map(_plain, said), Text(_legend(comparison)))
+    *said, legend = notes(comparison)
+    return Group(*parts, *map(_plain, said), Text(legend))
+
+
+def notes(comparison: ComparisonFrames) -> list[str]:
+    """What is said below the tables: costs, what is left out, what is to be known, and what the words mean."""
+    return [_costs(comparison), *_left_out(comparison), *_notes(comparison), _legend(comparison)]
 
 
 def _head(comparison: ComparisonFrames) -> tuple[str, ...]:

@@ -433,10 +433,12 @@ def test_a_terminal_without_the_signs_still_gets_the_table(road, town, monkeypat
     assert b"120 items ? 16" in screen.getvalue()
 
 
-@pytest.mark.parametrize(("name", "library"), [("compare", "matplotlib"), ("audit", "matplotlib"), ("audit", "jinja2")])
+@pytest.mark.parametrize("name", ["compare", "audit"])
+@pytest.mark.parametrize("library", ["matplotlib", "jinja2"])
 def test_a_missing_extra_is_said_before_the_work(road, town, command, monkeypatch, name, library):
     folder, _ = road
-    drawing = ("plurality.analyses.figures", "plurality.analyses.audit.report")
+    drawing = ("plurality.analyses.figures", "plurality.analyses.audit.report", "plurality.analyses.page")
+    drawing += ("plurality.evaluation.comparison_page",)
     for loaded in [m for m in sys.modules if m.startswith(drawing)]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, library, None)

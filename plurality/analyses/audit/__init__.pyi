@@ -8,4 +8,5 @@ from .gates import GateResult as GateResult
 from .gates import check_gates as check_gates
 from .gates import read_gates as read_gates
 from .power import detectable_gap as detectable_gap
+from .saved_page import audit_page as audit_page
 from .slices import Disclosure as Disclosure

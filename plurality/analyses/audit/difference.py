@@ -1,5 +1,6 @@
 """What changed between two audits that were saved: rows of both tables side by side."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def audit_difference(old: str | Path, new: str | Path) -> AuditDifference:
     old    folder of the audit to compare with
     new    folder of the audit that is compared
     """
-    (first, meta), (second, later) = (_read(folder) for folder in (old, new))
+    (first, meta), (second, later) = (read_saved(folder) for folder in (old, new))
     least = max(m["disclosure"]["min_users_show"] for m in (meta, later))
     wanted = pl.DataFrame([m.key for m in METRICS[MEANS]], schema=["metric", "provenance"], orient="row")
     shown = [frame.filter(~pl.col("suppressed")).join(wanted, on=["metric", "provenance"]) for frame in (first, second)]
@@ -155,12 +156,17 @@ def _tellable(both: pl.DataFrame, first: pl.DataFrame, second: pl.DataFrame, lea
     return kept["safe"].fill_null(False).to_numpy()
 
 
-def _read(folder: str | Path) -> tuple[pl.DataFrame, dict[str, Any]]:
-    import json
+def read_saved(folder: str | Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The table of a saved audit and what is told about it. Raises InputError where there is none.
 
+    folder    that `audit --out` or Audit.save wrote
+    """
     place = expanded(folder)
     about = place / "audit.json"
     if not about.is_file() or not (place / "audit.parquet").is_file():
         raise InputError(f"{folder}: no audit is there; give a folder that `audit --out` or Audit.save wrote")
-    content: dict[str, Any] = json.loads(about.read_text("utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(about.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{about}: no JSON ({error}); save the audit again") from None
     return read_table(place / "audit.parquet", "audit"), content

@@ -24,6 +24,19 @@ VERSIONS = ("model", "cell")  # what a row that is followed keeps, where both ta
 Labels = Mapping[str, Mapping[str, str]]
 
 
+def checked_labels(labels: Labels) -> Labels:
+    """The labels. Raises InputError for a language that has no mapping of words.
+
+    labels    {language: {word: label}}
+    """
+    for language, words in labels.items():
+        if not isinstance(words, Mapping) or not all(isinstance(w, str) for pair in words.items() for w in pair):
+            raise InputError(
+                f"labels: {language!r} is no mapping of words to labels; give {{'de': {{'age': 'Alter'}}}}"
+            )
+    return labels
+
+
 @dataclass(frozen=True)
 class Explorer:
     """Views with all that a page needs to show them.
@@ -36,11 +49,7 @@ class Explorer:
     labels: Labels
 
     def __post_init__(self) -> None:
-        for language, words in self.labels.items():
-            if not isinstance(words, Mapping) or not all(isinstance(w, str) for pair in words.items() for w in pair):
-                raise InputError(
-                    f"labels: {language!r} is no mapping of words to labels; give {{'de': {{'age': 'Alter'}}}}"
-                )
+        checked_labels(self.labels)
 
     @cached_property
     def data(self) -> str:

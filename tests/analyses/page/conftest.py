@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import polars as pl
@@ -13,7 +12,6 @@ from plurality.analyses.audit.report import html
 
 NASTY = "</script><script>alert(1)</script>"
 EVIL = "quote ' \" & <b> \u2028 \x00 \u202e × end"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="session")

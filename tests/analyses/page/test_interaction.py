@@ -3,19 +3,24 @@
 import polars as pl
 import pytest
 
-from tests.analyses.page.conftest import CHROMIUM, NASTY
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+from tests.analyses.page.conftest import NASTY
+from tests.browser import chromium, tab
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
+def started():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser(started):
+    return started[0]
+
+
+@pytest.fixture(scope="module")
+def expect(started):
+    return started[1]
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +32,8 @@ def address(page, tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, address):
-    """The page, which must say nothing to the console and ask for nothing but itself."""
-    tab = browser.new_page(viewport={"width": 1100, "height": 900})
-    said, asked = [], []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("dialog", lambda dialog: said.append(dialog.message))
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(address)
-    yield tab
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [address]
-    tab.close()
+    with tab(browser, address) as page:
+        yield page
 
 
 def lines(view):
@@ -73,11 +68,11 @@ def test_a_name_that_is_markup_is_text(opened):
     assert opened.locator("b").count() == 0
 
 
-def test_the_table_is_sorted_and_the_chart_follows(opened):
+def test_the_table_is_sorted_and_the_chart_follows(opened, expect):
     view = opened.locator("#slices")
     head = view.locator("th", has_text="estimate").first
     head.click()
-    playwright.expect(head).to_have_attribute("aria-sort", "ascending")
+    expect(head).to_have_attribute("aria-sort", "ascending")
     up = numbers(view, 3)
     assert up == sorted(up)
     names = [
@@ -85,16 +80,16 @@ def test_the_table_is_sorted_and_the_chart_follows(opened):
     ]
     assert [text.split(":")[0] for text in lines(view)] == names
     head.click()
-    playwright.expect(head).to_have_attribute("aria-sort", "descending")
+    expect(head).to_have_attribute("aria-sort", "descending")
     assert numbers(view, 3) == up[::-1]
 
 
-def test_what_is_not_known_sorts_last_both_ways(opened):
+def test_what_is_not_known_sorts_last_both_ways(opened, expect):
     view = opened.locator("#slices")
     head = view.locator("th", has_text="difference")
     for order in ("ascending", "descending"):
         head.click()
-        playwright.expect(head).to_have_attribute("aria-sort", order)
+        expect(head).to_have_attribute("aria-sort", order)
         assert lines(view)[-1] == "(all users)"  # which does not differ from itself
 
 
@@ -219,11 +214,11 @@ def test_print_shows_every_row_and_what_was_chosen(opened):
 
 def test_without_javascript_the_tables_are_there(browser, address, audits):
     context = browser.new_context(java_script_enabled=False)
-    tab = context.new_page()
-    tab.goto(address)
+    plain = context.new_page()
+    plain.goto(address)
     shown = audits[0].table.filter(~pl.col("suppressed"))
-    assert tab.locator("#slices noscript tbody tr").count() == shown.height
-    assert tab.locator("#slices noscript table").is_visible()
+    assert plain.locator("#slices noscript tbody tr").count() == shown.height
+    assert plain.locator("#slices noscript table").is_visible()
     context.close()
 
 
@@ -243,9 +238,9 @@ def test_a_notebook_s_frame_works_as_the_page_does(browser, page, tmp_path):
 
     path = tmp_path / "notebook.html"
     path.write_text(f"<!doctype html><title>notebook</title>{Displayed(page, 'Audit')._repr_html_()}", "utf-8")
-    tab = browser.new_page()
-    tab.goto(path.as_uri())
-    view = tab.frame_locator("iframe").locator("#slices")
+    notebook = browser.new_page()
+    notebook.goto(path.as_uri())
+    view = notebook.frame_locator("iframe").locator("#slices")
     view.get_by_label("Metric").select_option("Accuracy")
     assert view.locator(".chart svg a").count() > 2
-    tab.close()
+    notebook.close()
