@@ -64,7 +64,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help='condition under which to exit with 3, such as "worst_group.utility < .6"; repeatable',
     )  # fmt: skip
     parser.add_argument("--gates", help='TOML file with fail_if = ["worst_group.utility < .6", …]')
-    parser.add_argument("--labels", help='TOML file with words of the page in other languages, [de] and age = "Alter"')
+    add_labels(parser)
     parser.add_argument(
         "--out", type=expanded, help="output folder for the report; for diff, a parquet file; for page, an HTML file"
     )

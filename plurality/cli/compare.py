@@ -76,9 +76,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_former(parser, "--test", "--test-size")
     add_former(parser, "--draws", "--n-bootstrap")
     add_device(parser)
-    parser.add_argument(
-        "--labels", help='TOML file with words of the page in other languages, [de] and model = "Modell"'
-    )
+    add_labels(parser)
     parser.add_argument("--out", type=expanded, help="output folder for tables, predictions, figures and a page")
     add_seed(parser)
     add_no_verify(parser)

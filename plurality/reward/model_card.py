@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from plurality.analyses.audit.labels import CONTROLS
+from plurality.analyses.audit.verdict import verdict
 from plurality.reward.fitted import Parts
+from plurality.reward.model_index import group_rows, model_index
 from plurality.reward.settings import Settings
 
 if TYPE_CHECKING:
+    from plurality.analyses.audit.findings import Findings
     from plurality.evaluation.comparison_table import Comparison
 
 CARD = "README.md"
@@ -40,11 +43,14 @@ class CardDetails:
     license       identifier of the hub's list of licences, such as "apache-2.0"; None leaves it out
     comparison    result of `plurality.compare` with this family in it, whose controls the card then shows; None says
                   that they were not given
+    audit         result of `plurality.audit` of this model's predictions, whose results by group then stand in the card
+                  and in its `model-index`; None leaves them out
     """
 
     data: str | None = None
     license: str | None = None
     comparison: "Comparison | None" = None
+    audit: "Findings | None" = None
 
 
 class Place(NamedTuple):
@@ -62,11 +68,11 @@ def model_card(model: Parts, details: CardDetails | None = None, place: Place | 
     place      where it will lie; None: a local folder, with the user ids as they are
     """
     details, place = details or CardDetails(), place or Place()
-    parts = [_front_matter(model, details), *_sections(model, details, place)]
+    parts = [_front_matter(model, details, place), *_sections(model, details, place)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(model: Parts, details: CardDetails) -> str:
+def _front_matter(model: Parts, details: CardDetails, place: Place) -> str:
     about = {} if model.encoder is None else model.encoder.describe()
     values: dict[str, Any] = {
         "library_name": "plurality",
@@ -81,6 +87,9 @@ def _front_matter(model: Parts, details: CardDetails) -> str:
             lines += [f"{key}:", *(f"- {_yaml(v)}" for v in value)]
         elif value is not None:
             lines.append(f"{key}: {_yaml(value)}")
+    if details.audit is not None:
+        name = place.repo_id or f"{type(model.spec).__name__} reward model"
+        lines.append(f"model-index: {model_index(name, details.audit, FEW)}")
     return "\n".join(["---", *lines, "---"])
 
 
@@ -103,6 +112,9 @@ def _sections(model: Parts, details: CardDetails, place: Place) -> Iterator[str]
     yield "\n".join(f"- {line}" for line in _user_lines(model))
     yield "## Does it help to know the user?"
     yield _controls(details.comparison)
+    if details.audit is not None:
+        yield "## Whom it serves"
+        yield from _by_group(details.audit)
     yield "## What the files say of people"
     yield "\n".join(f"- {line}" for line in _privacy_lines(model, place))
     yield "## How to load it"
@@ -165,6 +177,14 @@ def _controls(comparison: "Comparison | None") -> str:
     table = "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
     verdicts = "\n".join(f"- {_plain(line)}" for line in comparison.verdict)
     return "\n\n".join(part for part in (table, verdicts) if part)
+
+
+def _by_group(audit: "Findings") -> Iterator[str]:
+    """Accuracy and calibration of groups, and what an audit says."""
+    head = ("group", f"accuracy, mean over users [{audit.meta['level']:.0%}]", "calibration error, folded", "users", "")
+    rows = [head, ("---",) * len(head), *group_rows(audit, FEW)]
+    yield "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
+    yield "\n".join(f"- {_plain(line)}" for line in verdict(audit))
 
 
 def _accuracies(comparison: "Comparison") -> Iterator[tuple[str, ...]]:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from plurality.analyses.audit.compute import audit
 from plurality.datasets.simulated import populations as planted
 from plurality.models import PAL
 from plurality.reward.model_card import CardDetails, Place, model_card
@@ -109,3 +110,42 @@ def test_the_card_is_part_of_the_folder(model, tmp_path):
     assert read((folder / "README.md").read_text(encoding="utf-8")).data.license is None
     (folder / "README.md").unlink()
     assert load(folder).user_ids == model.user_ids  # older folders have none
+
+
+@pytest.fixture(scope="module")
+def audited():
+    """An audit with groups of 25 and 15 people, and one of 5, which is withheld."""
+    rng = np.random.default_rng(0)
+    ids = [f"jane-{k}" for k in range(45)]
+    age = ["<b>old</b>: # 'x'"] * 25 + ["young"] * 15 + ["secret"] * 5
+    predictions = pl.DataFrame({"user_id": ids * 8, "prob_first": rng.uniform(0.2, 0.9, 360)})
+    predictions = predictions.with_columns(label=pl.Series(rng.integers(0, 2, 360)))
+    return audit(predictions, {"user_id": ids, "age": age}, n_bootstrap=50)
+
+
+def test_the_hub_reads_results_by_group(model, audited):
+    data = read(model_card(model, CardDetails(audit=audited), Place(repo_id="org/reward"))).data
+    assert data.model_name == "org/reward"
+    found = {(r.dataset_config, r.metric_type): r for r in data.eval_results}
+    shown = audited.table.filter(~pl.col("suppressed"), provenance="observed").filter(
+        pl.col("metric").is_in(["accuracy", "log_loss", "brier", "ece"])
+    )
+    assert len(found) == shown.height
+    for row in shown.iter_rows(named=True):
+        group = "all users" if row["attribute"] == "(overall)" else f"age: {row['level']}"
+        result = found[group, row["metric"]]
+        assert result.metric_value == pytest.approx(row["estimate"], rel=1e-5)
+        assert result.metric_args["n_users"] == row["n_users"]
+        assert result.metric_args["lo"] == pytest.approx(row["lo"], rel=1e-5, abs=1e-9)
+    again = huggingface_hub.ModelCardData(model_name=data.model_name, eval_results=data.eval_results)
+    assert len(again.to_dict()["model-index"][0]["results"]) == len({group for group, _ in found})
+
+
+def test_a_card_tells_of_groups_and_of_none_that_is_withheld(model, audited):
+    text = model_card(model, CardDetails(audit=audited))
+    assert "## Whom it serves" in text
+    assert "| age: &lt;b>old&lt;/b>: # 'x' |" in text
+    assert "age: secret" not in text
+    assert not any(name in text for name in audited.users["user_id"])
+    assert "Whom it serves" not in model_card(model)
+    assert read(model_card(model)).data.eval_results is None

@@ -62,7 +62,7 @@ def test_labels_of_a_file(tmp_path):
 def test_a_file_of_something_else_raises(tmp_path, text, why):
     path = tmp_path / "labels.toml"
     path.write_text(text, "utf-8")
-    with pytest.raises(InputError, match=f"labels.toml: {why}"):
+    with pytest.raises(InputError, match=why):
         read_labels(path)
-    with pytest.raises(InputError, match="absent.toml"):
+    with pytest.raises(InputError, match="absent"):
         read_labels(tmp_path / "absent.toml")
