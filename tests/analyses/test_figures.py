@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,7 @@ from plurality.analyses.figures import (
     latent_map,
     lorenz,
     reliability,
+    save_figure,
     shares,
 )
 from plurality.errors import InputError
@@ -292,3 +294,29 @@ def test_a_latent_map_lays_users_along_their_principal_axes():
     assert abs(np.corrcoef(mine[:, 0], z[:30, 1])[0, 1]) > 0.999
     with pytest.raises(InputError, match="give a row and a level a user"):
         latent_map(z, ["a"], attribute="g", test="")
+
+
+@pytest.mark.parametrize(("size", "inches"), [("single", 3.5), ("double", 7.0)])
+def test_figures_of_an_audit_are_as_wide_as_a_journal_s_columns(result, size, inches):
+    drawn = result.figures(size)
+    assert set(drawn) == set(result.figures())
+    assert {figure.get_figwidth() for figure in drawn.values()} == {inches}
+
+
+def test_another_size_raises(result):
+    with pytest.raises(InputError, match="give 'single'"):
+        result.figures("triple")
+
+
+def test_a_written_figure_keeps_its_words(result, tmp_path):
+    drawn = forest(result.table)
+    svg = save_figure(drawn, tmp_path / "groups.svg").read_text("utf-8")
+    words = {text.strip() for text in ET.fromstring(svg).itertext() if text.strip()}
+    assert {"All users", "region", "north"} <= words
+    paths = save_figure(drawn, tmp_path / "paths.svg", text=False).read_text("utf-8")
+    assert "All users" not in "".join(ET.fromstring(paths).itertext())
+    assert save_figure(drawn, tmp_path / "groups.pdf").read_bytes().startswith(b"%PDF")
+    assert save_figure(drawn, tmp_path / "groups.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"groups\.jpg: figures are written as"):
+        save_figure(drawn, tmp_path / "groups.jpg")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["groups.pdf", "groups.png", "groups.svg", "paths.svg"]

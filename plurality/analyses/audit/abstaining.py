@@ -88,11 +88,11 @@ def _said(frame: pl.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _draw(frame: pl.DataFrame) -> "Figure":
+def _draw(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import heat
 
     named = with_group_names(frame).with_columns(
         share=pl.format("{} %", (100 * pl.col("of_all")).round(0).cast(pl.Int64))
     )
     return heat(named, "name", "share", "risk", row_title="", column_title="share of all comparisons answered",
-                value_title="Risk of a wrong pick", places=2)  # fmt: skip
+                value_title="Risk of a wrong pick", places=2, width=width)  # fmt: skip

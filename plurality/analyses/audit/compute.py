@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -110,17 +110,20 @@ class Audit(Findings, Readable):
     def __repr__(self) -> str:
         return f"<Audit of {self.meta['n_users']} users, {self.table.height} rows; print it, or see .table>"
 
-    def figures(self) -> dict[str, "Figure"]:
-        """Matplotlib figures by name: groups, reliability (if bins hold people enough), lorenz, one of each section."""
+    def figures(self, size: Literal["single", "double"] = "double") -> dict[str, "Figure"]:
+        """Matplotlib figures by name: groups, reliability (if bins hold people enough), lorenz, one of each section.
+
+        size    "single" for one column of a journal, 3.5 inches, or "double" for two, 7 inches
+        """
         from plurality.analyses import figures
 
-        by_bin = {} if self.reliability.is_empty() else {"reliability": figures.reliability(self.reliability)}
-        return {
-            "groups": figures.forest(self.table),
-            **by_bin,
-            "lorenz": figures.lorenz(self.lorenz, self.overall),
-            **{name: drawn for name, section in self.sections.items() if (drawn := section.figure()) is not None},
-        }
+        width, bins = figures.width_of(size), self.reliability
+        found = {
+            "groups": figures.forest(self.table, width=width),
+            "reliability": None if bins.is_empty() else figures.reliability(bins, width=width),
+            "lorenz": figures.lorenz(self.lorenz, self.overall, width=width),
+        } | {name: one.figure(width) for name, one in self.sections.items()}
+        return {name: drawn for name, drawn in found.items() if drawn is not None}
 
     def to_html(self, path: str | Path, *, labels: "Labels | None" = None, beside: Sequence["Audit"] = ()) -> Path:
         """Write one self-contained page that needs no network, on which a reader chooses, sorts, filters and follows.

@@ -109,7 +109,7 @@ def _said(frame: pl.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _draw(frame: pl.DataFrame) -> "Figure":
+def _draw(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import heat
 
     size = pl.col("in_error").abs().fill_nan(0).max().over("slice")
@@ -119,5 +119,5 @@ def _draw(frame: pl.DataFrame) -> "Figure":
     chosen = with_group_names(pl.concat([frame.filter(pl.col("slice") == name) for name in names]))
     return heat(
         chosen, "name", "confidence", "in_error", row_title="", column_title="stated confidence in the model's pick",
-        value_title="Frequency less confidence, in standard errors", places=1, signed=True,
+        value_title="Frequency less confidence, in standard errors", places=1, signed=True, width=width,
     )  # fmt: skip

@@ -237,8 +237,9 @@ def _said(frame: pl.DataFrame, baseline: str, margin: float) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _draw(frame: pl.DataFrame) -> "Figure":
+def _draw(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures.changes import changes
 
     rows = frame.filter(metric=METRICS[UTILITY].name, provenance="observed")
-    return changes(with_group_names(rows.filter(~pl.col("attribute").str.contains(CROSS, literal=True))))
+    single = rows.filter(~pl.col("attribute").str.contains(CROSS, literal=True))
+    return changes(with_group_names(single), width=width)

@@ -120,7 +120,7 @@ def _merged_shares(level: pl.Series, together: pl.Series, shares: Mapping[str, f
     return result
 
 
-def _draw(frame: pl.DataFrame) -> "Figure":
+def _draw(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import margins
 
-    return margins(frame.filter(pl.col("kind") == "share"))
+    return margins(frame.filter(pl.col("kind") == "share"), width=width)

@@ -286,11 +286,11 @@ def _said(name: str, frame: pl.DataFrame) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _draw(frame: pl.DataFrame) -> "Figure":
+def _draw(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import heat
 
     shown = frame.filter((pl.col("metric") == "utility") & (pl.col("provenance") == "observed") & ~pl.col("suppressed"))
     return heat(
         with_group_names(shown), "name", "rows_level", "estimate", row_title="",
-        column_title=str(frame["rows"][0]), value_title="Observed utility", places=2,
+        column_title=str(frame["rows"][0]), value_title="Observed utility", places=2, width=width,
     )  # fmt: skip

@@ -21,7 +21,7 @@ class Section:
     caption   what the figure shows and how it is to be read
     frame     its numbers, tidy
     rows      those of them that are a metric of a slice, in the columns of the audit's table
-    draw      makes the figure of the frame, where one says more than words
+    draw      makes the figure of the frame, so many inches wide, where one says more than words
     """
 
     name: str
@@ -29,9 +29,12 @@ class Section:
     said: tuple[str, ...]
     caption: str
     frame: pl.DataFrame
-    draw: "Callable[[pl.DataFrame], Figure] | None"
+    draw: "Callable[[pl.DataFrame, float], Figure] | None"
     rows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TABLE))
 
-    def figure(self) -> "Figure | None":
-        """The figure, one page wide."""
-        return self.draw(self.frame) if self.draw else None
+    def figure(self, width: float = 7.0) -> "Figure | None":
+        """The figure; None where words say as much.
+
+        width    in inches
+        """
+        return self.draw(self.frame, width) if self.draw else None

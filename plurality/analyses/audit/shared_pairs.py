@@ -95,7 +95,7 @@ def _unweighted(data: Predictions) -> tuple[str, ...]:
     return ()
 
 
-def _draw(frame: pl.DataFrame) -> "Figure":
+def _draw(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import shares
 
     parts = [pl.col("component") == c for c in COMPONENTS]
@@ -103,4 +103,5 @@ def _draw(frame: pl.DataFrame) -> "Figure":
     shown = pl.concat([frame.filter(parts[0] & everybody), frame.filter(parts[1]),
                        frame.filter((parts[2] | parts[3]) & everybody)])  # fmt: skip
     named = pl.when(parts[1]).then(pl.format("× {}", "attribute")).otherwise("component")
-    return shares(shown, title="share of variance of preferences", names=shown.select(named).to_series().to_list())
+    names = shown.select(named).to_series().to_list()
+    return shares(shown, title="share of variance of preferences", names=names, width=width)

@@ -56,10 +56,10 @@ def temperatures(
     )
 
 
-def _draw(table: pl.DataFrame) -> "Figure":
+def _draw(table: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import forest
 
-    return forest(table, metric="temperature")
+    return forest(table, metric="temperature", width=width)
 
 
 def _of_levels(

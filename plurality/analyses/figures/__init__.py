@@ -16,7 +16,7 @@ from plurality.analyses.figures.lorenz import lorenz
 from plurality.analyses.figures.margins import margins
 from plurality.analyses.figures.matrices import bump, heat, shares
 from plurality.analyses.figures.reliability import reliability
-from plurality.analyses.figures.style import as_bytes
+from plurality.analyses.figures.style import as_bytes, save_figure, width_of
 
 __all__ = [
     "as_bytes",
@@ -31,5 +31,7 @@ __all__ = [
     "lorenz",
     "margins",
     "reliability",
+    "save_figure",
     "shares",
+    "width_of",
 ]

@@ -38,14 +38,14 @@ def changes(frame: pl.DataFrame, *, width: float = 7.0) -> Figure:
                               mfc=INK if k % 2 == 0 else "white", zorder=3)  # fmt: skip
             left.plot([], [], MARKS[k % len(MARKS)], ms=4, color=INK, mfc=INK if k % 2 == 0 else "white", label=model)
         users = {row["name"]: row["n_users"] for row in frame.iter_rows(named=True)}
-        labels = zip(names, told_apart([str(n) for n in names], 28), strict=True)
+        labels = zip(names, told_apart([str(n) for n in names], 28 if width > 5 else 18), strict=True)
         left.axvline(0, color=MUTED, lw=0.8, zorder=1)
         left.set_yticks(range(len(names)), [f"{cut} ({users[name]:,})" for name, cut in labels])
         left.set_ylim(len(names) - 0.4, -0.6)
         left.tick_params(axis="y", length=0)
         right.tick_params(axis="y", length=0)
-        left.set_xlabel("change of observed utility (points)")
-        right.set_xlabel("people truly harmed (%)")
+        left.set_xlabel("change of observed utility (points)" if width > 5 else "change of observed\nutility (points)")
+        right.set_xlabel("people truly harmed (%)" if width > 5 else "people truly\nharmed (%)")
         right.set_xlim(0, 100)
         for axes in (left, right):
             axes.spines["left"].set_visible(False)

@@ -7,6 +7,7 @@ for a page. Meaning is carried by shape, position and text, so that figures read
 import textwrap
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -17,9 +18,13 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from plurality.errors import InputError
 from plurality.escaping import visible
+from plurality.io.atomic import whole_file
+from plurality.io.paths import expanded
 
 INK, MUTED, FAINT, BAND = "#111111", "#6b6b6b", "#c4c4c4", "#e3e3e3"
+WIDTHS = {"single": 3.5, "double": 7.0}  # inches, of a column and of a page of most journals
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 8,
@@ -42,6 +47,7 @@ STYLE: Any = {
     "legend.fontsize": 7,
     "legend.frameon": False,
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # TrueType: journals refuse bitmapped letters
     "text.parse_math": False,  # a level may hold dollars
     "svg.hashsalt": "plurality",
 }
@@ -54,17 +60,46 @@ class Figure(figure.Figure):
         return as_bytes(self, "png", dpi=110)
 
 
-def as_bytes(drawn: figure.Figure, kind: str, dpi: int = 200) -> bytes:
-    """The figure as "png" (`dpi` dots an inch) or "svg"; the same figure gives the same bytes.
+def width_of(size: str) -> float:
+    """Inches of a column ("single") or a page ("double") of a journal. Raises InputError for another size.
+
+    size    "single" or "double"
+    """
+    if size not in WIDTHS:
+        raise InputError(f"size {size!r}: no size of a figure; give 'single' (3.5 inches) or 'double' (7 inches)")
+    return WIDTHS[size]
+
+
+def as_bytes(drawn: figure.Figure, kind: str, dpi: int = 200, *, text: bool = False) -> bytes:
+    """The figure as "png" (`dpi` dots an inch), "svg" or "pdf"; the same figure gives the same bytes.
 
     drawn    the figure
-    kind     "png" or "svg"
+    kind     "png", "svg" or "pdf"
+    dpi      of "png"
+    text     whether words in "svg" stay text, to search and edit, in whatever font the reader has; else they are paths
     """
     _make_visible(drawn)
-    buffer = BytesIO()
-    with mpl.rc_context(STYLE):
-        drawn.savefig(buffer, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    buffer, none = BytesIO(), {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+    with mpl.rc_context(STYLE | ({"svg.fonttype": "none"} if text else {})):
+        drawn.savefig(buffer, format=kind, dpi=dpi, metadata=none[kind])
     return buffer.getvalue()
+
+
+def save_figure(drawn: figure.Figure, path: str | Path, *, dpi: int = 300, text: bool = True) -> Path:
+    """Write a figure as .svg, .pdf or .png, by the name's ending. Raises InputError for another ending.
+
+    drawn    the figure
+    path     file to write
+    dpi      dots an inch, of .png
+    text     whether words in .svg stay text
+    """
+    path = expanded(path)
+    if path.suffix not in (".svg", ".pdf", ".png"):
+        raise InputError(f"{path}: figures are written as .svg, .pdf, .png; give a name that ends so")
+    content = as_bytes(drawn, path.suffix[1:], dpi, text=text)
+    with whole_file(path) as new:
+        new.write_bytes(content)
+    return path
 
 
 def _make_visible(drawn: figure.Figure) -> None:

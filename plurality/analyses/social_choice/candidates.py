@@ -200,31 +200,42 @@ def _said_of(matrix: pl.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _heat(frame: pl.DataFrame) -> "Figure":
+def _heat(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import heat
 
     return heat(frame, "selector", "group", "mean", row_title="who decides", column_title="who benefits",
-                value_title="Mean win probability")  # fmt: skip
+                value_title="Mean win probability", width=width)  # fmt: skip
 
 
-def _front(frame: pl.DataFrame) -> "Figure":
+def _front(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import front
 
-    return front(frame, normalisation="win probability")
+    return front(frame, normalisation="win probability", width=width)
 
 
-def _growth(frame: pl.DataFrame) -> "Figure":
+def _growth(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import growth
 
     return growth(
-        frame, "n", "group", x_title="candidates N that the best is chosen from", y_title="mean win probability"
+        frame,
+        "n",
+        "group",
+        x_title="candidates N that the best is chosen from",
+        y_title="mean win probability",
+        width=width,
     )
 
 
-def _bump(frame: pl.DataFrame) -> "Figure":
+def _bump(frame: pl.DataFrame, width: float) -> "Figure":
     from plurality.analyses.figures import bump
 
     words = frame.with_columns(pl.col("normalisation").str.replace_all("_", " "))
     return bump(
-        words, "normalisation", "group", "rank", column_title="normalisation", rank_title="rank (1 = worst off)"
+        words,
+        "normalisation",
+        "group",
+        "rank",
+        column_title="normalisation",
+        rank_title="rank (1 = worst off)",
+        width=width,
     )
