@@ -130,7 +130,8 @@ def leaderboard(
     the highest (Bonferroni), q for all groups (Holm). Raises InputError for columns that are missing and where nothing
     can be ranked.
 
-    comparisons    user_id, model_a, model_b, label = P(a preferred) in [0, 1], and optionally weight
+    comparisons    user_id, model_a, model_b, label = P(a preferred) in [0, 1], or winner ("model_a", "model_b" or a
+                   tie), and optionally weight
     users          user_id and attributes
     by             attributes whose levels get rankings; all with few levels by default
     style          (n, F) differences of features, a's less b's, that are held fixed; in the order of the comparisons
@@ -157,6 +158,7 @@ def leaderboard(
     weighed = "weight" in frame.columns and (frame["weight"].cast(pl.Float64) <= 0).any()
     if weighed:
         raise InputError("comparisons: a weight is not above 0; drop these rows")
+    frame = _labelled(frame)
     systems = sorted(set(names[0]) | set(names[1]))
     place = {name: k for k, name in enumerate(systems)}
     a, b = (column.replace_strict(place, return_dtype=pl.Int64).to_numpy() for column in names)
@@ -188,6 +190,20 @@ def leaderboard(
     coefficient = pl.DataFrame(held, schema=STYLE, orient="row")
     frame_of = pl.DataFrame(table, schema=TABLE).with_columns(pl.col(NUMBERS).fill_nan(None))
     return Leaderboard(frame_of, _groups(groups.attribute, groups.level, found, systems), coefficient, (*notes, *more))
+
+
+def _labelled(frame: pl.DataFrame) -> pl.DataFrame:
+    """The comparisons with a label, from the winner where there is none, as arenas publish them."""
+    if "label" in frame.columns or "winner" not in frame.columns:
+        return frame
+    winner = frame["winner"].cast(pl.String)
+    tie = winner.str.starts_with("tie") | winner.is_in(["both_bad", "bothbad"])
+    known = tie | winner.is_in(["model_a", "model_b"])
+    if not known.fill_null(False).all():
+        row = int((~known.fill_null(False)).arg_max() or 0)
+        raise InputError(f'comparisons: winner is {winner[row]!r} in row {row}; write "model_a", "model_b" or "tie"')
+    label = pl.select(pl.when(tie).then(0.5).otherwise((winner == "model_a").cast(pl.Float64)).alias("label"))
+    return frame.drop("winner").with_columns(label.to_series())
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "compare models with control baselines on one train/test split",
     "audit": "audit predictions by demographic group and write a report (HTML, figures, parquet)",
     "plan": "say how many people of a group, with how many answers, it takes until its gap is known",
+    "leaderboard": "rank the systems that wrote responses, for everybody and each group, style held fixed",
     "adapt": "add new users to a fitted model from a few comparisons each",
     "score": "score completions with a fitted model (best-of-n ranking with --best-of-n)",
     "explain": "say what the codes of a fitted model's users mean, and who has which",

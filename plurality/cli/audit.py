@@ -59,6 +59,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", action="store_true", help="compare all pairs of groups of each other attribute")
     parser.add_argument("--exclude-missing", action="store_true", help="tell of no group of missing answers")
     parser.add_argument("--margin", type=float, default=0.05, help="gap in utility that matters (default 0.05)")
+    sampled = parser.add_argument_group("sampling design", "columns of the users table")
+    sampled.add_argument("--weights", metavar="COLUMN", help="sampling weights of people")
+    sampled.add_argument("--strata", metavar="COLUMN", help="strata (default: one)")
+    sampled.add_argument("--psu", metavar="COLUMN", help="clusters that were drawn (default: people)")
+    sampled.add_argument("--fpc", metavar="COLUMN", help="clusters in the population of the stratum, or share drawn")
+    sampled.add_argument("--replicates", metavar="COLUMNS", help="replicate weights, comma-separated, or PREFIX*")
+    sampled.add_argument("--scale", type=float, help="factor of the sum over replicates, as 1/(R-1) of a bootstrap")
+    sampled.add_argument(
+        "--lonely",
+        choices=("error", "adjust", "remove"),
+        default="error",
+        help="stratum of one cluster (default error)",
+    )
     parser.add_argument(
         "--fail-if", action="append", default=[], metavar="GATE",
         help='condition under which to exit with 3, such as "worst_group.utility < .6"; repeatable',
@@ -113,6 +126,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             pairs=args.pairs,
             exclude_missing=args.exclude_missing,
             margin=args.margin,
+            design=_design(args),
             progress=not args.json,
         )
     except InputError as error:  # an audit is handed tables; here they have the names of files
@@ -127,6 +141,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if not gates:
         return found
     return found | {FAILED: [one.said for one in held if one.failed], "gates": [one.said for one in held]}
+
+
+def _design(args: argparse.Namespace) -> Any:
+    """The columns of the sampling design; None where none is named."""
+    from plurality.analyses.audit.designs import DesignColumns
+    from plurality.analyses.inputs import read_table
+    from plurality.errors import InputError
+
+    named = [args.strata, args.psu, args.fpc, args.replicates]
+    if args.weights is None:
+        if any(named):
+            raise InputError(
+                "audit: a sampling design without --weights; name the column, of ones where all weigh alike"
+            )
+        return None
+    replicates = [] if args.replicates is None else args.replicates.split(",")
+    if args.users is not None and args.replicates is not None and args.replicates.endswith("*"):
+        columns = read_table(args.users, "users").columns
+        replicates = [name for name in columns if name.startswith(args.replicates[:-1])]
+        if not replicates:
+            raise InputError(f"audit: no column of {args.users} begins with {args.replicates[:-1]!r}; name them")
+    return DesignColumns(args.weights, args.strata, args.psu, args.fpc, replicates, args.scale, lonely=args.lonely)
 
 
 def _references(given: list[str]) -> dict[str, str] | None:

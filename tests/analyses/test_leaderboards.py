@@ -1,5 +1,7 @@
 """Rankings against statsmodels and a planted order, with style held fixed and few people left out."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,6 +9,7 @@ import statsmodels.api as sm
 
 from plurality.analyses.audit.slices import Disclosure
 from plurality.analyses.leaderboards import leaderboard
+from plurality.cli import main
 from plurality.errors import InputError
 
 TRUE = np.array([1.2, 0.4, -0.2, -1.4])
@@ -131,3 +134,40 @@ def test_a_system_few_of_a_group_judged_does_not_follow_from_the_other_group():
     told = leaderboard(some, users, disclosure=Disclosure(complementary=False)).table.filter(system="dog")
     whole, rest = (told.filter(level=level)["n_users"][0] for level in ("(all users)", "b"))
     assert whole - rest == len(few)  # what would have been told
+
+
+def test_winners_are_labels():
+    frame, users, _ = battles(users=60)
+    winner = frame["label"].replace_strict({1.0: "model_a", 0.0: "model_b"}, return_dtype=pl.String)
+    winner[0] = "tie (bothbad)"
+    named = frame.drop("label").with_columns(winner=winner)
+    label = frame["label"].clone()
+    label[0] = 0.5
+    assert leaderboard(named, users).table.equals(leaderboard(frame.with_columns(label=label), users).table)
+    winner[3] = "left"
+    with pytest.raises(InputError, match="winner is 'left' in row 3"):
+        leaderboard(named.with_columns(winner=winner), users)
+
+
+def test_the_command_ranks_with_style_held_fixed(ranked, tmp_path, capsys):
+    frame, users, style, found = ranked
+    sides = frame.with_columns(length_a=style["length"], length_b=pl.lit(0.0))
+    sides.write_parquet(tmp_path / "battles.parquet")
+    users.write_parquet(tmp_path / "users.parquet")
+    given = ["leaderboard", str(tmp_path / "battles.parquet"), "--users", str(tmp_path / "users.parquet")]
+    out = ["--out", str(tmp_path / "ranks.csv"), "--figure", str(tmp_path / "ranks.png")]
+    assert main([*given, "--style", "length", *out, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose([row["rating"] for row in told["table"]], found.table["rating"], atol=1e-6)
+    assert pl.read_csv(tmp_path / "ranks.csv").height == found.table.height
+    assert (tmp_path / "ranks.png").stat().st_size > 1000
+    assert main([*given, "--style", "width"]) == 2
+    assert "no column 'width_a', 'width_b'" in capsys.readouterr().err
+    texts = frame.with_columns(a=pl.lit("one two three"), b=pl.lit("- one\n- two\n- three\nfour"))
+    flip = pl.int_range(pl.len()) % 2 == 0
+    texts = texts.with_columns(a=pl.when(flip).then("a").otherwise("b"), b=pl.when(flip).then("b").otherwise("a"))
+    texts.write_parquet(tmp_path / "battles.parquet")
+    assert main([*given, "--text", "a,b", "--json", "--ridge", "0.1"]) == 0
+    held = [row["feature"] for row in json.loads(capsys.readouterr().out)["style"]]
+    assert "lists" in held
+    assert "headings" not in held  # of which there are none

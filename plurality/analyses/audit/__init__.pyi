@@ -1,5 +1,6 @@
 from .compute import Audit as Audit
 from .compute import audit as audit
+from .designs import DesignColumns as DesignColumns
 from .difference import AuditDifference as AuditDifference
 from .difference import audit_difference as audit_difference
 from .export import write_table as write_table

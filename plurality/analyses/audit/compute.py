@@ -18,6 +18,14 @@ from plurality.analyses.audit.attributes import Levels, attributes_of, relabelle
 from plurality.analyses.audit.audit_readout import readout
 from plurality.analyses.audit.confidence_cells import confidence_cells
 from plurality.analyses.audit.contrasts import Reference, contrasts
+from plurality.analyses.audit.designs import (
+    DesignColumns,
+    by_design,
+    cluster_counts,
+    design_section,
+    read_design,
+    weighted,
+)
 from plurality.analyses.audit.estimates import Estimate, Plan, estimate
 from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.merging import merged
@@ -44,7 +52,7 @@ from plurality.analyses.audit.slices import (
     slices,
 )
 from plurality.analyses.audit.temperatures import temperatures
-from plurality.analyses.audit.user_sums import Material, material
+from plurality.analyses.audit.user_sums import Material, material, material_of
 from plurality.analyses.audit.verdict import verdict
 from plurality.analyses.audit.withholding import withheld, withheld_bins
 from plurality.analyses.inference.raking import Margins
@@ -214,6 +222,7 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     levels: Levels | None = None,
     exclude_missing: bool = False,
     margin: float = MARGIN,
+    design: DesignColumns | None = None,
     progress: bool = False,
 ) -> Audit:
     """Audit predicted preferences: who is served how well, with intervals that resample users.
@@ -246,6 +255,7 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     pairs              compare all pairs of groups of each other attribute, with intervals that hold for all at once
     levels             {attribute: levels in order}, or {attribute: {level: label}}; levels of one label are one group
     exclude_missing    tell of no group of missing answers; its people still count among everybody
+    design             columns of `users` that say how people were sampled: strata, clusters, weights, replicate weights
     margin             gap in accuracy or utility that matters; `finding` tells no such gap from one that could not show
 
     >>> import plurality as pl8
@@ -272,7 +282,11 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     groups = slices(attributes, len(data.ids), ways)
     state = withheld(groups, disclosure)
     told = left_out(groups, state, (MISSING, NOT_LISTED)) if exclude_missing else state
-    base, plan = material(data, n_bootstrap, seed), Plan(level, seed, disclosure.min_users_show, margin)
+    sampled = None if design is None else read_design(design, listed, data)
+    data = data if sampled is None else weighted(data, sampled)
+    counts = None if sampled is None else cluster_counts(sampled, n_bootstrap, seed)
+    base = material(data, n_bootstrap, seed) if counts is None else material_of(data, counts, seed)
+    plan = Plan(level, seed, disclosure.min_users_show, margin)
     by_bin = withheld_bins(groups, state, _people(groups, base), disclosure)
     by_bin = np.where(told == LEFT_OUT, LEFT_OUT, by_bin)
     together = merged(attributes, groups, state)
@@ -281,12 +295,15 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     shown = np.flatnonzero(told == SHOWN)[1:].tolist()
     for s in track(shown, "Auditing slices", disable=not progress, transient=True):
         done[s], _ = estimate(base, groups.users(s), plan, everybody, diagram=bool(groups.order[s] == 1))
+    if sampled is not None:
+        done = {s: by_design(found, base, groups.users(s), sampled, level) for s, found in done.items()}
     parts = [
         temperatures(data, groups, told, disclosure, level),
         confidence_cells(base, groups, by_bin, disclosure),
         abstention(base, groups, by_bin, plan),
         presented(data, level),
         shared_pairs(data, together, level=level, draws=n_bootstrap, seed=seed),
+        None if sampled is None else design_section(base, groups, told, sampled, level),
     ]
     if others:
         beside = {name: other_model(whole, name, cell, data) for name in others}

@@ -30,6 +30,9 @@ def methods(audit: Findings) -> str:
         f"were withheld; those of fewer than {rule.min_users_flag} are flagged.",
     ]
     extra = {
+        "design": "People were weighted by the sampling design, whose strata and clusters, or replicate weights, give "
+        "the intervals and tests of means and of their differences (Taylor linearisation, Binder 1983); other "
+        "statistics draw clusters anew within strata.",
         "population": "Means were also raked to population margins (Deming and Stephan 1940).",
         "contrasts": "Groups were contrasted by Welch's t with Holm's correction and simultaneous max-t intervals.",
         "models": "Models were compared on the same comparisons, paired by person; shares of people harmed have the "

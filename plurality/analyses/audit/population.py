@@ -89,8 +89,14 @@ def population(
         for a, shares in margins.items()
         for name, share in shares.items()
     ]
+    after = {
+        (a, name): float(raked.weights[(together[a].cast(pl.String) == name).to_numpy()].sum() / raked.weights.sum())
+        for a, shares in margins.items()
+        for name in shares
+    }
+    levels = [(*row, asmd(row[4], row[5]), asmd(after[row[1], row[2]], row[5])) for row in levels]
     columns = {"kind": pl.String, "attribute": pl.String, "level": pl.String, "n_users": pl.Int64,
-               "sample": pl.Float64, "population": pl.Float64}  # fmt: skip
+               **dict.fromkeys(("sample", "population", "asmd", "asmd_raked"), pl.Float64)}  # fmt: skip
     frame = pl.concat([rows, pl.DataFrame(levels, schema=columns, orient="row")], how="diagonal_relaxed")
     utility = rows.row(UTILITY, named=True)
     ends = f" [{100 * utility['lo']:.1f}, {100 * utility['hi']:.1f}]" if np.isfinite(utility["lo"]) else ""
@@ -99,6 +105,9 @@ def population(
         f"{ends} instead of {100 * utility['sample']:.1f} %; the "
         f"weights leave the information of {raked.ess:.0f} of {len(means)} users."
     )
+    worst, left = (max((row[k] for row in levels if row[k] is not None), default=None) for k in (6, 7))
+    if worst is not None and left is not None:
+        said += f" Levels are off their shares by up to {worst:.2f} standard deviations before and {left:.2f} after."
     doubt = () if raked.converged else ("The margins cannot all be met, so these weights only come near them.",)
     return Section(
         "population",
@@ -109,6 +118,16 @@ def population(
         frame,
         _draw,
     )
+
+
+def asmd(share: float | None, target: float) -> float | None:
+    """Absolute standardised mean difference |p − t| / √(t(1 − t)) of a level's share from the population's.
+
+    share     of the level among people; None of a level that is withheld
+    target    its share in the population; the difference is None where that is 0 or 1
+    """
+    spread = (target * (1 - target)) ** 0.5
+    return None if share is None or spread == 0 else abs(share - target) / spread
 
 
 def _merged_shares(level: pl.Series, together: pl.Series, shares: Mapping[str, float]) -> dict[str, float]:

@@ -23,5 +23,6 @@ from .survey import SurveyDesign as SurveyDesign
 from .survey import Surveyed as Surveyed
 from .survey import bootstrap_weights as bootstrap_weights
 from .survey import jackknife_weights as jackknife_weights
+from .survey import survey_difference as survey_difference
 from .survey import survey_mean as survey_mean
 from .survey import survey_ratio as survey_ratio

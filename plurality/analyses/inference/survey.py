@@ -25,6 +25,7 @@ __all__ = [
     "Surveyed",
     "bootstrap_weights",
     "jackknife_weights",
+    "survey_difference",
     "survey_mean",
     "survey_ratio",
 ]
@@ -149,6 +150,60 @@ def survey_ratio(
     return Surveyed(found.estimate, found.se, found.lo, found.hi, found.df, np.full_like(found.se, np.nan), found.n)
 
 
+def survey_difference(
+    x: ArrayLike, design: SurveyDesign, domain: ArrayLike, other: ArrayLike, *, level: float = 0.95
+) -> Surveyed:
+    """Difference of the means of two domains, which may share people, as `svycontrast` of R's survey gives it.
+
+    z of the one less z of the other is linearised, so that what the two share, people or clusters, is taken into
+    account; `deff` is NaN and `n` the people of the first.
+
+    x         (n,) or (n, K) numbers of each person
+    design    how they were sampled
+    domain    (n,) True for the people whose mean is taken
+    other     (n,) True for those whose mean is taken off
+    level     coverage of the interval, in (0, 1)
+    """
+    values = _columns(x, design)
+    weights = floats(design.weights)
+    held = [weights * inside for inside in (_inside(domain, weights), _inside(other, weights))]
+    means = [w @ values / w.sum() for w in held]
+    one, two = (w[:, None] * (values - mean) / w.sum() for w, mean in zip(held, means, strict=True))
+
+    def value(again: Floats) -> Floats:
+        first, second = (again * (w > 0) for w in held)
+        result: Floats = first @ values / first.sum() - second @ values / second.sum()
+        return result
+
+    estimate = means[0] - means[1]
+    found = _of_linear(one - two, value, estimate, design, level)
+    return Surveyed(*found, np.full_like(estimate, np.nan), int((held[0] > 0).sum()))
+
+
+def _inside(domain: ArrayLike | None, w: Floats) -> NDArray[np.bool_]:
+    inside = np.ones(len(w), bool) if domain is None else np.asarray(domain).astype(bool)
+    if inside.shape != w.shape or not inside.any():
+        raise InputError(
+            f"domain: shape {inside.shape}, {inside.sum()} of {len(w)} people; give True for some, one each"
+        )
+    return inside
+
+
+def _of_linear(
+    z: Floats, value: Callable[[Floats], Floats], estimate: Floats, design: SurveyDesign, level: float
+) -> tuple[Floats, Floats, Floats, Floats, float]:
+    """Estimate, error, interval and degrees of freedom of what is `value` of weights, linearised as z (n, K)."""
+    if not 0 < level < 1:
+        raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")
+    if design.replicates is None:
+        variance, df = _linearised(z, design)
+    else:
+        variance, df = _replicated(value, estimate, design.replicates)
+    se = np.sqrt(variance)
+    half = student.isf((1 - level) / 2, df) * se if df > 0 else np.full_like(se, np.nan)
+    return estimate, se, estimate - half, estimate + half, df
+
+
 def _columns(x: ArrayLike, design: SurveyDesign) -> Floats:
     values = floats(x)
     values = values[:, None] if values.ndim == 1 else values
@@ -160,14 +215,8 @@ def _columns(x: ArrayLike, design: SurveyDesign) -> Floats:
 
 
 def _found(top: Floats, bottom: Floats, design: SurveyDesign, domain: ArrayLike | None, level: float) -> Surveyed:
-    if not 0 < level < 1:
-        raise InputError(f"level: {level}; give a coverage between 0 and 1, such as .95")
     w = floats(design.weights)
-    inside = np.ones(len(w), bool) if domain is None else np.asarray(domain).astype(bool)
-    if inside.shape != w.shape or not inside.any():
-        raise InputError(
-            f"domain: shape {inside.shape}, {inside.sum()} of {len(w)} people; give True for some, one each"
-        )
+    inside = _inside(domain, w)
 
     def value(weights: Floats) -> Floats:
         held = weights * inside
@@ -176,21 +225,19 @@ def _found(top: Floats, bottom: Floats, design: SurveyDesign, domain: ArrayLike 
 
     estimate = value(w)
     z = (w * inside)[:, None] * (top - estimate * bottom) / ((w * inside) @ bottom)
-    if design.replicates is None:
-        variance, df = _linearised(z, design)
-    else:
-        variance, df = _replicated(value, estimate, design.replicates)
+    found = _of_linear(z, value, estimate, design, level)
     n, total = int(inside.sum()), (w * inside).sum()
     spread = ((w * inside) @ (top - estimate * bottom) ** 2) / total * n / max(n - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        deff = np.where(spread > 0, variance * n / spread, np.nan)
-    se = np.sqrt(variance)
-    half = student.isf((1 - level) / 2, df) * se if df > 0 else np.full_like(se, np.nan)
-    return Surveyed(estimate, se, estimate - half, estimate + half, df, deff, n)
+        deff = np.where(spread > 0, found[1] ** 2 * n / spread, np.nan)
+    return Surveyed(*found, deff, n)
 
 
-def _design_codes(design: SurveyDesign) -> tuple[Ints, Ints, Ints]:
-    """Cluster of each person (n,), stratum of each cluster (C,), clusters of each stratum (H,)."""
+def clusters(design: SurveyDesign) -> tuple[Ints, Ints, Ints]:
+    """Cluster of each person (n,), stratum of each cluster (C,), clusters of each stratum (H,).
+
+    design    strata and clusters
+    """
     n = len(floats(design.weights))
     strata, psu = (
         (np.zeros(n) if design.strata is None else design.strata),
@@ -202,7 +249,7 @@ def _design_codes(design: SurveyDesign) -> tuple[Ints, Ints, Ints]:
 
 
 def _linearised(z: Floats, design: SurveyDesign) -> tuple[Floats, float]:
-    place, home, size = _design_codes(design)
+    place, home, size = clusters(design)
     totals = np.stack([np.bincount(place, column, minlength=len(home)) for column in z.T], axis=1)
     centre = np.stack([np.bincount(home, column) for column in totals.T], axis=1) / size[:, None]
     lonely = size == 1
@@ -255,7 +302,7 @@ def jackknife_weights(design: SurveyDesign) -> Replicates:
 
     design    strata, clusters, weights and correction
     """
-    place, home, size = _design_codes(design)
+    place, home, size = clusters(design)
     if (size == 1).any():
         raise InputError(
             f"survey: {int((size == 1).sum())} strata have one cluster, which cannot be left out; merge strata"
@@ -280,7 +327,7 @@ def bootstrap_weights(design: SurveyDesign, replicates: int = 500, *, seed: int 
     replicates    how many, at least 2
     seed          of the draws
     """
-    place, home, size = _design_codes(design)
+    place, home, size = clusters(design)
     if (size == 1).any() or replicates < 2:
         raise InputError(
             f"survey: {int((size == 1).sum())} strata of one cluster, {replicates} replicates; merge, give >= 2"
