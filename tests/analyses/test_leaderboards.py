@@ -136,6 +136,16 @@ def test_a_system_few_of_a_group_judged_does_not_follow_from_the_other_group():
     assert whole - rest == len(few)  # what would have been told
 
 
+def test_ratings_with_style_are_those_of_arena_rank(ranked):
+    """ContextualBradleyTerry of arena-rank 0.1.1 on these rows (reg=0, gtol=1e-12), its ratings less their mean."""
+    _, _, style, found = ranked
+    rating = [0.051341255004266645, 0.03802299134356234, 0.0302677126553625, -0.11963195900319148]
+    table = found.table.filter(attribute="(overall)").sort("system")
+    np.testing.assert_allclose(table["rating"], rating, atol=1e-8)
+    a_deviation = np.sqrt((style["length"] ** 2).mean())
+    assert found.style["coefficient"][0] == pytest.approx(1.3294351302746863 * a_deviation, rel=1e-7)
+
+
 def test_winners_are_labels():
     frame, users, _ = battles(users=60)
     winner = frame["label"].replace_strict({1.0: "model_a", 0.0: "model_b"}, return_dtype=pl.String)

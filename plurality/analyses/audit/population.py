@@ -94,10 +94,16 @@ def population(
         for a, shares in margins.items()
         for name in shares
     }
-    levels = [(*row, asmd(row[4], row[5]), asmd(after[row[1], row[2]], row[5])) for row in levels]
+    off = [(asmd(row[4], row[5]), asmd(after[row[1], row[2]], row[5])) for row in levels]
     columns = {"kind": pl.String, "attribute": pl.String, "level": pl.String, "n_users": pl.Int64,
                **dict.fromkeys(("sample", "population", "asmd", "asmd_raked"), pl.Float64)}  # fmt: skip
-    frame = pl.concat([rows, pl.DataFrame(levels, schema=columns, orient="row")], how="diagonal_relaxed")
+    frame = pl.concat(
+        [
+            rows,
+            pl.DataFrame([(*row, *far) for row, far in zip(levels, off, strict=True)], schema=columns, orient="row"),
+        ],
+        how="diagonal_relaxed",
+    )
     utility = rows.row(UTILITY, named=True)
     ends = f" [{100 * utility['lo']:.1f}, {100 * utility['hi']:.1f}]" if np.isfinite(utility["lo"]) else ""
     said = (
@@ -105,8 +111,9 @@ def population(
         f"{ends} instead of {100 * utility['sample']:.1f} %; the "
         f"weights leave the information of {raked.ess:.0f} of {len(means)} users."
     )
-    worst, left = (max((row[k] for row in levels if row[k] is not None), default=None) for k in (6, 7))
-    if worst is not None and left is not None:
+    before, after_all = ([x for far in off if (x := far[k]) is not None] for k in (0, 1))
+    if before and after_all:
+        worst, left = max(before), max(after_all)
         said += f" Levels are off their shares by up to {worst:.2f} standard deviations before and {left:.2f} after."
     doubt = () if raked.converged else ("The margins cannot all be met, so these weights only come near them.",)
     return Section(

@@ -149,12 +149,14 @@ def sums_by_name(attribute: Sequence[str], level: Sequence[str]) -> tuple[tuple[
     for name in (n for n in of if n != OVERALL[0]):
         crossed = name.split(CROSS)
         for cell in product(*(of.get(single, []) for single in crossed)):
-            s = place.get((name, crossed_name(cell)))
-            for k in range(len(crossed)) if s is not None else ():
+            if (name, crossed_name(cell)) not in place:
+                continue
+            s = place[name, crossed_name(cell)]
+            for k in range(len(crossed)):
                 rest = cell[:k] + cell[k + 1 :]
                 whole = (CROSS.join(crossed[:k] + crossed[k + 1 :]), crossed_name(rest)) if rest else OVERALL
                 if whole in place:
-                    parts.setdefault(place[whole], {}).setdefault(name, []).append(int(s))
+                    parts.setdefault(place[whole], {}).setdefault(name, []).append(s)
     return tuple((whole, tuple(listed)) for whole, by in parts.items() for listed in by.values())
 
 

@@ -19,6 +19,7 @@ INNER, ROUGH = 20, 7  # nodes for one person's choices, adapted to where they li
 FREEDOM = 5.0  # of the proposals for log s: tails heavier than any of the posterior's
 ROUNDS, TRIED = 3, 500  # of fitting them, and draws in each
 WIDE = 0.1  # share of draws from the first, wide proposal, so that no weight is unbounded
+WIDER = 1.08  # standard deviations of proposals for z over those of the approximation, for its lighter tails
 STEPS, CLOSE = 25, 0.02  # of Newton's method, in standard deviations: proposals need not stand at the very mode
 BATCH = 4_000_000  # numbers held at once
 
@@ -74,7 +75,7 @@ def laplace_draws(data: Multilevel, precision: float, draws: int, seed: int) -> 
         mode, curvature = _mode(data, precision, log_sd[part])
         factor = np.linalg.cholesky(curvature)
         noise = rng.standard_normal(mode.shape)
-        here = mode + np.linalg.solve(np.swapaxes(factor, 1, 2), noise[:, :, None])[:, :, 0]
+        here = mode + WIDER * np.linalg.solve(np.swapaxes(factor, 1, 2), noise[:, :, None])[:, :, 0]
         of_z = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1) - np.square(noise).sum(axis=1) / 2
         log_ratio.append(_joint(data, precision, log_sd[part], here) - of_z)
         z.append(here)
