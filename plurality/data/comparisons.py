@@ -324,7 +324,7 @@ class Comparisons:
         if self.base is not None:
             cells["base scores"] = "a score an item, of a reward you own"
         if self.unread:
-            cells["columns not read"] = ", ".join(self.unread)
+            cells["columns no model looks at"] = ", ".join(self.unread)
         rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{markup(v)}</td></tr>" for k, v in cells.items())
         return f"<table>{rows}</table>"
 

@@ -20,6 +20,7 @@ from plurality.io.progress import stages
 __all__ = ["DataCheck", "check_data"]
 
 Split = Literal["group", "prompt", "item"]
+MOST_ROWS = 24  # of a table in a notebook; all of them are in `frames`
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,7 +86,14 @@ class DataCheck:
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li>{markup(s)}</li>" for s in self.sentences)
-        tables = "".join(f"<p><b>{markup(k)}</b></p>{v._repr_html_()}" for k, v in self.frames().items())
+        with pl.Config(
+            tbl_hide_dataframe_shape=True,
+            tbl_hide_column_data_types=True,
+            tbl_rows=MOST_ROWS,
+            fmt_str_lengths=80,
+            float_precision=3,
+        ):
+            tables = "".join(f"<p><b>{markup(k)}</b></p>{v._repr_html_()}" for k, v in self.frames().items())
         return f"<p><b>Check of {markup(self.source)}</b></p><ul>{items}</ul>{tables}"
 
 

@@ -67,7 +67,7 @@ def count(data: Comparisons) -> Counts:
     if ties > 0:
         said.append(f"{100 * ties:.1f} % of comparisons are ties.")
     if data.unread:
-        said.append(f"Columns of the table that are not read: {', '.join(data.unread)}.")
+        said.append(f"Columns that no model looks at: {', '.join(data.unread)}.")
     return Counts(table, tuple(said), recur)
 
 

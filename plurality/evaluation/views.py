@@ -23,7 +23,10 @@ SMALL_ACCURACY, SMALL_NATS = 0.002, 0.002  # differences too small to matter, ho
 def as_text(comparison: ComparisonFrames) -> str:
     """Plain text of at most WIDTH columns."""
     stream = StringIO()
-    Console(file=stream, width=WIDTH, no_color=True, highlight=False, legacy_windows=False).print(_render(comparison))
+    console = Console(  # a notebook would show what is written to the stream, and leave that empty
+        file=stream, width=WIDTH, no_color=True, highlight=False, legacy_windows=False, force_jupyter=False
+    )
+    console.print(_render(comparison))
     return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().split("\n"))
 
 
@@ -177,7 +180,8 @@ def _legend(comparison: ComparisonFrames) -> str:
         "calibration error, * above "
         "what a calibrated model shows. Worst⅒: accuracy of the worst tenth of users. Pop., Other, Shuf.: accuracy of "
         "the same model with the population's code for all users, with another user's, and fitted on shuffled users; "
-        f"what does not beat them is not personal. {harmed if comparison.harmed.height else ''}"
+        "what does not beat them is not personal, and a model without them gave all users one reward. "
+        f"{harmed if comparison.harmed.height else ''}"
         f"{curves if comparison.curves.height else ''}{answers if comparison.answers.height else ''}Split by "
         f"{about['split']}, folds: {about['folds']}; unseen users adapted on up to {about['support']} comparisons."
     )
@@ -218,5 +222,6 @@ def _numbers(m: dict[str, dict[str, Any]]) -> list[str]:
 def _difference(row: dict[str, Any]) -> str:
     if row["diff"] is None:
         return "–"
-    star = "*" if row["diff_lo"] > 0 or row["diff_hi"] < 0 else " "
-    return short(row["diff"], "+") + star
+    said = short(row["diff"], "+")
+    sure = (row["diff_lo"] > 0 or row["diff_hi"] < 0) and bool(said.strip("+-.0"))  # of nothing, rounding is sure
+    return said + ("*" if sure else " ")

@@ -145,3 +145,15 @@ def test_html_escapes_names():
     page = as_html(comparison(lines(*BASELINE), lines("<b>&pal</b>", *PAL[1:])))
     assert "&lt;b&gt;&amp;pal&lt;/b&gt;" in page
     assert "<b>&pal" not in page
+
+
+def test_a_notebook_gets_the_text_and_nothing_beside_it(shown, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # where rich shows what it was to write elsewhere
+    assert as_text(shown).startswith("Seen user, unseen prompt")
+
+
+def test_rounding_has_no_star():
+    tiny = (0.6, 0.59, 0.61, 0.0, 1e-9, 3e-9)
+    text = as_text(comparison(lines(*BASELINE), lines("low_rank", tiny, (0.66, 0.65, 0.67, -1e-4, -2e-4, -1e-5))))
+    assert "+.000*" not in text
+    assert "-.000*" not in text
