@@ -10,6 +10,7 @@ OPTIONAL = ("label", "weight", "strength", "group_id", "objective")
 SCORES = ("score_chosen", "score_rejected", "score_first", "score_second")  # of a base reward
 PAIRS = ("user_id", "prompt", "chosen", "rejected", "first", "second", *OPTIONAL, *SCORES)
 OTHERS = ("completions", "completion", "ranking", "rating", "score", "scores")  # of answers other than pairs
+SCALES = ("scale", "rating_scale", "scale_max", "scale_min", "max_rating", "min_rating")
 TIES = ("tie", "ties", "tied", "is_tie")
 LIKE = 0.8  # similarity from which a name is a slip: "wieght" has .83, "length" only .71 of "strength"
 
@@ -25,7 +26,8 @@ def unread(frame: pl.DataFrame, pairs: bool = True) -> tuple[str, ...]:
 
 
 def mistaken(frame: pl.DataFrame, place: str) -> list[str]:
-    """A note on each unread column that was probably meant to count: a slip in an optional name, or a mark of ties.
+    """A note on each unread column that was probably meant to count: a slip in an optional name, a mark of ties, or the
+    scale that ratings are on.
 
     frame    rows of comparisons
     place    file, or word for a frame
@@ -40,6 +42,9 @@ def mistaken(frame: pl.DataFrame, place: str) -> list[str]:
             notes.append(f"{place}: column {name} is not read; rename it if you mean {meant}")
         elif "label" in absent and name.lower() in TIES:
             notes.append(f"{place}: column {name} is not read; a tie is a row with a label of 1/2")
+        elif "rating" in frame.columns and "objective" in absent and name.lower() in SCALES:
+            why = "a person's ratings are all compared, so where they are on several scales say which in objective"
+            notes.append(f"{place}: column {name} is not read; {why}")
     return notes
 
 

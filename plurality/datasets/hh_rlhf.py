@@ -4,12 +4,13 @@ Four subsets of pairs of transcripts without user ids. Source: the hub's card; a
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
 
-from plurality.datasets._tools.about import folder_of, open_table, parts_there
+from plurality.datasets._tools.about import folder_of, is_there, open_table, parts_there
 from plurality.datasets._tools.conversion import one_of
 from plurality.datasets._tools.frames import About, Checked, Frames, sieve, some
 from plurality.datasets._tools.schema import TEXT
@@ -53,19 +54,16 @@ def frames(
 
     `objectives` says what the column `objective` holds: what was asked for (helpful, harmless), the subset, or
     nothing. The set names no people: `users` gives all rows to one user, or makes one of each kind or subset.
-    Raises InputError for bad files.
+    `source` may also be the folder of one subset, or one file in it. Raises InputError for bad files.
     """
     given = (("subsets", subsets, Subsets), ("split", split, Split), ("objectives", objectives, Objectives))
     for name, value, choices in (*given, ("users", users, Users)):
         one_of(name, value, get_args(choices))
     folder = folder_of(source, ABOUT.files)
-    if folder.is_file():
-        raise InputError(f"{source} is one file of several; give the folder that holds {', '.join(KINDS)}")
     wanted = [name for name, kind in KINDS.items() if subsets in ("all", kind, name)]
-    files = {subset: f"{subset}/{split}" for subset in wanted}
     parts, without = [], Counter[str]()
-    for subset in parts_there(folder, files):
-        part = open_table(folder, files[subset], {"chosen": TEXT, "rejected": TEXT})
+    for subset, file in _files(folder, wanted, split).items():
+        part = open_table(folder, file, {"chosen": TEXT, "rejected": TEXT})
         without.update(part.dropped)
         told = {"subset": pl.lit(subset), "kind": pl.lit(KINDS[subset]), "one": pl.lit(ONE_USER)}
         parts.append(part.frame.select("chosen", "rejected", **told))
@@ -100,6 +98,27 @@ def frames(
     )
     people = made.select("user_id").unique(maintain_order=True).collect(engine="streaming")
     return some(Frames("hh_rlhf", made, people, {**without, **dropped}), source)
+
+
+def _files(folder: Path, wanted: Sequence[str], split: str) -> dict[str, str]:
+    """The file of each subset that is there: of all in a folder, of the subset whose folder it is, or itself."""
+    if folder.is_file():
+        if folder.parent.name not in KINDS:
+            raise InputError(f"{folder} is in no folder called {', '.join(KINDS)}; leave it in the one it came in")
+        return {folder.parent.name: folder.name}
+    if folder.name in KINDS:
+        files = {folder.name: "{}"}
+    else:
+        files = {subset: f"{subset}/{{}}" for subset in wanted}
+    asked, other = (
+        {subset: file.format(part) for subset, file in files.items()}
+        for part in (split, "test" if split == "train" else "train")
+    )
+    there = parts_there(folder, asked)
+    if not is_there(folder, asked[there[0]]) and (found := [file for file in other.values() if is_there(folder, file)]):
+        part = found[0].rpartition("/")[2]
+        raise InputError(f"{folder} holds {', '.join(found)} and nothing of the split {split}; say split={part}")
+    return {subset: asked[subset] for subset in there}
 
 
 def _messages(transcript: pl.Expr) -> pl.Expr:

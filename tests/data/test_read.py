@@ -312,6 +312,19 @@ def test_a_column_that_was_meant_to_count_is_warned_of(letters, name, meant):
         read(pl.DataFrame({**ROWS, name: [1, 0, 0, 1]}), encoder=letters)
 
 
+def test_ratings_on_several_scales_are_warned_of(letters):
+    rated = {"user_id": ["ann"] * 4, "prompt": ["tea?"] * 4, "completion": list("abcd"), "rating": [5, 1, 6, 9]}
+    scale = ["1-5", "1-5", "1-10", "1-10"]
+    with pytest.warns(InputWarning, match="column scale is not read; a person's ratings are all compared, .* objective"):
+        read(pl.DataFrame({**rated, "scale": scale}), encoder=letters)
+    data = read(pl.DataFrame({**rated, "objective": scale}), encoder=letters)
+    name = data.texts["completion"].to_list()
+    assert {frozenset((name[a], name[b])) for a, b in zip(data.first, data.second, strict=True)} == {
+        frozenset("ab"),
+        frozenset("cd"),
+    }
+
+
 @pytest.mark.parametrize("name", ["length", "group", "tier", "country", "subject"])
 def test_a_column_of_ones_own_is_not(letters, name):
     assert read(pl.DataFrame({**ROWS, name: list("abcd")}), encoder=letters).unread == (name,)

@@ -108,6 +108,16 @@ def test_a_folder_of_some_subsets(folder):
         frames(folder, subsets="harmless-base")
 
 
+def test_one_subset_or_one_file(folder):
+    subset = folder / "harmless-base"
+    (subset / "train.jsonl.gz").rename(subset / "test.jsonl.gz")
+    alone = [("harmless-base", "no", "sure")]
+    assert [row[2:] for row in told(frames(subset, split="test"))] == alone
+    assert [row[2:] for row in told(frames(subset / "test.jsonl.gz"))] == alone
+    with pytest.raises(InputError, match="holds test and nothing of the split train; say split=test"):
+        frames(subset)
+
+
 def test_to_comparisons(folder, letters, facts):
     data = load("hh_rlhf", folder, encoder=letters)
     assert data.objectives == ("harmless", "helpful")
@@ -122,10 +132,11 @@ def test_to_comparisons(folder, letters, facts):
 def test_what_is_an_error(folder):
     with pytest.raises(InputError, match="subsets='harmless' is unknown; choose all, helpful"):
         frames(folder, subsets="harmless")
-    with pytest.raises(InputError, match=r"train\.jsonl\.gz is one file of several; give the folder that holds helpf"):
-        frames(folder / "helpful-base" / "train.jsonl.gz")
-    with pytest.raises(InputError, match=r"holds no helpful-base/test .*; give the published files"):
+    with pytest.raises(InputError, match=r"holds helpful-base/train, .* and nothing of the split test; say split=train"):
         frames(folder, split="test")
+    alone = (folder / "helpful-base" / "train.jsonl.gz").rename(folder / "train.jsonl.gz")
+    with pytest.raises(InputError, match=r"train\.jsonl\.gz is in no folder called helpful-base, .*; leave it in the one"):
+        frames(alone)
     with pytest.raises(InputError, match=r"no comparison is left for hh_rlhf \(rows that end with the human 1\)"):
         frames(folder, subsets="helpful-rejection-sampled")
     write(folder, rows={"harmless-base": [*ROWS["harmless-base"], (said("a", "b"), [said("a", "c"), said("a", "d")])]})

@@ -72,13 +72,18 @@ def open_table(
 
 def parts_there(folder: Path, files: Mapping[str, str]) -> list[str]:
     """The parts, by name, whose file a folder holds, with an InputWarning where it lacks some but not all."""
-    there = [part for part, file in files.items() if any(True for name in _names(file) for _ in folder.rglob(name))]
+    there = [part for part, file in files.items() if is_there(folder, file)]
     if there and len(there) < len(files):
         lost = ", ".join(file for part, file in files.items() if part not in there)
         warnings.warn(
             InputWarning(f"{folder} holds {', '.join(there)} but not {lost}; only they are read"), stacklevel=3
         )
     return there or list(files)
+
+
+def is_there(folder: Path, file: str) -> bool:
+    """Whether a folder, or one below it, holds a file of that name, with any of the suffixes."""
+    return any(True for name in _names(file) for _ in folder.rglob(name))
 
 
 def _names(file: str) -> list[str]:
