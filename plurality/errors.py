@@ -6,6 +6,7 @@ the command line prints it as it stands and leaves with exit code 2.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 
 __all__ = ["InputError", "InputWarning"]
 
@@ -18,6 +19,17 @@ class InputError(ValueError):
 
 class InputWarning(UserWarning):
     """Input that was usable after a change the reader should know of, such as dropped duplicates."""
+
+
+def check_whole(name: str, value: object, least: int = 0) -> None:
+    """Raise InputError unless an argument is a whole number of at least `least`.
+
+    name     of the argument
+    value    what was given
+    least    smallest that it may be
+    """
+    if not isinstance(value, Integral) or int(value) < least:
+        raise InputError(f"{name}={value!r:.40} is no whole number of {least} or more; give one")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -203,6 +203,11 @@ class Comparisons:
                 f"{self.source}: the users table has no column {column!r} to be the unit of codes; "
                 f"it has {', '.join(self.users.columns)}"
             )
+        dtype = self.users[column].dtype
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Object):
+            raise InputError(
+                f"{self.source}: {column!r} of the users table holds {dtype}, no unit; give text or numbers"
+            )
         value = self.users[column].cast(pl.String)
         if value.gather(self.present).null_count():
             who = self.users["user_id"].gather(self.present).filter(value.gather(self.present).is_null())[0]

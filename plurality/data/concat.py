@@ -132,17 +132,21 @@ def concat(
 
 
 def _names(sets: Sequence[Comparisons], objectives: Sequence[str] | None) -> list[str]:
-    if isinstance(sets, Comparisons) or not sets:
-        raise InputError("concat joins a list of comparisons; give [one, other]")
+    if isinstance(sets, Comparisons) or not sets or not all(isinstance(data, Comparisons) for data in sets):
+        raise InputError("concat joins a list of comparisons, as read gives them; give [one, other]")
     if objectives is None:
         sources = [data.source for data in sets]
         return sources if len(set(sources)) == len(sets) else [f"set {place}" for place in range(1, len(sets) + 1)]
     names = [objectives] if isinstance(objectives, str) else list(objectives)
-    if len(names) != len(sets) or len(set(names)) < len(names) or not all(names):
+    if len(names) != len(sets) or len(set(names)) < len(names) or not all(map(_is_name, names)):
         raise InputError(
             f"objectives {names} are not one name for each of {len(sets)} sets; give as many, all different"
         )
     return names
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name.strip())
 
 
 def _check_embeddings(sets: Sequence[Comparisons], again: bool) -> None:

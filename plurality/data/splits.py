@@ -6,6 +6,7 @@ transitivity stand in for taste. A test comparison here has items (or a prompt) 
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from plurality.data.comparisons import Comparisons
 from plurality.data.keys import Keys, combine, text_keys, uniform
 from plurality.data.times import moments
 from plurality.deprecation import renamed
-from plurality.errors import InputError, InputWarning
+from plurality.errors import InputError, InputWarning, check_whole
 
 Mask = NDArray[np.bool_]
 NewItemsFor = Literal["anybody", "user"]
@@ -147,9 +148,11 @@ def _masks(
         raise InputError(f"split by {unit!r} is unknown; choose one of {', '.join(UNITS)}")
     if new_items_for not in ("anybody", "user"):
         raise InputError(f'new_items_for={new_items_for!r} is not a valid option; choose "anybody" or "user"')
-    if not 0 < test_size < 1:
-        raise InputError(f"test share {test_size} must lie between 0 and 1")
-    if not isinstance(fold, int | np.integer) or not 0 <= fold <= round(1 / test_size) - 1:
+    if not isinstance(test_size, Real) or not 0 < test_size < 1:
+        raise InputError(f"test share {test_size!r} must lie between 0 and 1")
+    check_whole("seed", seed)
+    check_whole("fold", fold)
+    if fold > round(1 / test_size) - 1:
         last = round(1 / test_size) - 1
         raise InputError(f"fold {fold} does not exist: a test share of {test_size} has folds 0 to {last}")
     # a prompt keeps its items to itself: the same text under another prompt is another item

@@ -35,7 +35,9 @@ def moments(time: pl.Series) -> pl.Series | None:
         zoned = {moment.tzinfo is not None for moment in known}
         since = [(moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)) - START for moment in known]
         at = [gap // dt.timedelta(microseconds=1) for gap in since]
-        return None if len(zoned) > 1 else text.replace_strict(values, pl.Series(at), default=None, return_dtype=pl.Int64)
+        return (
+            None if len(zoned) > 1 else text.replace_strict(values, pl.Series(at), default=None, return_dtype=pl.Int64)
+        )
     other = values.str.contains(OTHER_ORDER).any() or any(moment.tzinfo for moment in known)
     return None if other else text
 

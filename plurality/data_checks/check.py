@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from textwrap import fill
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from plurality.io.progress import stages
 __all__ = ["DataCheck", "check_data"]
 
 Split = Literal["group", "prompt", "item"]
+MOST_FOLDS = 5  # disjoint test parts, each a fifth
 MOST_ROWS = 24  # of a table in a notebook; all of them are in `frames`
 
 
@@ -125,6 +126,10 @@ def check_data(
     """
     if not len(data):
         raise InputError(f"{data.source}: no comparison to check")
+    if split is not None and split not in get_args(Split):
+        raise InputError(f"split={split!r} is unknown; choose {', '.join(get_args(Split))}, or leave it out")
+    if not isinstance(folds, int) or not 1 <= folds <= MOST_FOLDS:
+        raise InputError(f"folds={folds!r} is no whole number from 1 to {MOST_FOLDS}; give one")
     with stages("check", 4, show=progress) as bar:
         bar("counts")
         counts = count(data)

@@ -12,7 +12,7 @@ from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.keys import combine, mix, text_keys, uniform
 from plurality.elicitation.scores import d_optimal, information_gain, max_distance, sides_apart, unlikeness
-from plurality.errors import InputError
+from plurality.errors import InputError, check_whole
 from plurality.reward.links import prob
 from plurality.reward.posterior import Posterior
 from plurality.reward.reward_model import RewardModel
@@ -49,6 +49,7 @@ def next_questions(
     n             number of questions
     """
     _check(reward, candidates, how)
+    check_whole("n", n)
     if not 1 <= n <= len(candidates):
         raise InputError(f"{candidates.source}: {n} questions cannot be chosen from {len(candidates)} candidates")
     if how == "dissimilar":
@@ -58,6 +59,10 @@ def next_questions(
             )
         reward.check(asked)
         return _furthest_first(reward, candidates, asked, n)
+    if not isinstance(user_id, str):
+        raise InputError(
+            f"user_id={user_id!r:.40} is no text; ids are texts, also where they were numbers in the table"
+        )
     score = _scores(reward, [user_id], candidates, how, seed)[0]
     return np.argsort(-score, kind="stable")[:n]
 

@@ -8,7 +8,7 @@ import torch
 from plurality.arrays import Array, Float, Int
 from plurality.data.comparisons import Comparisons
 from plurality.elicitation.asking import batch_sides
-from plurality.errors import InputError
+from plurality.errors import InputError, check_whole
 from plurality.reward.links import prob
 from plurality.reward.posterior import Posterior
 from plurality.reward.reward_model import RewardModel
@@ -61,6 +61,7 @@ def next_labels(
     """
     reward.check(candidates)
     reward.check(labelled)
+    check_whole("n", n)
     if not 1 <= n <= len(candidates):
         raise InputError(f"{candidates.source}: {n} labels cannot be chosen from {len(candidates)} candidates")
     if not decay > 0:

@@ -13,7 +13,7 @@ from plurality.arrays import Int
 from plurality.data.comparisons import Comparisons
 from plurality.data.splits import NewItemsFor
 from plurality.deprecation import renamed
-from plurality.errors import InputError, InputWarning
+from plurality.errors import InputError, InputWarning, check_whole
 from plurality.evaluation.answers import tabulate_answers
 from plurality.evaluation.comparison_table import POPULATION, Comparison, tabulate
 from plurality.evaluation.few_shot import Supports, curve_table, sizes_of
@@ -108,6 +108,11 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
     if not isinstance(data, Comparisons):
         raise InputError(f"compare takes Comparisons, not a {type(data).__name__}; make them by read()")
     check_device(device)
+    check_whole("folds", folds)
+    check_whole("n_bootstrap", n_bootstrap, 1)
+    check_whole("seed", seed)
+    if n_jobs == 0:
+        raise InputError("compare: n_jobs=0 fits nothing; give 1 or more, or -1 for one a core")
     specs, left_out, sizes = _with_baselines(models), {}, sizes_of(support, support_draws)
     if 0 < test_size < 1 and not 1 <= folds <= round(1 / test_size):  # said before the first of them is fitted
         raise InputError(

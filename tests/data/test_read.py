@@ -315,7 +315,9 @@ def test_a_column_that_was_meant_to_count_is_warned_of(letters, name, meant):
 def test_ratings_on_several_scales_are_warned_of(letters):
     rated = {"user_id": ["ann"] * 4, "prompt": ["tea?"] * 4, "completion": list("abcd"), "rating": [5, 1, 6, 9]}
     scale = ["1-5", "1-5", "1-10", "1-10"]
-    with pytest.warns(InputWarning, match="column scale is not read; a person's ratings are all compared, .* objective"):
+    with pytest.warns(
+        InputWarning, match="column scale is not read; a person's ratings are all compared, .* objective"
+    ):
         read(pl.DataFrame({**rated, "scale": scale}), encoder=letters)
     data = read(pl.DataFrame({**rated, "objective": scale}), encoder=letters)
     name = data.texts["completion"].to_list()

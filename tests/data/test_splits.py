@@ -293,7 +293,7 @@ def test_folds_apart_share_no_item(make, new_items_for):
         ({"split": "moon"}, "split by 'moon' is unknown; choose one of prompt, group, item, user, row"),
         ({"split": "user", "test_size": 0.0}, "test share 0.0 must lie between 0 and 1"),
         ({"split": "user", "test_size": 1.0}, "test share 1.0 must lie between 0 and 1"),
-        ({"split": "user", "test_size": 0.5, "fold": -1}, "fold -1 does not exist"),
+        ({"split": "user", "test_size": 0.5, "fold": -1}, "fold=-1 is no whole number of 0 or more"),
         (
             {"split": "prompt", "test_size": 0.001},
             "the split by prompt leaves the test part empty; change the test share",
