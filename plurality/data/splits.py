@@ -63,8 +63,8 @@ def split(
     default), of all users' where it is "anybody"; a test comparison has both items held out, a training one neither,
     the mixed ones are dropped. With "anybody", data that fall apart into small sets of connected items are split by
     those sets, dropping nothing.
-    split = "time": the last rows by the attribute `time` (numbers, dates, ISO 8601, other text that sorts); fold k holds out those
-    before the last k shares, and what comes later is dropped.
+    split = "time": the last rows by the attribute `time` (numbers, dates, ISO 8601, other text that sorts); fold k
+    holds out those before the last k shares, and what comes later is dropped.
     split = "row" leaks wherever siblings or items recur, and warns. Folds 0 … 1/test_size − 1 of one seed are disjoint.
     Raises InputError for an unknown unit, a share outside (0, 1) or an empty part.
     """
@@ -185,8 +185,8 @@ def _by_time(data: Comparisons, test_size: float, fold: int) -> tuple[Mask, Mask
     time = moments(said)
     if time is None:
         raise InputError(
-            f"{data.source}: {TIME} is text like {said.drop_nulls()[0]!r}, which does not sort from early to late; give "
-            "numbers, dates, or text like 2026-01-31T10:00:00+00:00, with a zone everywhere or nowhere"
+            f"{data.source}: {TIME} is text like {said.drop_nulls()[0]!r}, which does not sort by what is later; "
+            "give numbers, dates, or text like 2026-01-31T10:00:00+00:00, with a zone everywhere or nowhere"
         )
     if time.null_count():
         raise InputError(f"{data.source}: {time.null_count():,} rows have no {TIME}; fill it in or drop them")

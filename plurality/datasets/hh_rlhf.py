@@ -106,10 +106,7 @@ def _files(folder: Path, wanted: Sequence[str], split: str) -> dict[str, str]:
         if folder.parent.name not in KINDS:
             raise InputError(f"{folder} is in no folder called {', '.join(KINDS)}; leave it in the one it came in")
         return {folder.parent.name: folder.name}
-    if folder.name in KINDS:
-        files = {folder.name: "{}"}
-    else:
-        files = {subset: f"{subset}/{{}}" for subset in wanted}
+    files = {folder.name: "{}"} if folder.name in KINDS else {subset: f"{subset}/{{}}" for subset in wanted}
     asked, other = (
         {subset: file.format(part) for subset, file in files.items()}
         for part in (split, "test" if split == "train" else "train")

@@ -88,5 +88,5 @@ def test_names_of_joined_sets(data, names):
 
 @pytest.mark.parametrize("column", ["told", "lived"])
 def test_units_are_of_single_values(data, column):
-    with pytest.raises(InputError, match=f"'{column}' of the users table holds .*, no unit; give text or numbers"):
+    with pytest.raises(InputError, match=f"'{column}' of the users table holds .*; give text or numbers"):
         data.by_unit(column)

@@ -111,7 +111,9 @@ def test_what_is_an_error(sets):
         with pytest.raises(InputError, match="are not one name for each of 2 sets; give as many, all different"):
             pl8.concat(sets, objectives=names)
     for none in ([], sets[0]):
-        with pytest.raises(InputError, match=r"concat joins a list of comparisons; give \[one, other\]"):
+        with pytest.raises(
+            InputError, match=r"concat joins a list of comparisons, as read gives them; give \[one, other\]"
+        ):
             pl8.concat(none)
     rows = {"user_id": ["ann", "bob"], "chosen": [0, 2], "rejected": [1, 0]}
     with pytest.raises(InputError, match="are embedded by different encoders; embed all with one model"):

@@ -132,14 +132,10 @@ def test_to_comparisons(folder, letters, facts):
 def test_what_is_an_error(folder):
     with pytest.raises(InputError, match="subsets='harmless' is unknown; choose all, helpful"):
         frames(folder, subsets="harmless")
-    with pytest.raises(
-        InputError, match=r"holds helpful-base/train, .* and nothing of the split test; say split=train"
-    ):
+    with pytest.raises(InputError, match=r"holds helpful-base/train, .* of the split test; say split=train"):
         frames(folder, split="test")
     alone = (folder / "helpful-base" / "train.jsonl.gz").rename(folder / "train.jsonl.gz")
-    with pytest.raises(
-        InputError, match=r"train\.jsonl\.gz is in no folder called helpful-base, .*; leave it in the one"
-    ):
+    with pytest.raises(InputError, match=r"train\.jsonl\.gz is in no folder called helpful-base, .*; leave it in"):
         frames(alone)
     with pytest.raises(InputError, match=r"no comparison is left for hh_rlhf \(rows that end with the human 1\)"):
         frames(folder, subsets="helpful-rejection-sampled")
