@@ -28,8 +28,8 @@ SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 
 LAYERS = (  # a room imports, at the top of its files, from the rows above, a folder also from itself
-    "errors escaping argument_kinds arrays arviz_draws deprecation jax_precision moved",
-    "client io",
+    "errors escaping arrays arviz_draws deprecation jax_precision moved",
+    "argument_kinds client io",
     "encoders",
     "data",
     "analyses",
