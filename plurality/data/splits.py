@@ -114,10 +114,6 @@ def cells(
     }
     if not any(len(t) for t in tests.values()):
         raise InputError(f"{data.source}: the split by {split} leaves no test comparison; give a larger test share")
-    if not any(len(test) for name, test in tests.items() if name.endswith(f", unseen {split}")):
-        remedy = "try split='item'" if split in ("prompt", "group") else "give a larger test share"
-        note = f"{data.source}: no test comparison is of an unseen {split}, so all tests are of what was trained on; "
-        warnings.warn(InputWarning(note + remedy), stacklevel=4)
     return Cells(train, data.take(in_support), tests, split)
 
 

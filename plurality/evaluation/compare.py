@@ -168,6 +168,9 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
             "notes": {lines.model: "; ".join(lines.notes) for lines in reversed(found) if lines.notes},
         }
         drawn = {"n_bootstrap": n_bootstrap, "seed": seed}
+        if not any(name.endswith(f", unseen {split}") for part in parts for name in part.tests):
+            told = f"no test comparison is of an unseen {split}, so all are of what was trained on"
+            about["notes"]["split"] = told + ("; try item" if split in ("prompt", "group") else "")
         table, gains = tabulate(predictions, baseline=baseline, **drawn)
         fits = pl.DataFrame([lines.fit for lines in found], schema_overrides={"scale": pl.Float64})
         harmed = harmed_table(predictions, population=POPULATION, **drawn)

@@ -357,6 +357,13 @@ def test_a_model_without_codes_in_one_fold_is_its_own_control_there():
     assert not own.filter(~first)["gap"].equals(control.filter(~first)["gap"])
 
 
+def test_a_split_that_holds_nothing_new_out_is_told_of():
+    data = planted.taste_groups(20, shares=(0.5, 0.5), width=4, seed=7)[0].sample(30, seed=0).data  # one prompt
+    for split, told in (("prompt", True), ("item", False)):
+        result = compare(data, [], split=split, shuffled=False, n_bootstrap=20)
+        assert ("split: no test comparison is of an unseen prompt" in " ".join(str(result).split())) == told
+
+
 def test_models_side_by_side_give_what_they_give_one_by_one():
     """Each in a process of its own, and what a fit warns of is heard all the same."""
     data = data_of(planted.taste_groups(30, shares=(0.5, 0.5), width=4, seed=0)[0])
