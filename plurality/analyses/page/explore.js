@@ -3,7 +3,7 @@
 // as markup. The chart shows what the table shows, in its order, so that whoever cannot see one reads the other.
 (() => {
   const MOST_LINES = 80, ROW_HEIGHT = 22, PAGE_LENGTH = 25;
-  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a6a00", "#56b4e9", "#8b3fa0", "#a0522d", "#4d4d4d"];
+  const COLOURS = ["#0072b2", "#d55e00", "#008f68", "#b8558f", "#7a6a00", "#2a8fc7", "#a05ab8", "#a8572f", "#767676"];
   const GREYS = ["#1a1a1a", "#6e6e6e", "#8c8c8c", "#4d4d4d", "#7d7d7d", "#5c5c5c", "#333333", "#858585", "#454545"];
   const SYMBOLS = ["square", "diamond", "circle", "times", "triangle", "star", "plus", "hexagon", "asterisk"];
   const DASHES = ["0", "5 3", "1 2", "7 2 1 2", "2 1", "9 3", "4 1 1 1", "1 1", "6 1"];

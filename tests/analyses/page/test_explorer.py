@@ -210,3 +210,29 @@ def test_a_notebook_shows_the_page_in_a_frame_that_is_kept_apart(page):
     shown = Displayed(page, "Audit")._repr_html_()
     assert shown.startswith('<iframe sandbox="allow-scripts"')
     assert unescape(re.search(r'srcdoc="([^"]*)"', shown)[1]) == page
+
+
+def luminance(colour):
+    """Relative luminance of #rrggbb, as WCAG 2 defines it."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_marks_and_words_stand_out_on_light_and_dark_paper():
+    inks = re.findall(r"#[0-9a-f]{6}", re.search(r"COLOURS = \[(.*?)\]", (ROOM / "explore.js").read_text("utf-8"))[1])
+    themes = re.findall(
+        r":root \{ color-scheme: [^}]*\}|  :root \{ --ink[^}]*\}", (ROOM / "page.css").read_text("utf-8")
+    )
+    assert (len(inks), len(themes)) == (9, 3)  # light, dark, print
+    for theme in themes[:2]:
+        named = dict(re.findall(r"--(\w+): (#\w+)", theme))
+        paper = luminance("#ffffff" if named["paper"] == "#fff" else named["paper"])
+
+        def contrast(colour, paper=paper):
+            light, dark = sorted((luminance(colour), paper), reverse=True)
+            return (light + 0.05) / (dark + 0.05)
+
+        assert min(map(contrast, inks)) >= 3  # of graphics, WCAG 1.4.11
+        assert min(contrast(named[word]) for word in ("ink", "muted", "mark")) >= 4.5  # of words, 1.4.3
+        assert contrast(named["edge"]) >= 3
