@@ -53,7 +53,9 @@ def test_html_runs_nothing(named, tmp_path):
     assert "script" not in Tags(data._repr_html_()).tags
     assert "script" not in Tags(named._repr_html_()).tags
     page = named.to_html(tmp_path / "page.html").read_text()
-    assert Tags(page).tags.count("script") == 1  # the page's own
+    assert Tags(page).tags.count("script") == 5  # the page's own: its data, three libraries, and what uses them
+    assert page.count("<script>") == 4
+    assert page.count('<script type="application/json"') == 1
     for text in (data._repr_html_(), named._repr_html_(), page):
         assert harmless(text)
 
