@@ -1,6 +1,7 @@
 """`plurality fit`: a store in, a fitted reward model out."""
 
 import argparse
+import warnings
 from typing import Any
 
 from plurality.cli.settings import add_device, add_former, add_no_verify, add_seed, say, spec_of
@@ -37,21 +38,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Load, fit, save."""
     from plurality.data.store import load
     from plurality.evaluation.cost import metered
+    from plurality.fitting.data_parallel import data_parallel
     from plurality.io.atomic import check_target
     from plurality.reward.persistence import CONFIG
 
     check_target(args.out, CONFIG)
     spec = spec_of(args.model, args.set)
-    data = load(args.store, verify=not args.no_verify)
-    with metered() as cost:
-        model = spec.fit(
-            data,
-            seed=args.seed,
-            new_items_for=args.new_items_for,
-            device=args.device,
-            progress=not args.json,
-            log=args.log,
-        )
+    with data_parallel() as process:
+        first = process.rank == 0
+        if not first:
+            warnings.simplefilter("ignore")  # the first of torchrun's processes tells and writes
+        data = load(args.store, verify=not args.no_verify)
+        with metered() as cost:
+            model = spec.fit(
+                data,
+                seed=args.seed,
+                new_items_for=args.new_items_for,
+                device=args.device,
+                progress=first and not args.json,
+                log=args.log if first else None,
+            )
+    if not first:
+        raise SystemExit(0)
     model.save_pretrained(args.out)
     say(args, model, f"fitted in {cost.seconds:.1f} s, written to {args.out}")
     return {"model": str(args.out), "users": len(model.user_ids), **vars(cost)}

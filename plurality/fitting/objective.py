@@ -17,6 +17,7 @@ from torch import Tensor
 
 from plurality.data.comparisons import Comparisons
 from plurality.errors import InputError
+from plurality.fitting.data_parallel import current
 from plurality.fitting.optimisers import adam, lbfgs
 from plurality.reward.heads import Head, Projector
 from plurality.reward.posterior import Posterior, Prior
@@ -62,14 +63,14 @@ def _is_cheap(rows: Tensors, plan: FitPlan) -> bool:
     return plan.convex or len(rows.items) <= MAX_FULL_BATCH or len(rows.first) <= MAX_FULL_BATCH
 
 
-def _batches(rows: Tensors, size: int) -> Callable[[int], Tensors]:
-    """Batches by step, from a fresh shuffle each epoch."""
-    per_epoch = math.ceil(len(rows.first) / size)
+def _batches(count: int, size: int) -> Callable[[int], Tensor]:
+    """Rows (B,) of a batch, by step, from a fresh shuffle each epoch."""
+    per_epoch = math.ceil(count / size)
 
-    def batch(step: int) -> Tensors:
+    def batch(step: int) -> Tensor:
         epoch, place = divmod(step, per_epoch)
-        order = torch.randperm(len(rows.first), generator=torch.Generator().manual_seed(epoch))
-        return rows.batch(order[place * size : (place + 1) * size].to(rows.first.device))
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(epoch))
+        return order[place * size : (place + 1) * size]
 
     return batch
 
@@ -87,6 +88,9 @@ class Objective:
         if final and plan.convex and data.items.size <= MAX_DOUBLE and next(head.parameters()).device.type != "mps":
             head.double()
         self.rows = Tensors.of(data, head)
+        self.process = current()
+        share = self.process.rows(data) if _is_cheap(self.rows, plan) else None  # batches are shared out one by one
+        self.share = self.rows if share is None else Tensors.of(data, head, share)
         self.present = torch.as_tensor(data.present)
         self.codes = next(head.parameters()).new_zeros(data.users.height, head.n_codes)
         self._gram: Tensor | None = None
@@ -95,13 +99,19 @@ class Objective:
         """Lower the joint objective from where head and codes stand; returns nats a comparison."""
         rows, head, plan = self.rows, self.head, self.plan
         total = float(rows.weight.sum())
-        batch = None if _is_cheap(rows, plan) else _batches(rows, plan.batch)
+        batch = None if _is_cheap(rows, plan) else _batches(len(rows.first), plan.batch)
         free = head.n_codes > 0 and self.sd > 0
         codes = self.codes.clone().requires_grad_(free)  # a copy: whoever kept the codes so far has them still
+        parameters = [*head.parameters(), *([codes] if free else [])]
+        self.process.agree([*head.parameters(), codes])
 
         def loss(step: int = 0) -> Tensor:
-            part = rows if batch is None else batch(step)
-            data = part.nll(head, codes).sum() * (total / float(part.weight.sum()))
+            if batch is None:
+                part, scale = self.share, 1.0
+            else:
+                drawn = batch(step).to(rows.first.device)
+                part, scale = rows.batch(self.process.part(drawn)), total / float(rows.weight[drawn].sum())
+            data = self.process.summed(part.nll(head, codes).sum(), parameters) * scale
             penalty = head.penalty(decay)
             if free:
                 penalty = penalty + codes.square().sum() / (2 * self.sd**2)
@@ -175,7 +185,7 @@ class Objective:
         """Sum of nats of other comparisons by the same users, under their present or the given codes."""
         codes = self.codes if codes is None else codes.to(self.codes)
         with torch.no_grad():
-            return float(other.nll(self.head, codes).sum())
+            return self.process.agreed(float(other.nll(self.head, codes).sum()))
 
 
 def __getattr__(name: str) -> Any:

@@ -214,8 +214,10 @@ def test_what_cannot_be_fitted_raises(data):
 def test_an_epoch_of_batches_is_every_comparison_once(data):
     head = ideal(torch.Generator().manual_seed(0))
     rows = Tensors.of(data, head)
-    batch = objective._batches(rows, 128)
-    epoch = [batch(step) for step in range(math.ceil(len(data) / 128))]
+    batch = objective._batches(len(data), 128)
+    drawn = [batch(step) for step in range(math.ceil(len(data) / 128))]
+    assert sorted(torch.cat(drawn).tolist()) == list(range(len(data)))
+    epoch = [rows.batch(places) for places in drawn]
     codes = torch.randn(30, 2, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         parts = torch.cat([part.gap(head, codes) for part in epoch])
