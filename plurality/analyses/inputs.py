@@ -26,6 +26,8 @@ ROW = "row of the table"  # kept by the audit, so that messages name rows as the
 MOST_WEIGHT = 1e12
 READ = {"user_id", "prob_first", "label", "weight", "served_first", "gap", "model", "cell", "control", "fold"}
 READ |= {"shown_first", "pair", ROW}
+ANSWER = "answer_kind"  # of predictions by `compare`: the kind of answer that a row's pair is part of
+READ |= {ANSWER, "answer", "level_first", "level_second", "item_first", "item_second"}
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def read_predictions(frame: pl.DataFrame) -> tuple[Predictions, Notes]:
         )
     kept = frame["user_id"].filter(pl.Series(keep))
     ids, user = kept.unique().sort(), kept.rank("dense").to_numpy().astype(np.int64) - 1  # np.unique sorts text slowly
-    rows, people, more = _weights(weight[keep], user)
+    rows, people, more = _weights(weight[keep], user, parts=ANSWER in frame.columns)
     return Predictions(
         ids=tuple(ids.to_list()),
         user=user,
@@ -140,21 +142,23 @@ def unread(frame: pl.DataFrame, read: Collection[str] = READ, what: str = "predi
     return [f"Columns of {what} that are not read: {listed(others)}."] if others else []
 
 
-def _weights(weight: Floats, user: NDArray[np.int64]) -> tuple[Floats, Floats, Notes]:
+def _weights(weight: Floats, user: NDArray[np.int64], *, parts: bool) -> tuple[Floats, Floats, Notes]:
     """Weights of rows (n,) and of people (U,), and which of them a column of weights was taken for.
 
     Weights that are the same in all rows of a person, and not of everybody, are what a survey gives its people: they
-    would cancel in the person's own mean. Others say how many comparisons a row stands for.
+    would cancel in the person's own mean. Others say how many comparisons a row stands for; and so do all where rows
+    are `parts` of answers, whose pairs weigh as much as the answer tells.
     """
     users = int(user.max()) + 1
     own = np.empty(users)
     own[user] = weight
     if (weight == weight[0]).all():
         return weight, np.ones(users), []
-    if (own[user] == weight).all():
+    if not parts and (own[user] == weight).all():
         said = "Weights are the same in all rows of a person, so they weigh people: means are those of the population."
         return np.ones(len(weight)), own / own.mean(), [said]
-    return weight, np.ones(users), ["Weights differ within people, so they weigh comparisons; people count alike."]
+    why = "Rows are parts of answers" if parts else "Weights differ within people"
+    return weight, np.ones(users), [f"{why}, so weights weigh comparisons; people count alike."]
 
 
 def _pairs(frame: pl.DataFrame) -> NDArray[np.int64]:

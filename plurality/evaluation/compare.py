@@ -148,6 +148,10 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
         for message in {str(said): said for lines in found for said in lines.warnings}.values():  # each of them once
             warnings.warn(message, stacklevel=3)
         predictions = _same_lines(found, lambda lines: lines.frames)
+        notes = {lines.model: "; ".join(lines.notes) for lines in reversed(found) if lines.notes}
+        if not any(name.endswith(f", unseen {split}") for part in parts for name in part.tests):
+            told = f"no test comparison is of an unseen {split}, so all are of what was trained on"
+            notes["split"] = told + ("; try item" if split in ("prompt", "group") else "")
         about = {
             "split": split,
             "test": test_size,
@@ -165,12 +169,9 @@ def compare(  # noqa: PLR0913 - each argument is a decision of the protocol
             "scorers": {name: type(scorer).__name__ for name, scorer in standing.items()},
             "left_out": left_out,
             "baseline": baseline,
-            "notes": {lines.model: "; ".join(lines.notes) for lines in reversed(found) if lines.notes},
+            "notes": notes,
         }
         drawn = {"n_bootstrap": n_bootstrap, "seed": seed}
-        if not any(name.endswith(f", unseen {split}") for part in parts for name in part.tests):
-            told = f"no test comparison is of an unseen {split}, so all are of what was trained on"
-            about["notes"]["split"] = told + ("; try item" if split in ("prompt", "group") else "")
         table, gains = tabulate(predictions, baseline=baseline, **drawn)
         fits = pl.DataFrame([lines.fit for lines in found], schema_overrides={"scale": pl.Float64})
         harmed = harmed_table(predictions, population=POPULATION, **drawn)

@@ -52,6 +52,14 @@ def test_weights_of_people_weigh_people(weighted):
     assert width == pytest.approx(np.quantile(draws, 0.975) - np.quantile(draws, 0.025), rel=0.2)
 
 
+def test_weights_of_parts_of_answers_weigh_no_people(weighted):
+    """Pairs of a person's one long answer weigh alike, which is no weight that a survey gives."""
+    table, people, _ = weighted
+    result = audit(table.with_columns(answer_kind=pl.lit("rating")), people, n_bootstrap=30, disclosure=OPEN)
+    assert value(result, "utility") == pytest.approx(result.users["utility"].mean())
+    assert not any("weigh people" in note or "not read" in note for note in result.notes)
+
+
 def test_the_unit_of_peoples_weights_changes_nothing(weighted):
     table, people, _ = weighted
     result, again = (audit(table.with_columns(pl.col("weight") * k), people, n_bootstrap=30) for k in (1, 1e-6))

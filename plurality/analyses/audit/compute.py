@@ -30,8 +30,8 @@ from plurality.analyses.audit.estimates import Estimate, Plan, estimate
 from plurality.analyses.audit.findings import Findings
 from plurality.analyses.audit.merging import merged
 from plurality.analyses.audit.methods_text import methods
-from plurality.analyses.audit.metrics import MEANS, METRICS, UTILITY
 from plurality.analyses.audit.model_pairs import Models, asked_for, model_pairs, other_model
+from plurality.analyses.audit.people import lorenz_curve, users_table
 from plurality.analyses.audit.population import population, read_margins
 from plurality.analyses.audit.position_bias import presented
 from plurality.analyses.audit.power import MARGIN
@@ -72,7 +72,6 @@ from plurality.analyses.inputs import (
 from plurality.analyses.levels import MISSING, NOT_LISTED
 from plurality.analyses.scores import CHOSEN, REJECTED, predictions_from_scores
 from plurality.analyses.social_choice.candidates import COLUMNS, choosing, read_candidates
-from plurality.analyses.welfare.welfare import lorenz, lorenz_noise
 from plurality.deprecation import renamed
 from plurality.errors import InputError
 from plurality.io.atomic import whole_file, whole_folder
@@ -327,9 +326,9 @@ def audit(  # noqa: PLR0913 - the public face: each argument is a decision of th
     return Audit(
         table=pl.concat([main, *(section.rows for section in sections.values())]),
         worst=tables.worst(groups, told, done, level, seed),
-        users=_users(data, base, attributes),
+        users=users_table(data, base, attributes),
         reliability=tables.reliability(groups, by_bin, done),
-        lorenz=_lorenz(base, plan),
+        lorenz=lorenz_curve(base, plan),
         sections=sections,
         notes=(*choice, *again, *notes, *more, *_remarks(data, base, disclosure)),
         meta={"plurality": plurality.__version__, "model": model, "cell": cell}
@@ -364,35 +363,6 @@ def _choosing(
     also = np.array([where in hidden for where in zip(groups.attribute, groups.level, strict=True)])
     level = merged(attributes.select(name), groups, withheld(groups, disclosure, also))[name]
     return choosing(rewards, level, name, level=plan.level, draws=draws, seed=plan.seed)
-
-
-def _users(data: Predictions, base: Material, attributes: pl.DataFrame) -> pl.DataFrame:
-    """A row for each user: number of comparisons, the user's own means, attributes."""
-    names = [m.name if m.provenance == "observed" else f"{m.name}_predicted" for m in METRICS[MEANS]]
-    own = pl.DataFrame({"user_id": list(data.ids), "n_comparisons": base.sums.rows})
-    means = pl.DataFrame(base.sums.means, schema=names)
-    taken = {name: f"{name} (attribute)" for name in attributes.columns if name in (*own.columns, *names)}
-    return pl.concat([own, means, attributes.rename(taken)], how="horizontal")
-
-
-def _lorenz(base: Material, plan: Plan) -> pl.DataFrame:
-    """Lorenz curve of observed utility, at most 101 points, and the band that equal users would show.
-
-    Between two points there are at least as many users as a slice needs, since each step is the utility of those
-    between them.
-    """
-    utility, weights = base.sums.means[:, UTILITY], base.weights_of(np.arange(len(base.people)))
-    people, curve = lorenz(utility, weights)
-    steps = int(np.clip(len(utility) // max(plan.least, 1), 1, 100))
-    shares = np.linspace(0, 1, steps + 1)
-    if weights is not None:  # equal numbers of people, whatever they weigh
-        shares = np.interp(shares, np.linspace(0, 1, len(people)), people)
-    times = int(np.clip(4_000_000 // len(utility), 20, 200))
-    mean = float(np.average(utility, weights=base.people))
-    equal = lorenz_noise(base.sums.comparisons, mean, shares, people=weights, draws=times, seed=plan.seed)
-    lo, hi = np.quantile(equal, [0.5 - plan.level / 2, 0.5 + plan.level / 2], axis=0)
-    columns = {"users": shares, "utility": np.interp(shares, people, curve), "equal_lo": lo, "equal_hi": hi}
-    return pl.DataFrame(columns)
 
 
 def _too_thin(margins: Margins, disclosure: Disclosure) -> str:

@@ -44,7 +44,9 @@ class Readout:
     def text(self, width: int) -> str:
         """Plain text of at most `width` columns."""
         stream = StringIO()
-        Console(file=stream, width=width, no_color=True, highlight=False, legacy_windows=False).print(self.render())
+        Console(
+            file=stream, width=width, no_color=True, highlight=False, legacy_windows=False, force_jupyter=False
+        ).print(self.render())
         return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().split("\n"))
 
     def html(self) -> str:
