@@ -54,11 +54,9 @@ class Explorer:
     @cached_property
     def data(self) -> str:
         """What the page's script reads, as JSON that ends no script."""
-        labels = {
-            visible(tag): {visible(a): visible(b) for a, b in words.items()} for tag, words in self.labels.items()
-        }
+        labels = {tag: dict(words) for tag, words in self.labels.items()}
         about = {"views": [_about(view) for view in self.views], "labels": labels, "cross": CROSS, "versions": VERSIONS}
-        return in_script(json.dumps(about, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        return in_script(json.dumps(_all_visible(about), ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
     @property
     def scripts(self) -> list[str]:
@@ -159,6 +157,15 @@ def lines(view: View) -> Iterator[list[str]]:
         yield cells
 
 
+def _all_visible(value: Any) -> Any:
+    """The same with control characters of all its text written out, so that a name is the same wherever it stands."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible(key): _all_visible(one) for key, one in value.items()}
+    return [_all_visible(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def _about(view: View) -> dict[str, Any]:
     told = ("name", "title", "line", "unit_by", "mark", "marks", "reference", "zero", "follow", "parts")
     return {name: getattr(view, name) for name in told} | {
@@ -185,7 +192,7 @@ def _packed(series: pl.Series) -> Any:
         words = series.cast(pl.String).drop_nulls().unique(maintain_order=True).to_list()
         place = {word: k for k, word in enumerate(words)}
         codes = [place.get(word, -1) for word in series.cast(pl.String).to_list()]
-    return {"words": [visible(word) for word in words], "codes": codes}
+    return {"words": words, "codes": codes}
 
 
 def _number(value: float | None) -> float | str | None:
