@@ -172,16 +172,15 @@ def learn(
         curved = _curved(n_features, build(1).n_codes, moments, [o for _, o in splits], trace)
         width = n_features or 1 + build(1).n_codes + curved
         heads = [_initialised(build(width), data, moment, curved, run) for moment in moments]
-        if not splits:
-            if not settled:
-                trace.add("too few comparisons to hold items out: defaults are used", settings.decay, math.nan)
-            settings = replace(settings, decay=decay or DEFAULT_DECAY)
-            head = _initialised(build(width), data, whole, curved, run)
-            parts: list[InnerFit] = []
-            stage = FIRST
-        else:
-            parts = [_part(h, i, o) for h, (i, o) in zip(heads, splits, strict=True)]
+        parts = [_part(h, i, o) for h, (i, o) in zip(heads, splits, strict=True)]
+        if parts:
             settings = _chosen(parts, settings, decay, beta, trace, bar)
+        elif not settled:
+            trace.add("too few comparisons to hold items out: defaults are used", settings.decay, math.nan)
+        settings = replace(settings, decay=settings.decay if parts else decay or DEFAULT_DECAY)
+        if settled or not parts:  # the same head whether or not anything is asked beside the fit
+            head, stage = _initialised(build(width), data, whole, curved, run), FIRST
+        else:
             head, stage = copy.deepcopy(parts[0].head), LAST
         bar("all comparisons")
         rows = UserSortedRows.of(data, head.shared)
