@@ -303,6 +303,7 @@ def answer(app: "Starlette", listener: socket.socket, timeout_s: int, limits: "C
     )
     config.load()
     config.http_protocol_class = guarded(config.http_protocol_class, limits)
+    sys.setswitchinterval(0.0005)  # seconds that a thread which learns may keep those that answer waiting
     gc.freeze()  # what is loaded stays: looking through it for garbage would now and then delay all requests
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -17,9 +17,10 @@ class MicroBatcher(Generic[T, R]):
 
     One batch runs at a time, in a thread that is always the same. Calls that wait take turns in it, an item each, so
     that one of thousands of items does not delay those of a few. While it runs, the next one gathers. After it, the
-    batcher waits for as many items as it has just answered, whose callers are likely to come again at once: until none
-    came for `max_wait_s`, and never longer than the batch took, since that is what waiting can save. So a lone caller
-    never waits, and many callers in step share one batch instead of falling into two that wait for each other.
+    batcher waits for as many items as it has just answered, whose callers are likely to come again at once (but for
+    those who said that they do not): until none came for `max_wait_s`, and never longer than the batch took, since that
+    is what waiting can save. So a lone caller never waits, and many callers in step share one batch instead of falling
+    into two that wait for each other.
 
     An exception of `function` reaches the callers of that batch and no others. A caller that is cancelled takes its
     item with it, unless its batch runs already, and disturbs no other. To be used from one event loop at a time.
@@ -32,23 +33,30 @@ class MicroBatcher(Generic[T, R]):
         """Items submitted and not yet answered, those of the running batch among them."""
         self._function, self._max_batch, self._max_wait_s = function, max_batch, max_wait_s
         self._calls: deque[deque[tuple[T, asyncio.Future[R]]]] = deque()  # items of each call that wait
+        self._leaving: set[asyncio.Future[R]] = set()  # those whose callers do not come again
         self._waiting = 0
         self._expected, self._took = 1, 0.0
         self._enough = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "micro-batcher")
 
-    async def submit(self, item: T) -> R:
-        """The result of one item."""
-        return (await self.submit_all([item]))[0]
+    async def submit(self, item: T, *, again: bool = True) -> R:
+        """The result of one item; `again` as of `submit_all`."""
+        return (await self.submit_all([item], again=again))[0]
 
-    async def submit_all(self, items: Sequence[T]) -> list[R]:
-        """The results of several items, which may be spread over several batches, in their order."""
+    async def submit_all(self, items: Sequence[T], *, again: bool = True) -> list[R]:
+        """The results of several items, which may be spread over several batches, in their order.
+
+        items    what is asked
+        again    whether the caller is likely to ask again once it has the results, and so is waited for
+        """
         if not items:
             return []
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[R]] = [loop.create_future() for _ in items]
         self._calls.append(deque(zip(items, futures, strict=True)))
+        if not again:
+            self._leaving.update(futures)
         self._waiting += len(items)
         self.pending += len(items)
         if self._worker is None or self._worker.done():
@@ -59,6 +67,7 @@ class MicroBatcher(Generic[T, R]):
             return [await future for future in futures]
         finally:
             self.pending -= len(items)
+            self._leaving.difference_update(futures)
             for future in futures:
                 future.cancel()  # what no caller waits for any more need not be computed
 
@@ -69,9 +78,10 @@ class MicroBatcher(Generic[T, R]):
                 await self._gather()
                 if batch := self._take():
                     start = monotonic()
+                    returning = sum(future not in self._leaving for _, future in batch)
                     await self._run(batch)
                     self._took = monotonic() - start
-                    self._expected = min(self._max_batch, len(batch) + self._waiting)
+                    self._expected = min(self._max_batch, returning + self._waiting)
         finally:  # of use when it is cancelled, as when the event loop ends: no caller is left waiting
             for call in self._calls:
                 for _, future in call:

@@ -94,6 +94,17 @@ class Answer(NamedTuple):
     known: bool | None = None
 
 
+class Heard(NamedTuple):
+    """How it ended that a user said something, how many of their answers are stored, and what is not known of them.
+
+    What is not known is a share of what is not known of a new user; None where all have one reward.
+    """
+
+    written: Written
+    answers: int
+    uncertainty: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """Something to do with the model: `work`, for which `texts` are embedded beforehand."""
@@ -134,16 +145,17 @@ class Engine:
         """What `work` gives, once texts are embedded."""
         if len(texts) > self.max_batch // 4:  # in turn with what others ask for
             await self._embedded(texts)
-        return _checked(await self.batcher.submit(Job(work, texts)))
+        return _checked(await self.batcher.submit(Job(work, texts), again=False))
 
-    async def tell(self, told: Told, texts: Sequence[Text]) -> tuple[Written, RewardModel, int]:
-        """Take in what a user says: how it ended, the user as known now, and how many answers are stored."""
+    async def tell(self, told: Told, texts: Sequence[Text]) -> "Heard":
+        """Take in what a user says."""
         await self._embedded(texts)
-        result: tuple[Written, RewardModel, int] = _checked(await self.teller.submit(told))
-        return result
+        heard: Heard = _checked(await self.teller.submit(told, again=False))
+        return heard
 
     async def _embedded(self, texts: Sequence[Text]) -> None:
-        await self.batcher.submit_all(list(dict.fromkeys((hashable(p), c) for p, c in texts)))
+        """Whoever asks for it has something else to do with it next, and is not waited for."""
+        await self.batcher.submit_all(list(dict.fromkeys((hashable(p), c) for p, c in texts)), again=False)
 
     async def exchange(self, make: Callable[[], Live]) -> None:
         """Serve another model: it is loaded beside the one that answers, and takes its place between two batches."""
@@ -222,8 +234,7 @@ class Engine:
 
     def _tell(self, told: list[Told]) -> list[Any]:
         assert isinstance(self.rewarder, Live)
-        results = _told(self.rewarder, dict(enumerate(told)))
-        return [results[place] for place in range(len(told))]
+        return _told(self.rewarder.learner, told)
 
     @staticmethod
     def _embed(live: Live, items: "list[Row | Text | Job]") -> None:
@@ -244,27 +255,21 @@ class Engine:
                 return  # whose it is shows when each is asked for
 
 
-def _told(live: Live, told: dict[int, Told]) -> dict[int, Any]:
-    """What becomes of all that users say at once; what cannot be learned from is not written."""
-    learner, state = live.learner, live.learner.state
-    assert state is not None
-    results: dict[int, Any] = {}
+def _told(learner: Learner, told: list[Told]) -> list[Any]:
+    """What becomes of all that users say at once; what cannot be learned from is not written, and costs no other."""
     try:
-        learner.check([row for one in told.values() for row in one.rows])
-    except Exception:  # whose is it?
-        for place, one in told.items():
-            try:
-                learner.check(one.rows)
-            except Exception as error:
-                results[place] = error
-    left = {place: one for place, one in told.items() if place not in results}
-    if left:
-        written = learner.tell(list(left.values()))
-        people = list(dict.fromkeys(one.user_id for one in left.values()))
-        model, counts = learner.of(people), state.answers_of(people)
-        for (place, one), end in zip(left.items(), written, strict=True):
-            results[place] = end, model, counts.get(one.user_id, 0)
-    return results
+        written = learner.tell(told)
+    except Exception as error:  # whose is it?
+        return [error] if len(told) == 1 else [_told(learner, [one])[0] for one in told]
+    assert learner.state is not None
+    people = list(dict.fromkeys(one.user_id for one in told))
+    model, counts = learner.of(people), learner.state.answers_of(people)
+    unsure = model.head.uncertainty(model.posterior, model.prior).tolist() if model.head.n_codes else []
+    uncertainty = dict(zip(model.user_ids, unsure, strict=False))
+    return [
+        Heard(end, counts.get(one.user_id, 0), uncertainty.get(one.user_id))
+        for one, end in zip(told, written, strict=True)
+    ]
 
 
 def _checked(result: Any) -> Any:

@@ -8,7 +8,7 @@ crashes or on when codes were asked for, and answers about one item are discount
 import dataclasses
 import json
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
 from time import monotonic
@@ -84,7 +84,7 @@ class Learner:
         if self.state is None:
             return self._part([user for user in asked if user in self._place])
         last = self.state.last_answers(asked)
-        gone = self.state.erased([user for user in asked if user in self._place])
+        gone = self._gone(asked)
         fresh = {u: self._codes.get(u) for u in last}
         stale = [u for u, code in fresh.items() if code is None or code.last_answer != last[u]]
         if stale:
@@ -117,27 +117,37 @@ class Learner:
     def tell(self, told: Sequence[Told]) -> list[Written]:
         """Write what users say; it counts from now on, and survives a crash.
 
+        Codes are inferred before anything is written. So what cannot be learned from is an InputError and not stored,
+        and whoever asks for a reward meanwhile finds codes that are as new as what is stored.
+
         told    requests
         """
         assert self.state is not None
+        self._check_base([row for one in told for row in one.rows])
+        times = Counter(one.user_id for one in told)
+        last, gone = self.state.last_answers(list(times)), self._gone(list(times))
+        ahead = self._inferred(list(times), last, told)
         written = self.state.add(told)
-        self.of([t.user_id for t, w in zip(told, written, strict=True) if w.status == 200])
+        if self._gone(list(times)) == gone:
+            found = {
+                one.user_id: dataclasses.replace(ahead[one.user_id], last_answer=end.last)
+                for one, end in zip(told, written, strict=True)
+                if end.last and times[one.user_id] == 1 and end.before == last.get(one.user_id, 0)
+            }
+            self._unkept |= found
+            self._remember(found)
+        self.of([t.user_id for t, w in zip(told, written, strict=True) if w.status == 200])  # those told of meanwhile
         if self._unkept and monotonic() - self._kept_at > KEEP_EVERY_S:
             self.keep()
         return written
 
-    def check(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Raise InputError for answers that could not be learned from; none may be stored.
-
-        rows    answers, each a row as `plurality.read` takes it, without the user
-        """
+    def _check_base(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Raise InputError for answers without scores of the base reward that the model starts from, or with others."""
         scored = [any(name.startswith("score") for name in row) for row in rows]
         if self.model.base is not None and not all(scored):
             raise InputError("this model starts from a base reward; send its scores with every answer, see /docs")
         if any(scored) and self.model.base is None:
             raise InputError("this model starts from no base reward; send answers without scores")
-        if any(compares([row]) for row in rows):
-            self._read([("somebody", row) for row in rows], {})
 
     def support(self, user_ids: Sequence[str], after: int = 0) -> Comparisons | None:
         """All that these users said, as comparisons; None where nothing is compared.
@@ -146,7 +156,7 @@ class Learner:
         after       number of the last answer that is left out
         """
         assert self.state is not None
-        return self._support([row for row in self.state.said(user_ids) if row[0] > after], user_ids)
+        return self._support([row for row in self.state.said(user_ids) if row[0] > after], self.state.about(user_ids))
 
     def forget(self, user_id: str, client: str = "") -> int:
         """Erase a user; see `State.erase`.
@@ -159,38 +169,46 @@ class Learner:
         self._unkept.pop(user_id, None)
         return self.state.erase(user_id, client)
 
-    def _inferred(self, user_ids: list[str], last: dict[str, int]) -> dict[str, Code]:
-        """Codes of users from all of their answers, those of all users at once."""
+    def _gone(self, user_ids: Sequence[str]) -> set[str]:
+        """Those of these users of the model who were erased."""
+        known = [user for user in user_ids if user in self._place]
+        return self.state.erased(known) if self.state is not None and known else set()
+
+    def _inferred(self, user_ids: list[str], last: dict[str, int], told: Sequence[Told] = ()) -> dict[str, Code]:
+        """Codes of users from all of their answers, and from what is told and not yet written, of all users at once."""
         assert self.state is not None
-        gone = self.state.erased(user_ids)
+        gone, about = self._gone(user_ids), self.state.about(user_ids)
         known = [u for u in user_ids if u in self._place and u not in gone]
         old = set(known)
         said = [
             row for row in self.state.said(user_ids)
-            if row[0] <= last[row[1]] and (row[1] not in old or row[0] > self.through)
+            if row[0] <= last.get(row[1], 0) and (row[1] not in old or row[0] > self.through)
         ]  # fmt: skip
+        for one in told:
+            said += [(0, one.user_id, row) for row in one.rows]
+            about[one.user_id] = about.get(one.user_id, {}) | (one.about or {})
         start = self._part(known)
-        support = self._support(said, user_ids)
+        support = self._support(said, about)
         model = start if support is None else start.adapt(support)
         new = [u for u in user_ids if u not in set(model.user_ids)]  # they said nothing that compares
-        about = self._users(new)
-        found = model.posterior.concat(model.beliefs(about, "population")) if new else model.posterior
+        found = model.posterior
+        if new:
+            found = found.concat(model.beliefs(self._users(new, about), "population"))
         counts = [*model.n_comparisons.tolist(), *([0] * len(new))]
         return {
-            user: Code(last[user], counts[i], found.codes[i].numpy(), found.covariance[i].numpy())
+            user: Code(last.get(user, 0), counts[i], found.codes[i].numpy(), found.covariance[i].numpy())
             for i, user in enumerate([*model.user_ids, *new])
         }
 
-    def _support(self, said: list[tuple[int, str, dict[str, Any]]], user_ids: Sequence[str]) -> Comparisons | None:
+    def _support(
+        self, said: list[tuple[int, str, dict[str, Any]]], about: dict[str, dict[str, str]]
+    ) -> Comparisons | None:
         by_user: dict[str, list[dict[str, Any]]] = {}
         for _, user, row in said:
             by_user.setdefault(user, []).append(row)
         rows = [(user, row) for user, own in by_user.items() if compares(own) for row in own]
         if not rows:
             return None
-        return self._read(rows, self.state.about(user_ids) if self.state else {})
-
-    def _read(self, rows: list[tuple[str, dict[str, Any]]], about: dict[str, dict[str, str]]) -> Comparisons:
         frame = answers_frame([{"user_id": user, **row} for user, row in rows])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)  # such as of a single rating, which compares nothing yet
@@ -202,10 +220,8 @@ class Learner:
                 repeats="keep",
             )
 
-    def _users(self, user_ids: list[str], about: dict[str, dict[str, str]] | None = None) -> pl.DataFrame:
+    def _users(self, user_ids: list[str], about: dict[str, dict[str, str]]) -> pl.DataFrame:
         """The users table: what users said of themselves."""
-        if about is None:
-            about = self.state.about(user_ids) if self.state else {}
         names = sorted({name for user in user_ids for name in about.get(user, {})} - {"user_id", self.model.spec.unit})
         columns = {name: [about.get(user, {}).get(name) for user in user_ids] for name in names}
         frame = pl.DataFrame({"user_id": user_ids, **columns}, schema_overrides={"user_id": pl.String})

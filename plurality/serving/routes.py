@@ -101,18 +101,17 @@ async def feedback(service: Service, client: Client, request: Request, body: byt
     rows = tuple(answer.row() for answer in asked.answers)
     told = Told(asked.user_id, asked.request_id, rows, asked.about, client.name)
     texts = [(row["prompt"], text) for row in rows for text in texts_of(row)]
-    written, model, count = await service.engine.tell(told, texts)
+    written, answers, uncertainty = await service.engine.tell(told, texts)
     if written.status == 409:
         raise Rejected(409, f"request_id {asked.request_id!r} was used for other content; give each request its own")
     if written.status == 410:
         raise Rejected(410, "this user was erased after this request; it is not taken in again")
     service.metrics.answers += 0 if written.again else len(rows)
-    uncertainty = model.users.filter(user_id=asked.user_id)["uncertainty"].to_list() if model.head.n_codes else []
     return {
         "user_id": asked.user_id,
         "counted": not written.again,
-        "answers": count,
-        "uncertainty": uncertainty[0] if uncertainty else None,
+        "answers": answers,
+        "uncertainty": uncertainty,
     }
 
 

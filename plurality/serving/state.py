@@ -51,10 +51,14 @@ class Written:
 
     status    200; 409 for another one under its name; 410 for a user who was erased since
     again     whether it was there already
+    before    number of the user's last answer until then
+    last      and since
     """
 
     status: int
     again: bool = False
+    before: int = 0
+    last: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +106,19 @@ class State:
             for user in sorted({t.user_id for t in told}):  # in one order, so that no two writers wait for each other
                 _insert(db, users, {"user_id": user, "last_answer": 0, "about": "{}"})
                 db.execute(users.update().where(users.c.user_id == user).values(user_id=user))  # locks the row
-            order = sorted(range(len(told)), key=lambda i: _digest(told[i].request_id))
-            written = {i: self._add(db, told[i], now) for i in order}
+            ids = [t.user_id for t in told]
+            here = _some(db, sa.select(users.c.user_id, users.c.last_answer), users.c.user_id, list(dict.fromkeys(ids)))
+            last = {row.user_id: row.last_answer for row in here}
+            written = {}
+            for i in sorted(range(len(told)), key=lambda i: _digest(told[i].request_id)):
+                written[i] = self._add(db, told[i], last[ids[i]], now)
+                last[ids[i]] = written[i].last or last[ids[i]]
             empty = users.delete().where(users.c.last_answer == 0, users.c.about == "{}")
             if any(w.status != 200 for w in written.values()):
                 db.execute(empty)
         return [written[i] for i in range(len(told))]
 
-    def _add(self, db: sa.Connection, told: Told, now: float) -> Written:
+    def _add(self, db: sa.Connection, told: Told, before: int, now: float) -> Written:
         digest, content = _digest(told.request_id), told.content
         row = {"digest": digest, "content": content, "user_id": told.user_id, "last_answer": 0}
         if not _insert(db, requests, row):
@@ -121,14 +130,14 @@ class State:
             last = db.execute(answers.insert().values(values)).inserted_primary_key[0]  # type: ignore[index]
         user = users.c.user_id == told.user_id
         if told.about:
-            before = json.loads(db.execute(sa.select(users.c.about).where(user)).scalar_one())
-            db.execute(users.update().where(user).values(about=json.dumps(before | told.about, ensure_ascii=False)))
+            known = json.loads(db.execute(sa.select(users.c.about).where(user)).scalar_one())
+            db.execute(users.update().where(user).values(about=json.dumps(known | told.about, ensure_ascii=False)))
             last = last or self._next(db)
         if last:
             db.execute(users.update().where(user).values(last_answer=last))
             db.execute(requests.update().where(requests.c.digest == digest).values(last_answer=last))
         self._log(db, "feedback", told.user_id, told.client, f"{len(told.rows)} answers")
-        return Written(200)
+        return Written(200, before=before, last=last or before)
 
     @staticmethod
     def _next(db: sa.Connection) -> int:

@@ -139,6 +139,25 @@ def test_but_not_in_vain(monkeypatch, max_wait_s, batch_takes):
     assert function.batches == [[1, 2], [3], [4]]
 
 
+def test_who_does_not_come_again_is_not_waited_for(monkeypatch):
+    function, now = Squares(), [0.0]
+    monkeypatch.setattr(batching, "monotonic", lambda: now[0])
+
+    def slowly(items):
+        now[0] += 3600
+        return function(items)
+
+    batcher = MicroBatcher(slowly, max_wait_s=3600)
+
+    async def main():
+        async with asyncio.timeout(30):
+            await batcher.submit_all([1, 2], again=False)
+            return await batcher.submit(3, again=False), await batcher.submit(4)
+
+    assert asyncio.run(main()) == (9, 16)
+    assert function.batches == [[1, 2], [3], [4]]
+
+
 def test_an_exception_reaches_the_callers_of_its_batch_alone():
     def function(items):
         if 5 in items:

@@ -98,6 +98,63 @@ def test_the_code_is_a_function_of_all_answers_whoever_took_them(world, state):
     workers[1].state.close()
 
 
+def test_codes_are_there_when_answers_are_written(world, state, monkeypatch):
+    """Inferred once, beforehand; who asks at once has the new code, and nothing is inferred for it."""
+    learner, rng = Learner(world.model, state), np.random.default_rng(4)
+    told = [Told(f"u{i}", f"r{i}", (world.pair(rng),), {"country": "Ghana"}) for i in range(3)]
+    learner.tell(told)
+    monkeypatch.setattr(learner, "_inferred", None)
+    found = learner.of(["u0", "u1", "u2"]).codes(["u0", "u1", "u2"])
+    for one, code in zip(told, found, strict=True):
+        expected = adapted(world, one.user_id, [*one.rows]).codes([one.user_id])[0]
+        np.testing.assert_allclose(code, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("meanwhile", ["told", "erased", "sent again", "twice at once"])
+def test_a_code_inferred_beforehand_does_not_outlive_what_happens_meanwhile(world, state, monkeypatch, meanwhile):
+    """Between its inference and the write another worker writes, or erases the user; or nothing new is written."""
+    learner, other = Learner(world.model, state), open_state(str(state._reads.url.database))
+    rng, add = np.random.default_rng(5), state.add
+    first, second, third = ({**world.pair(rng)} for _ in range(3))
+    user = "fitted1" if meanwhile == "erased" else "ann"
+    learner.tell([Told(user, "1", (first,))] if user == "ann" else [])
+    told = [Told(user, "1" if meanwhile == "sent again" else "2", (first if meanwhile == "sent again" else second,))]
+    told += [Told(user, "3", (third,))] if meanwhile == "twice at once" else []
+
+    def late(told):
+        if meanwhile == "told":
+            other.add([Told(user, "0", (third,))])
+        if meanwhile == "erased":
+            other.erase(user)
+        return add(told)
+
+    monkeypatch.setattr(state, "add", late)
+    learner.tell(told)
+    rows = [row for _, _, row in state.said([user])]
+    assert len(rows) == {"told": 3, "erased": 1, "sent again": 1, "twice at once": 3}[meanwhile]
+    afresh = Learner(world.model, state)
+    expected = afresh.of([user]).codes([user])
+    np.testing.assert_allclose(learner.of([user]).codes([user]), expected, rtol=1e-9)
+    if user == "ann":
+        np.testing.assert_allclose(expected, adapted(world, user, rows).codes([user]), rtol=1e-6)
+    other.close()
+
+
+def test_what_cannot_be_learned_from_costs_no_other(world, state):
+    """Of answers that come at once, one with a base score that the model has no use for is an error and not stored."""
+    good = {"prompt": PROMPT, "chosen": "1 0", "rejected": "0 1"}
+    bad = {**good, "score_chosen": 1.0, "score_rejected": 0.0}
+
+    async def conversation(client):
+        said = [client.feedback(f"u{i}", [bad if i == 1 else good]) for i in range(3)]
+        return await asyncio.gather(*said, return_exceptions=True)
+
+    first, failed, last = talk(world.app(state), conversation)
+    assert (first.answers, last.answers) == (1, 1)
+    assert "no base reward" in str(failed)
+    assert state.answers_of(["u0", "u1", "u2"]) == {"u0": 1, "u2": 1}
+
+
 @pytest.mark.parametrize("n", [150, pytest.param(10_000, marks=pytest.mark.slow)])  # answers, and as many rewards
 def test_many_users_at_once_lose_and_mix_nothing(world, state, n):
     """Rewards and answers of 20 users interleaved, by 16 clients; then every code is that of the user's own answers."""
