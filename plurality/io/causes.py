@@ -31,7 +31,7 @@ def unreadable(path: Path | str, error: OSError, absent: str = "give the path of
     if known.errno in (errno.ENOENT, errno.ENOTDIR):
         return InputError(f"{path} is missing; {absent}")
     remedy = "give one that you may read" if known.errno in CLOSED else REMEDIES.get(known.errno or 0, "try again")
-    return InputError(f"{path}: cannot be read ({known.strerror or known}); {remedy}")
+    return InputError(f"{path}: cannot be read ({_words(known)}); {remedy}")
 
 
 def unwritable(path: Path | str, error: OSError) -> InputError:
@@ -43,7 +43,12 @@ def unwritable(path: Path | str, error: OSError) -> InputError:
     known = system_error(error) or error
     unknown = "is the disk full?" if known.errno is None else "choose another place"  # NumPy tells no number
     remedy = "choose a place where you may write" if known.errno in CLOSED else REMEDIES.get(known.errno or 0, unknown)
-    return InputError(f"{path}: cannot be written ({known.strerror or known}); {remedy}")
+    return InputError(f"{path}: cannot be written ({_words(known)}); {remedy}")
+
+
+def _words(known: OSError) -> str:
+    """The system's own words for an error that has a number, whatever a library made of them."""
+    return str(known.strerror or known) if known.errno is None else os.strerror(known.errno)
 
 
 def system_error(error: BaseException) -> OSError | None:

@@ -95,6 +95,7 @@ def test_embed_writes_what_read_gives(road, data):
         "dim": 16,
         "duplicates_dropped": 0,
         "columns_not_read": [],
+        "shard": None,
     }
     assert printed["embed"] == {"store": str(folder / "store"), **expected}
 
