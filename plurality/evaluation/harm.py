@@ -20,8 +20,9 @@ def harmed_table(
     """A row a model and cell that has a line of the population's code: whom knowing them harms.
 
     model, cell, n_users, change (mean over users, nats, above 0 is worse), observed (share of users whose loss went
-    up), harmed (`share_harmed`), lo, hi, sd (of true changes over users, nats). The interval resamples users; its lower
-    end is no higher than what `surely_harmed` shows, as a normal curve has people on both sides of 0 whoever they are.
+    up), harmed (`share_harmed` of those by more than .001 nats), lo, hi, sd (of true changes over users, nats). The
+    interval resamples users; its lower end is no higher than what `surely_harmed` shows, as a normal curve has people
+    on both sides of 0 whoever they are.
 
     predictions    rows of all lines and cells, as of `Comparison.predictions`
     population     what a line of the population's code is called after its model

@@ -162,3 +162,12 @@ def test_what_is_read_of_it():
     )
     assert [percent(x) for x in (0.0, 0.004, 0.5, float("nan"))] == ["0 %", "<1 %", "50 %", "–"]
     assert harm_block(pl.DataFrame()) is None
+
+
+def test_two_models_that_say_the_same_harm_nobody():
+    """Log-odds that differ by 1e-4 one way: the sign is sure for everybody, and nobody is worse off by it."""
+    _, shared, _, user, _ = world(0.0, 60, 40, seed=5)
+    label = np.zeros(len(user))
+    found = harmed_table(frames(shared + 1e-4, shared, label, user), population=POPULATION, n_bootstrap=50, seed=0)
+    assert found["observed"].item() == 1
+    assert found["hi"].item() == 0

@@ -4,7 +4,7 @@ A user's loss on a few held-out rows goes up by luck alone, so that counting tho
 is counted here is the change that would be seen on ever more rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -17,6 +17,7 @@ from plurality.arrays import Float, Int
 __all__ = ["Changes", "harmed_with_interval", "share_harmed", "surely_harmed"]
 
 BEYOND = np.array([2.0, 3.0])  # standard errors from which the lower bound counts
+NEGLIGIBLE = 1e-3  # nats a comparison: two models whose losses differ by less harm nobody, however sure the sign is
 FEW = 10  # rows of a user, below which noise may have any shape
 
 
@@ -113,16 +114,19 @@ def surely_harmed(changes: Changes, counts: Float) -> Float:
 def harmed_with_interval(changes: Changes, n_bootstrap: int, seed: int, level: float) -> dict[str, float]:
     """`change`, `observed`, `harmed`, `lo`, `hi`, `sd`, as `plurality.evaluation.harm.harmed_table` has them.
 
+    Harmed is whose true change is above NEGLIGIBLE, .001 nats a comparison.
+
     changes        of each user
     n_bootstrap    resamples of users behind the interval
     seed           of the resamples
     level          coverage of the interval, in (0, 1)
     """
     n = len(changes.mean)
-    share, sd = share_harmed(changes, np.ones((1, n)))
+    beyond = replace(changes, mean=changes.mean - NEGLIGIBLE)
+    share, sd = share_harmed(beyond, np.ones((1, n)))
     blocks = [c.astype(np.float64) for c in count_blocks(n, n_bootstrap, seed)]
-    drawn = np.concatenate([share_harmed(changes, c)[0] for c in blocks])
-    sure = np.concatenate([surely_harmed(changes, c) for c in blocks])
+    drawn = np.concatenate([share_harmed(beyond, c)[0] for c in blocks])
+    sure = np.concatenate([surely_harmed(beyond, c) for c in blocks])
     lo, hi = interval(drawn, level)
     least, _ = interval(sure, 1 - (1 - level) / len(BEYOND))  # the best of them, so each more carefully
     lowest = np.clip(np.nanmax(least) if np.isfinite(least).any() else np.nan, 0, 1)
