@@ -11,6 +11,7 @@ from plurality.analyses.audit.labels import with_group_names
 from plurality.analyses.audit.sections import Section
 from plurality.analyses.audit.slices import SHOWN, Disclosure, Slices, State
 from plurality.analyses.audit.user_sums import Material
+from plurality.analyses.audit.verdict import signed
 from plurality.analyses.calibration.binning import Floats
 from plurality.analyses.inference.bootstrap import two_sided_p
 from plurality.analyses.wording import ALPHA
@@ -105,7 +106,7 @@ def _said(frame: pl.DataFrame) -> tuple[str, ...]:
     return (
         f"Calibration is shown to be off in {off.height} of {tested.height} cells of slice and confidence, "
         "most surely "
-        f"for {worst['slice']} at {worst['confidence']}: {100 * worst['gap']:+.1f} points.".replace("-", "−"),
+        f"for {worst['slice']} at {worst['confidence']}: {signed(100 * worst['gap'])} points.",
     )
 
 
