@@ -47,7 +47,7 @@ def reliability(diagrams: pl.DataFrame, *, width: float = 7.0) -> Figure:
             xticklabels=["0.5", "0.75", "1"],
         )
         figure.supxlabel("Stated confidence in the model's pick (probability)")
-        figure.supylabel("Share of comparisons won by that pick")
+        figure.supylabel("Share won by that pick")
         entries = [
             Line2D([], [], color=INK, marker="o", ms=3, lw=0.9, label="observed, with interval over users"),
             Patch(color=BAND, label="where a calibrated model would fall"),
