@@ -329,7 +329,11 @@ def open_state(where: str) -> State:
         if _sqlite(url):
             sa.event.listen(engine, "connect", _prepare)
             sa.event.listen(engine, "begin", _begin)
-        return State(engine)
+        try:
+            return State(engine)
+        except BaseException:
+            engine.dispose()
+            raise
     except (ArgumentError, ImportError, SQLAlchemyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -344,8 +348,12 @@ def _sqlite(url: sa.URL) -> bool:
 
 def _prepare(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says
-    for line in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=30000"):
-        connection.execute(f"PRAGMA {line}").close()
+    try:
+        for line in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {line}").close()
+    except BaseException:  # the pool forgets it without closing it
+        connection.close()
+        raise
 
 
 def _begin(db: sa.Connection) -> None:

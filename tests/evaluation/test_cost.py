@@ -32,12 +32,12 @@ def sampled(monkeypatch):
 
 
 def test_a_block_of_memory_shows_though_it_is_gone_at_the_end(sampled):
-    """64 MiB of touched pages; allocators keep or give back a little besides."""
+    """256 MiB of touched pages; allocators of a long-lived process keep or give back some MiB besides."""
     with metered(every=0.001) as cost:
-        block = np.ones(64 * MIB, dtype=np.uint8)
+        block = np.ones(256 * MIB, dtype=np.uint8)
         sampled()
         del block
-    assert 60 < cost.peak_mib < 100
+    assert 220 < cost.peak_mib < 300
 
 
 def test_memory_from_before_is_not_counted(sampled):
