@@ -44,10 +44,10 @@ def test_of_a_split(data, settings, why):
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"folds": 1.5}, "folds=1.5 is no whole number"),
+        ({"folds": 1.5}, "folds=1.5 is a float; give a whole number"),
         ({"n_bootstrap": 0}, "n_bootstrap=0 is no whole number of 1 or more"),
         ({"n_jobs": 0}, "n_jobs=0 fits nothing"),
-        ({"seed": "a"}, "seed='a' is no whole number"),
+        ({"seed": "a"}, "seed='a' is a str; give a whole number"),
     ],
 )
 def test_of_a_comparison(data, settings, why):

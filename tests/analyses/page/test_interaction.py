@@ -175,6 +175,7 @@ def test_by_keyboard_alone_a_slice_is_reached_followed_and_left(opened, audits):
     opened.keyboard.press("Tab")
     opened.keyboard.press("Tab")  # the table's first head
     opened.keyboard.press("Enter")
+    view.locator("th[aria-sort]").wait_for()
     assert view.locator("th[aria-sort]").count() == 1
 
 
