@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import polars as pl
@@ -201,7 +202,8 @@ def test_an_acknowledged_answer_survives_a_kill(tmp_path):
     heard = 20 + len(writer.communicate(timeout=60)[0].split())
     state = open_state(path)
     assert heard <= state.counts()["answers"] <= heard + 1
-    assert sqlite3.connect(path).execute("pragma integrity_check").fetchone() == ("ok",)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("pragma integrity_check").fetchone() == ("ok",)
     state.close()
 
 
