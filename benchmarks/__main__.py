@@ -33,6 +33,7 @@ from benchmarks import (
     base,
     elicitation,
     families,
+    learning_server,
     loading,
     peers,
     planted,
@@ -48,7 +49,8 @@ from benchmarks import (
 )
 
 BENCHMARKS = {"start": start.run, "planted": planted.run, "scale": scale.run, "audits": audits.run}
-BENCHMARKS |= {"rewards": rewards.run, "server": server.run, "families": families.run, "elicitation": elicitation.run}
+BENCHMARKS |= {"rewards": rewards.run, "server": server.run, "learning_server": learning_server.run}
+BENCHMARKS |= {"families": families.run, "elicitation": elicitation.run}
 BENCHMARKS |= {"robustness": robustness.run, "published": published.run, "loading": loading.run, "real": real.run}
 BENCHMARKS |= {"rankings": rankings.run, "wide": wide.run, "base": base.run, "peers": peers.run}
 
