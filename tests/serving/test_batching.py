@@ -96,15 +96,20 @@ def test_a_lone_caller_never_waits():
     assert asyncio.run(main()) == [i**2 for i in range(50)]
 
 
-def test_those_just_answered_are_waited_for(monkeypatch):
+def clocked(monkeypatch, *, takes, max_wait_s):
+    """Squares whose every batch takes so many seconds of a clock that stands still else, and their batcher."""
     function, now = Squares(), [0.0]
     monkeypatch.setattr(batching, "monotonic", lambda: now[0])
 
     def slowly(items):
-        now[0] += 3600
+        now[0] += takes
         return function(items)
 
-    batcher = MicroBatcher(slowly, max_wait_s=3600)
+    return function, MicroBatcher(slowly, max_wait_s=max_wait_s)
+
+
+def test_those_just_answered_are_waited_for(monkeypatch):
+    function, batcher = clocked(monkeypatch, takes=3600, max_wait_s=3600)
 
     async def main():
         async with asyncio.timeout(30):
@@ -121,14 +126,7 @@ def test_those_just_answered_are_waited_for(monkeypatch):
 @pytest.mark.parametrize(("max_wait_s", "batch_takes"), [(0.001, 3600), (3600, 0.001), (0, 3600)])
 def test_but_not_in_vain(monkeypatch, max_wait_s, batch_takes):
     """A silence is waited out for as long as said, all of them together for as long as a batch takes."""
-    function, now = Squares(), [0.0]
-    monkeypatch.setattr(batching, "monotonic", lambda: now[0])
-
-    def slowly(items):
-        now[0] += batch_takes
-        return function(items)
-
-    batcher = MicroBatcher(slowly, max_wait_s=max_wait_s)
+    function, batcher = clocked(monkeypatch, takes=batch_takes, max_wait_s=max_wait_s)
 
     async def main():
         async with asyncio.timeout(30):
@@ -140,14 +138,7 @@ def test_but_not_in_vain(monkeypatch, max_wait_s, batch_takes):
 
 
 def test_who_does_not_come_again_is_not_waited_for(monkeypatch):
-    function, now = Squares(), [0.0]
-    monkeypatch.setattr(batching, "monotonic", lambda: now[0])
-
-    def slowly(items):
-        now[0] += 3600
-        return function(items)
-
-    batcher = MicroBatcher(slowly, max_wait_s=3600)
+    function, batcher = clocked(monkeypatch, takes=3600, max_wait_s=3600)
 
     async def main():
         async with asyncio.timeout(30):
